@@ -1,0 +1,424 @@
+//! From a slug to a subnet, a gateway and the bundle's address: derivation v1.
+
+use std::fmt;
+use std::net::Ipv4Addr;
+use std::str::FromStr;
+
+use ipnet::Ipv4Net;
+use sha2::{Digest, Sha256};
+
+use crate::slug::Slug;
+
+/// The addresses of one bundle: its subnet, the gateway and the address of its container.
+///
+/// Either cut from an [`AddressPool`] or brought along by the caller. It is a pure value: neither an
+/// engine nor the host's network has been asked for anything.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Addressing {
+    subnet: Ipv4Net,
+    gateway: Ipv4Addr,
+    bundle_ip: Ipv4Addr,
+    attempt: u64,
+}
+
+impl Addressing {
+    /// Checks addresses that the caller brings along.
+    ///
+    /// ```
+    /// use sidecar_bundle::Addressing;
+    ///
+    /// let subnet = "192.168.211.0/24".parse()?;
+    /// let own = Addressing::new(subnet, [192, 168, 211, 1].into(), [192, 168, 211, 2].into())?;
+    /// assert_eq!(own.allowlist().to_string(), "192.168.211.2/32");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// When the subnet has host bits set, or when gateway and bundle are not two distinct host
+    /// addresses of it: inside, and neither the network's own address nor its broadcast address.
+    pub fn new(
+        subnet: Ipv4Net,
+        gateway: Ipv4Addr,
+        bundle_ip: Ipv4Addr,
+    ) -> Result<Self, AddressingError> {
+        if subnet != subnet.trunc() {
+            return Err(AddressingError::HostBits { what: "subnet", range: subnet });
+        }
+        for (what, address) in [("gateway", gateway), ("bundle", bundle_ip)] {
+            if !subnet.contains(&address) {
+                return Err(AddressingError::Outside { what, address, subnet });
+            }
+            if address == subnet.network() || address == subnet.broadcast() {
+                return Err(AddressingError::Reserved { what, address, subnet });
+            }
+        }
+        if gateway == bundle_ip {
+            return Err(AddressingError::Same { address: gateway });
+        }
+        Ok(Self { subnet, gateway, bundle_ip, attempt: 0 })
+    }
+
+    /// The network's range.
+    #[must_use]
+    pub fn subnet(&self) -> Ipv4Net {
+        self.subnet
+    }
+
+    /// The bridge's own address in the subnet.
+    #[must_use]
+    pub fn gateway(&self) -> Ipv4Addr {
+        self.gateway
+    }
+
+    /// The address at which the container is pinned.
+    #[must_use]
+    pub fn bundle_ip(&self) -> Ipv4Addr {
+        self.bundle_ip
+    }
+
+    /// Which attempt of its slug this is, from 0; 0 also for addresses that the caller brought along.
+    #[must_use]
+    pub fn attempt(&self) -> u64 {
+        self.attempt
+    }
+
+    /// What a sandbox may talk to: the bundle's address as a /32.
+    #[must_use]
+    pub fn allowlist(&self) -> Ipv4Net {
+        Ipv4Net::from(self.bundle_ip)
+    }
+
+    /// The range from which the engine serves containers that ask for no address of their own.
+    ///
+    /// It is the largest aligned block of the subnet that holds neither gateway nor bundle, the
+    /// highest of these if there are several: the upper half of a /24, `.4/30` of a /29. `None` where
+    /// the subnet has no third host address.
+    #[must_use]
+    pub fn dynamic_range(&self) -> Option<Ipv4Net> {
+        if self.subnet.prefix_len() >= 30 {
+            return None;
+        }
+        // Two addresses can touch both halves of a subnet, but not all four quarters.
+        (1..=2).find_map(|deeper| {
+            let blocks = self.subnet.subnets(self.subnet.prefix_len() + deeper).ok()?;
+            blocks.filter(|b| !b.contains(&self.gateway) && !b.contains(&self.bundle_ip)).last()
+        })
+    }
+}
+
+/// Prints `<bundle ip> in <subnet> behind <gateway>`.
+impl fmt::Display for Addressing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} in {} behind {}", self.bundle_ip, self.subnet, self.gateway)
+    }
+}
+
+/// The range that the subnets of bundles are cut from.
+///
+/// By default `10.48.0.0/12` cut into 4096 subnets of /24. It prints and parses as
+/// `<range>:/<prefix of each subnet>`.
+///
+/// # Derivation v1
+///
+/// The address of a slug is the same on every machine and in every release. With a pool of 2^k
+/// subnets, SHA-256 of the slug picks where in the pool to start and an odd stride; attempt `n` of the
+/// slug is subnet number `(start + n * stride) mod 2^k`. An odd stride is coprime to 2^k, so the
+/// attempts 0 to 2^k - 1 visit every subnet of the pool exactly once. The gateway is the first host of
+/// the subnet and the bundle the second. In Python:
+///
+/// ```python
+/// import hashlib, ipaddress
+///
+/// def derive(slug, attempt=0, pool="10.48.0.0/12", prefix=24):
+///     d = hashlib.sha256(slug.encode()).digest()
+///     start = int.from_bytes(d[0:8], "big")
+///     stride = int.from_bytes(d[8:16], "big") | 1
+///     pool = ipaddress.ip_network(pool)
+///     number = (start + attempt * stride) % 2**64 % 2 ** (prefix - pool.prefixlen)
+///     subnet = ipaddress.ip_network((int(pool[0]) + number * 2 ** (32 - prefix), prefix))
+///     return subnet, subnet[1], subnet[2]
+/// ```
+///
+/// ```
+/// use sidecar_bundle::{AddressPool, Slug};
+///
+/// let pool: AddressPool = "10.48.0.0/12:/24".parse()?;
+/// assert_eq!(pool, AddressPool::default());
+/// assert_eq!(pool.subnets(), 4096);
+/// let demo = pool.addressing(&Slug::new("demo")?, 0)?;
+/// assert_eq!(demo.to_string(), "10.56.132.2 in 10.56.132.0/24 behind 10.56.132.1");
+/// # Ok::<(), sidecar_bundle::Error>(())
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct AddressPool {
+    range: Ipv4Net,
+    subnet_prefix: u8,
+}
+
+impl AddressPool {
+    /// The longest prefix of a subnet: a /29 has room for gateway, bundle and dynamic joiners.
+    pub const MAX_SUBNET_PREFIX: u8 = 29;
+
+    /// A pool of all subnets of `subnet_prefix` bits in `range`.
+    ///
+    /// # Errors
+    ///
+    /// When `range` has host bits set, or `subnet_prefix` is not between the range's own prefix and 29.
+    pub fn new(range: Ipv4Net, subnet_prefix: u8) -> Result<Self, AddressingError> {
+        if range != range.trunc() {
+            return Err(AddressingError::HostBits { what: "pool", range });
+        }
+        if subnet_prefix < range.prefix_len() || subnet_prefix > Self::MAX_SUBNET_PREFIX {
+            return Err(AddressingError::SubnetPrefix { subnet_prefix, range });
+        }
+        Ok(Self { range, subnet_prefix })
+    }
+
+    /// The whole range.
+    #[must_use]
+    pub fn range(&self) -> Ipv4Net {
+        self.range
+    }
+
+    /// The prefix length of each subnet, in bits.
+    #[must_use]
+    pub fn subnet_prefix(&self) -> u8 {
+        self.subnet_prefix
+    }
+
+    /// How many subnets the pool has: a power of two.
+    #[must_use]
+    pub fn subnets(&self) -> u64 {
+        1 << (self.subnet_prefix - self.range.prefix_len())
+    }
+
+    /// The addresses of the slug's `attempt`-th try, from 0, by derivation v1.
+    ///
+    /// # Errors
+    ///
+    /// When the pool has no more than `attempt` subnets.
+    pub fn addressing(&self, slug: &Slug, attempt: u64) -> Result<Addressing, AddressingError> {
+        let subnets = self.subnets();
+        if attempt >= subnets {
+            return Err(AddressingError::NoSuchAttempt { attempt, subnets });
+        }
+        Ok(self.derive(slug, attempt))
+    }
+
+    pub(crate) fn first(self, slug: &Slug) -> Addressing {
+        self.derive(slug, 0)
+    }
+
+    fn derive(self, slug: &Slug, attempt: u64) -> Addressing {
+        let digest: [u8; 32] = Sha256::digest(slug.as_str()).into();
+        let [start, stride, ..] = digest.as_chunks::<8>().0 else { unreachable!() };
+        let start = u64::from_be_bytes(*start);
+        let stride = u64::from_be_bytes(*stride) | 1;
+        let number = start.wrapping_add(attempt.wrapping_mul(stride)) % self.subnets();
+        let network = u64::from(u32::from(self.range.network()))
+            + (number << (32 - u32::from(self.subnet_prefix)));
+        #[expect(clippy::cast_possible_truncation, reason = "a subnet of an IPv4 range is IPv4")]
+        let network = network as u32;
+        Addressing {
+            subnet: Ipv4Net::new_assert(network.into(), self.subnet_prefix),
+            gateway: (network + 1).into(),
+            bundle_ip: (network + 2).into(),
+            attempt,
+        }
+    }
+}
+
+impl Default for AddressPool {
+    fn default() -> Self {
+        Self { range: Ipv4Net::new_assert(Ipv4Addr::new(10, 48, 0, 0), 12), subnet_prefix: 24 }
+    }
+}
+
+impl fmt::Display for AddressPool {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:/{}", self.range, self.subnet_prefix)
+    }
+}
+
+impl FromStr for AddressPool {
+    type Err = AddressingError;
+
+    fn from_str(text: &str) -> Result<Self, AddressingError> {
+        let not_a_pool = || AddressingError::NotAPool { text: text.to_owned() };
+        let (range, prefix) = text.split_once(":/").ok_or_else(not_a_pool)?;
+        let range = range.parse().map_err(|_| not_a_pool())?;
+        let prefix = prefix.parse().map_err(|_| not_a_pool())?;
+        Self::new(range, prefix)
+    }
+}
+
+/// Why addresses cannot be used. Nothing has been touched.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum AddressingError {
+    /// A pool or a subnet has bits set behind its prefix.
+    #[error("{what} {range} has host bits set; the network is {}", range.trunc())]
+    #[non_exhaustive]
+    HostBits {
+        /// What it was to be: `pool` or `subnet`.
+        what: &'static str,
+        /// The range as given.
+        range: Ipv4Net,
+    },
+    /// Subnets of this size cannot be cut from the pool.
+    #[error(
+        "subnets of /{subnet_prefix} cannot be cut from {range}; the prefix must be {} to 29",
+        range.prefix_len()
+    )]
+    #[non_exhaustive]
+    SubnetPrefix {
+        /// The prefix length asked for.
+        subnet_prefix: u8,
+        /// The pool's range.
+        range: Ipv4Net,
+    },
+    /// The text is not of the form `<range>:/<prefix>`.
+    #[error("{text:?} is not a pool; write it as \"10.48.0.0/12:/24\"")]
+    #[non_exhaustive]
+    NotAPool {
+        /// The text as given.
+        text: String,
+    },
+    /// Every subnet of the pool comes before this attempt.
+    #[error("attempt {attempt} does not exist; the pool has {subnets} subnets")]
+    #[non_exhaustive]
+    NoSuchAttempt {
+        /// The attempt asked for, from 0.
+        attempt: u64,
+        /// How many subnets the pool has.
+        subnets: u64,
+    },
+    /// The plan's addresses were given, not derived: there is no other attempt.
+    #[error("subnet {subnet} was given, not derived from the slug; there is no other attempt")]
+    #[non_exhaustive]
+    Given {
+        /// The subnet that was given.
+        subnet: Ipv4Net,
+    },
+    /// An address is not in the subnet.
+    #[error("{what} {address} is not in the subnet {subnet}")]
+    #[non_exhaustive]
+    Outside {
+        /// Whose address: `gateway` or `bundle`.
+        what: &'static str,
+        /// The address as given.
+        address: Ipv4Addr,
+        /// The subnet as given.
+        subnet: Ipv4Net,
+    },
+    /// An address is the network's own or its broadcast address.
+    #[error("{what} {address} is the network or broadcast address of {subnet}")]
+    #[non_exhaustive]
+    Reserved {
+        /// Whose address: `gateway` or `bundle`.
+        what: &'static str,
+        /// The address as given.
+        address: Ipv4Addr,
+        /// The subnet as given.
+        subnet: Ipv4Net,
+    },
+    /// Gateway and bundle are the same address.
+    #[error("gateway and bundle have the same address {address}")]
+    #[non_exhaustive]
+    Same {
+        /// The address as given, twice.
+        address: Ipv4Addr,
+    },
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_rule_has_its_message() {
+        let own = |subnet: &str, gateway: [u8; 4], bundle: [u8; 4]| {
+            Addressing::new(subnet.parse().unwrap(), gateway.into(), bundle.into())
+                .unwrap_err()
+                .to_string()
+        };
+        let pool = |text: &str| text.parse::<AddressPool>().unwrap_err().to_string();
+        for (said, expected) in [
+            (
+                own("10.0.0.1/24", [10, 0, 0, 1], [10, 0, 0, 2]),
+                "subnet 10.0.0.1/24 has host bits set; the network is 10.0.0.0/24",
+            ),
+            (
+                own("10.0.0.0/24", [10, 0, 1, 1], [10, 0, 0, 2]),
+                "gateway 10.0.1.1 is not in the subnet 10.0.0.0/24",
+            ),
+            (
+                own("10.0.0.0/24", [10, 0, 0, 1], [10, 0, 0, 255]),
+                "bundle 10.0.0.255 is the network or broadcast address of 10.0.0.0/24",
+            ),
+            (
+                own("10.0.0.0/24", [10, 0, 0, 2], [10, 0, 0, 2]),
+                "gateway and bundle have the same address 10.0.0.2",
+            ),
+            (
+                own("10.0.0.0/31", [10, 0, 0, 0], [10, 0, 0, 1]),
+                "gateway 10.0.0.0 is the network or broadcast address of 10.0.0.0/31",
+            ),
+            (
+                pool("10.48.0.1/12:/24"),
+                "pool 10.48.0.1/12 has host bits set; the network is 10.48.0.0/12",
+            ),
+            (
+                pool("10.48.0.0/12:/30"),
+                "subnets of /30 cannot be cut from 10.48.0.0/12; the prefix must be 12 to 29",
+            ),
+            (
+                pool("10.48.0.0/12:/11"),
+                "subnets of /11 cannot be cut from 10.48.0.0/12; the prefix must be 12 to 29",
+            ),
+            (
+                pool("10.48.0.0/12"),
+                "\"10.48.0.0/12\" is not a pool; write it as \"10.48.0.0/12:/24\"",
+            ),
+        ] {
+            assert_eq!(said, expected);
+        }
+        let slug = Slug::new("a").unwrap();
+        assert_eq!(
+            AddressPool::default().addressing(&slug, 4096).unwrap_err().to_string(),
+            "attempt 4096 does not exist; the pool has 4096 subnets"
+        );
+    }
+
+    #[test]
+    fn dynamic_joiners_get_what_gateway_and_bundle_leave() {
+        for (subnet, gateway, bundle, range) in [
+            ("10.0.0.0/24", 1, 2, Some("10.0.0.128/25")),
+            ("10.0.0.0/29", 1, 2, Some("10.0.0.4/30")),
+            ("10.0.0.0/24", 1, 200, Some("10.0.0.128/26")),
+            ("10.0.0.0/24", 129, 200, Some("10.0.0.0/25")),
+            ("10.0.0.0/29", 1, 6, Some("10.0.0.4/31")),
+            ("10.0.0.0/30", 1, 2, None),
+        ] {
+            let own = Addressing::new(
+                subnet.parse().unwrap(),
+                [10, 0, 0, gateway].into(),
+                [10, 0, 0, bundle].into(),
+            );
+            let expected = range.map(|r| r.parse().unwrap());
+            assert_eq!(own.unwrap().dynamic_range(), expected, "{subnet} .{gateway} .{bundle}");
+        }
+    }
+
+    #[test]
+    fn a_pool_of_the_whole_space_does_not_overflow() {
+        let pool = AddressPool::new("0.0.0.0/0".parse().unwrap(), 29).unwrap();
+        let slug = Slug::new("a").unwrap();
+        assert_eq!(pool.subnets(), 1 << 29);
+        for attempt in [0, 1, (1 << 29) - 1] {
+            let found = pool.addressing(&slug, attempt).unwrap();
+            assert_eq!(found.subnet(), found.subnet().trunc());
+        }
+    }
+}

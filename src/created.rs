@@ -1,0 +1,152 @@
+//! The second state: the network exists, and its address is final.
+
+use std::net::UdpSocket;
+
+use crate::engine::{ContainerRequest, Failed, Made, Resource};
+use crate::error::{Error, State, StepError};
+use crate::guard::Guard;
+use crate::planned::NetworkPlanned;
+use crate::running::BundleRunning;
+use crate::spec::BundleSpec;
+
+/// A bundle whose network exists: [`NetworkPlanned::create_network`] leads here,
+/// [`start`](Self::start) leads on.
+///
+/// Dropping it removes the network.
+///
+/// ```no_run
+/// # use sidecar_bundle::{BundleSpec, CliEngine, NetworkPlanned, Slug};
+/// # let plan = NetworkPlanned::new(Slug::new("demo")?);
+/// let bundle = plan.create_network(&CliEngine::docker())?.start(BundleSpec::new())?;
+/// # bundle.close()
+/// # ; Ok::<(), sidecar_bundle::Error>(())
+/// ```
+///
+/// There is no starting without a network:
+///
+/// ```compile_fail,E0599
+/// # use sidecar_bundle::{BundleSpec, CliEngine, NetworkPlanned, Slug};
+/// # let plan = NetworkPlanned::new(Slug::new("demo")?);
+/// let bundle = plan.start(BundleSpec::new())?;
+/// # bundle.close()
+/// # ; Ok::<(), sidecar_bundle::Error>(())
+/// ```
+#[derive(Debug)]
+#[must_use = "the network is removed when this is dropped"]
+pub struct NetworkCreated {
+    plan: NetworkPlanned,
+    network: Guard,
+}
+
+impl NetworkCreated {
+    pub(crate) fn new(plan: NetworkPlanned, network: Guard) -> Self {
+        Self { plan, network }
+    }
+
+    /// Starts the container at the planned address: `docker run --detach`.
+    ///
+    /// # Errors
+    ///
+    /// This state is handed back, and no container of this step is left, unless an
+    /// [`Error::NotRemoved`] comes with the error:
+    ///
+    /// - [`Error::Spec`] before the engine is asked for anything,
+    /// - [`Error::Start`] when the engine did not start it.
+    #[expect(clippy::needless_pass_by_value, reason = "a specification is built for one start")]
+    pub fn start(self, spec: BundleSpec) -> Result<BundleRunning, StepError<Self>> {
+        let span = tracing::info_span!("start", slug = %self.plan.slug(), ip = %self.plan.ip());
+        let _entered = span.enter();
+        match self.run(&spec) {
+            Ok(container) => Ok(BundleRunning::new(container, self)),
+            Err(error) => Err(StepError::new(error, self)),
+        }
+    }
+
+    /// Removes the network now: `docker network rm`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NotRemoved`] when the network may be left, with the command that removes it.
+    pub fn close(self) -> Result<(), Error> {
+        let _entered = tracing::info_span!("close", slug = %self.plan.slug()).entered();
+        self.network.close()
+    }
+
+    /// Leaves the network where it is and lets go of the slug.
+    ///
+    /// The plan that comes back finds the network again, in this process or in a later one:
+    /// [`NetworkPlanned::create_network`] takes over what was kept.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Lease`] when the mark that the network stays cannot be written. This state is handed
+    /// back, and nothing has changed.
+    pub fn keep(self) -> Result<NetworkPlanned, StepError<Self>> {
+        if let Err(error) = self.network.hold().keep() {
+            return Err(StepError::new(error, self));
+        }
+        self.network.disarm();
+        Ok(self.plan)
+    }
+
+    /// The plan that has come true.
+    pub fn plan(&self) -> &NetworkPlanned {
+        &self.plan
+    }
+
+    /// The network's id, as the engine returned it.
+    #[must_use]
+    pub fn network_id(&self) -> &str {
+        self.network.id()
+    }
+
+    /// Whether the bundle's address can be reached from here.
+    ///
+    /// True if the bridge of this network is on this host, in this network namespace. It is asked
+    /// without sending a packet: the kernel is to say which source address it would use. With an engine
+    /// elsewhere - a remote one, or one in a virtual machine such as Docker Desktop's - it is false, and
+    /// whatever answers at the address is not the bundle.
+    #[must_use]
+    pub fn is_reachable(&self) -> bool {
+        let source = UdpSocket::bind(("0.0.0.0", 0)).and_then(|socket| {
+            // Connecting a UDP socket looks up the route and sends nothing; the port is of no matter.
+            socket.connect((self.plan.ip(), 9))?;
+            socket.local_addr()
+        });
+        source.is_ok_and(|source| source.ip() == self.plan.gateway())
+    }
+
+    fn run(&self, spec: &BundleSpec) -> Result<Guard, Error> {
+        let spec = spec.check(self.plan.product())?;
+        let name = self.plan.container_name();
+        let mut container = self.network.arm_beside(Resource::Container, name);
+        let request = ContainerRequest {
+            name: container.name(),
+            network_id: self.network.id(),
+            ip: self.plan.ip(),
+            labels: container.labels(),
+            spec: &spec,
+        };
+        match container.engine().run_container(&request) {
+            Ok(id) => {
+                container.set_made(Made::Id(id));
+                Ok(container)
+            }
+            Err(Failed { error, made }) => {
+                container.set_made(made);
+                let failed = Error::Start {
+                    container: container.name().to_owned(),
+                    image: spec.image,
+                    source: error,
+                };
+                Err(failed.and(container.close()))
+            }
+        }
+    }
+}
+
+impl State for NetworkCreated {
+    fn give_up(self) -> Result<(), Error> {
+        self.close()
+    }
+}

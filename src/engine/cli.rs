@@ -1,0 +1,296 @@
+//! An engine behind a docker-compatible command-line program.
+
+use std::env;
+use std::ffi::{OsStr, OsString};
+use std::net::Ipv4Addr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+use crate::engine::command::{Command, CommandError, Failure};
+use crate::engine::diagnosis::{Cause, MadeNothing};
+use crate::engine::{
+    ContainerRequest, Failed, Filter, Made, NetworkFacts, NetworkRequest, Operations, Resource,
+};
+use crate::spec::{CheckedMount, CheckedVariable};
+
+/// An engine that is driven through its command-line program.
+///
+/// The program finds its engine as it always does: `DOCKER_HOST`, contexts, TLS and ssh work as the
+/// user has set them up. Which of them it is, is read when this value is made, and holds for every
+/// command of every bundle that is made with it: a later `docker context use` or `set_var` does not
+/// send a removal to another engine.
+///
+/// | deadline | bounds | by default |
+/// |---|---|---|
+/// | start | each command that creates or starts, pulling an image included | 120 s |
+/// | remove | one removal with everything that it asks; one look | 30 s |
+///
+/// ```
+/// use std::time::Duration;
+/// use sidecar_bundle::CliEngine;
+///
+/// let engine = CliEngine::docker().with_start_deadline(Duration::from_secs(600));
+/// # let _ = engine;
+/// ```
+#[derive(Clone, Debug)]
+pub struct CliEngine {
+    program: OsString,
+    host: Option<OsString>,
+    context: Option<OsString>,
+    state_dir: Option<PathBuf>,
+    start_deadline: Duration,
+    remove_deadline: Duration,
+}
+
+impl CliEngine {
+    /// The program `docker`, found on `PATH`.
+    #[must_use]
+    pub fn docker() -> Self {
+        let set = |name| env::var_os(name).filter(|value| !value.is_empty());
+        let host = set("DOCKER_HOST");
+        // The program prefers DOCKER_HOST to any context.
+        let context = match host {
+            Some(_) => None,
+            None => set("DOCKER_CONTEXT").or_else(current_context),
+        };
+        Self {
+            program: "docker".into(),
+            host,
+            context,
+            state_dir: default_state_dir(),
+            start_deadline: Duration::from_secs(120),
+            remove_deadline: Duration::from_secs(30),
+        }
+    }
+
+    /// Replaces the program: a name that is looked up on `PATH`, or a path.
+    #[must_use]
+    pub fn with_program(mut self, program: impl Into<OsString>) -> Self {
+        self.program = program.into();
+        self
+    }
+
+    /// Replaces the directory that holds the leases of slugs.
+    ///
+    /// By default it is `$XDG_STATE_HOME/sidecar-bundle` or `~/.local/state/sidecar-bundle`. It must
+    /// outlive the processes that use it: what the leases of a deleted directory stood for is nobody's.
+    #[must_use]
+    pub fn with_state_dir(mut self, directory: impl Into<PathBuf>) -> Self {
+        self.state_dir = Some(directory.into());
+        self
+    }
+
+    /// Replaces the deadline of each command that creates or starts.
+    #[must_use]
+    pub fn with_start_deadline(mut self, deadline: Duration) -> Self {
+        self.start_deadline = deadline;
+        self
+    }
+
+    /// Replaces the deadline of each removal, and of each look.
+    #[must_use]
+    pub fn with_remove_deadline(mut self, deadline: Duration) -> Self {
+        self.remove_deadline = deadline;
+        self
+    }
+
+    fn command(&self) -> Command {
+        Command::new(&self.program)
+            .env("DOCKER_HOST", self.host.clone())
+            .env("DOCKER_CONTEXT", self.context.clone())
+    }
+
+    fn make(&self, command: Command) -> Result<String, Failed> {
+        match command.clone().run(Instant::now() + self.start_deadline) {
+            Ok(stdout) => match id_in(&stdout) {
+                Some(id) => Ok(id.to_owned()),
+                None => {
+                    Err(Failed { error: command.nonsense("an id", &stdout), made: Made::Perhaps })
+                }
+            },
+            Err(Failure { error, stdout, made_nothing }) => {
+                let made = match id_in(&stdout) {
+                    // `docker run` prints the id of a container whose start then fails.
+                    Some(id) => Made::Id(id.to_owned()),
+                    None if made_nothing == MadeNothing(true) => Made::Nothing,
+                    None => Made::Perhaps,
+                };
+                Err(Failed { error, made })
+            }
+        }
+    }
+}
+
+impl Operations for CliEngine {
+    fn shared(&self) -> Arc<dyn Operations> {
+        Arc::new(self.clone())
+    }
+
+    fn endpoint(&self) -> String {
+        let text = |value: &OsStr| value.to_string_lossy().into_owned();
+        format!("{}\n{:?}\n{:?}", text(&self.program), self.host, self.context)
+    }
+
+    fn state_dir(&self) -> Option<PathBuf> {
+        self.state_dir.clone()
+    }
+
+    fn remove_deadline(&self) -> Duration {
+        self.remove_deadline
+    }
+
+    fn removal_command(&self, resource: Resource, id: &str) -> String {
+        let program = self.program.to_string_lossy();
+        let host = match (&self.host, &self.context) {
+            (Some(host), _) => format!(" --host {}", host.to_string_lossy()),
+            (None, Some(context)) => format!(" --context {}", context.to_string_lossy()),
+            (None, None) => String::new(),
+        };
+        format!("{program}{host} {} {id}", removal(resource).join(" "))
+    }
+
+    fn create_network(&self, request: &NetworkRequest<'_>) -> Result<String, Failed> {
+        let addressing = request.addressing;
+        let mut command = self
+            .command()
+            .args(["network", "create", "--subnet"])
+            .arg(addressing.subnet().to_string())
+            .arg("--gateway")
+            .arg(addressing.gateway().to_string());
+        if let Some(range) = addressing.dynamic_range() {
+            command = command.arg("--ip-range").arg(range.to_string());
+        }
+        for (key, value) in request.labels.pairs() {
+            command = command.arg("--label").arg(format!("{key}={value}"));
+        }
+        self.make(command.arg(request.name))
+    }
+
+    fn run_container(&self, request: &ContainerRequest<'_>) -> Result<String, Failed> {
+        let mut command = self
+            .command()
+            .args(["run", "--detach", "--name", request.name, "--network", request.network_id])
+            .arg("--ip")
+            .arg(request.ip.to_string());
+        for (key, value) in request.labels.pairs() {
+            command = command.arg("--label").arg(format!("{key}={value}"));
+        }
+        for variable in &request.spec.variables {
+            command = command.arg("--env");
+            command = match variable {
+                CheckedVariable::Literal(name, value) => command.assignment(name, value),
+                CheckedVariable::Hidden(name, value) => command.arg(name).secret_env(name, value),
+            };
+        }
+        for mount in &request.spec.mounts {
+            command = command.arg("--mount").arg(mount_argument(mount));
+        }
+        self.make(command.arg(&request.spec.image))
+    }
+
+    fn network(&self, name: &str, until: Instant) -> Result<Option<NetworkFacts>, CommandError> {
+        let command =
+            || self.command().args(["network", "inspect", "--format", "{{json .}}", name]);
+        match command().run(until) {
+            Ok(stdout) => match network_facts(&stdout) {
+                Some(facts) => Ok(Some(facts)),
+                None => Err(command().nonsense("a network as JSON", &stdout)),
+            },
+            Err(failure) if failure.error.cause() == Cause::NetworkMissing => Ok(None),
+            Err(failure) => Err(failure.error),
+        }
+    }
+
+    fn find(
+        &self,
+        resource: Resource,
+        filter: &Filter,
+        until: Instant,
+    ) -> Result<Vec<String>, CommandError> {
+        let mut command = match resource {
+            Resource::Container => self.command().args(["ps", "--all"]),
+            Resource::Network => self.command().args(["network", "ls"]),
+        };
+        command = command.args(["--quiet", "--no-trunc"]);
+        match filter {
+            Filter::Id(id) => command = command.arg("--filter").arg(format!("id={id}")),
+            Filter::Labels(labels) => {
+                for (key, value) in labels {
+                    command = command.arg("--filter").arg(format!("label={key}={value}"));
+                }
+            }
+        }
+        let stdout = command.run(until).map_err(|failure| failure.error)?;
+        Ok(stdout.split_whitespace().map(str::to_owned).collect())
+    }
+
+    fn remove(&self, resource: Resource, id: &str, until: Instant) -> Result<(), CommandError> {
+        let command = self.command().args(removal(resource).iter().copied()).arg(id);
+        command.run(until).map(drop).map_err(|failure| failure.error)
+    }
+}
+
+/// Never `network rm --force`: podman then deletes the containers on it.
+fn removal(resource: Resource) -> &'static [&'static str] {
+    match resource {
+        Resource::Container => &["rm", "--force", "--volumes"],
+        Resource::Network => &["network", "rm"],
+    }
+}
+
+fn id_in(stdout: &str) -> Option<&str> {
+    let is_id = |line: &&str| line.len() == 64 && line.bytes().all(|b| b.is_ascii_hexdigit());
+    stdout.lines().map(str::trim).find(is_id)
+}
+
+/// One record of CSV, as `--mount` wants it.
+fn mount_argument(mount: &CheckedMount) -> String {
+    let field = |key: &str, value: &str| {
+        let field = format!("{key}={value}");
+        if field.contains([',', '"']) {
+            format!("\"{}\"", field.replace('"', "\"\""))
+        } else {
+            field
+        }
+    };
+    let host = field("source", &mount.host);
+    let container = field("target", &mount.container);
+    let read_only = if mount.read_only { ",readonly" } else { "" };
+    format!("type=bind,{host},{container}{read_only}")
+}
+
+fn network_facts(json: &str) -> Option<NetworkFacts> {
+    let network: Value = serde_json::from_str(json).ok()?;
+    let labels = network["Labels"].as_object().into_iter().flatten();
+    let ipv4 = |config: &&Value| config["Subnet"].as_str().is_some_and(|s| !s.contains(':'));
+    let config = network["IPAM"]["Config"].as_array().into_iter().flatten().find(ipv4);
+    let text = |key: &str| config.and_then(|config| config[key].as_str());
+    Some(NetworkFacts {
+        id: network["Id"].as_str()?.to_owned(),
+        labels: labels
+            .filter_map(|(key, value)| Some((key.clone(), value.as_str()?.to_owned())))
+            .collect(),
+        subnet: text("Subnet").and_then(|subnet| subnet.parse().ok()),
+        gateway: text("Gateway").and_then(|gateway| gateway.parse::<Ipv4Addr>().ok()),
+    })
+}
+
+/// Which context the user has chosen with `docker context use`.
+fn current_context() -> Option<OsString> {
+    let directory = match env::var_os("DOCKER_CONFIG").filter(|value| !value.is_empty()) {
+        Some(directory) => PathBuf::from(directory),
+        None => env::home_dir()?.join(".docker"),
+    };
+    let config = std::fs::read_to_string(directory.join("config.json")).ok()?;
+    let config: Value = serde_json::from_str(&config).ok()?;
+    config["currentContext"].as_str().filter(|name| !name.is_empty()).map(Into::into)
+}
+
+fn default_state_dir() -> Option<PathBuf> {
+    let state = env::var_os("XDG_STATE_HOME").map(PathBuf::from).filter(|path| path.is_absolute());
+    let state = state.or_else(|| Some(env::home_dir()?.join(".local/state")))?;
+    Some(state.join("sidecar-bundle"))
+}

@@ -1,0 +1,332 @@
+//! One command of an engine's program: run within a deadline, its failure kept without secrets.
+
+use std::ffi::{OsStr, OsString};
+use std::fmt;
+use std::fs::File;
+use std::io::{self, Read, Seek, SeekFrom};
+use std::process::ExitStatus;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::engine::diagnosis::{Cause, MadeNothing, diagnose};
+
+/// An engine's command that failed.
+///
+/// The first line of its text says which command, how it ended and the engine's last word. Neither the
+/// values of variables nor anything that looks like a secret value is in it.
+#[derive(Clone)]
+pub struct CommandError(Box<Inner>);
+
+#[derive(Clone)]
+struct Inner {
+    program: String,
+    args: Vec<String>,
+    end: End,
+    cause: Cause,
+    stdout: String,
+    stderr: String,
+}
+
+/// How a command ended.
+#[derive(Clone, Debug)]
+enum End {
+    NotStarted(std::sync::Arc<io::Error>),
+    Exited(ExitStatus),
+    Killed(Duration),
+    Nonsense(&'static str),
+}
+
+impl CommandError {
+    /// Why it failed, as far as the engine's text says.
+    #[must_use]
+    pub fn cause(&self) -> Cause {
+        self.0.cause
+    }
+
+    /// The engine's program, as configured.
+    #[must_use]
+    pub fn program(&self) -> &str {
+        &self.0.program
+    }
+
+    /// The arguments, with the values of variables replaced by `***`.
+    #[must_use]
+    pub fn args(&self) -> &[String] {
+        &self.0.args
+    }
+
+    /// How the program ended; `None` if it never started or was killed at its deadline.
+    #[must_use]
+    pub fn status(&self) -> Option<ExitStatus> {
+        match self.0.end {
+            End::Exited(status) => Some(status),
+            End::NotStarted(_) | End::Killed(_) | End::Nonsense(_) => None,
+        }
+    }
+
+    /// The last 4 KiB that it printed to standard output.
+    #[must_use]
+    pub fn stdout(&self) -> &str {
+        &self.0.stdout
+    }
+
+    /// The last 4 KiB that it printed to standard error.
+    #[must_use]
+    pub fn stderr(&self) -> &str {
+        &self.0.stderr
+    }
+
+    /// The first words of the command, without options: `docker network create`.
+    fn name(&self) -> String {
+        let words = self.0.args.iter().take(2).take_while(|arg| !arg.starts_with('-'));
+        std::iter::once(&self.0.program).chain(words).cloned().collect::<Vec<_>>().join(" ")
+    }
+}
+
+impl fmt::Display for CommandError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let inner = &self.0;
+        match &inner.end {
+            End::NotStarted(_) if inner.cause == Cause::ProgramMissing => {
+                return write!(f, "{} was not found; is it installed, and on PATH?", inner.program);
+            }
+            End::NotStarted(_) => return write!(f, "{} could not be run", self.name()),
+            End::Killed(after) => {
+                write!(f, "{} was killed at its deadline, after {after:?}", self.name())?;
+            }
+            End::Exited(status) => write!(f, "{} ended with {status}", self.name())?,
+            End::Nonsense(expected) => write!(f, "{} did not print {expected}", self.name())?,
+        }
+        match last_word(&inner.stderr).or_else(|| last_word(&inner.stdout)) {
+            Some(line) => write!(f, ": {line}"),
+            None => write!(f, " and printed nothing"),
+        }
+    }
+}
+
+impl fmt::Debug for CommandError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CommandError")
+            .field("cause", &self.0.cause)
+            .field("program", &self.0.program)
+            .field("args", &self.0.args)
+            .field("end", &self.0.end)
+            .field("stdout", &self.0.stdout)
+            .field("stderr", &self.0.stderr)
+            .finish()
+    }
+}
+
+impl std::error::Error for CommandError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match &self.0.end {
+            End::NotStarted(error) => Some(error.as_ref()),
+            End::Exited(_) | End::Killed(_) | End::Nonsense(_) => None,
+        }
+    }
+}
+
+/// A command that failed, with what the engine's state depends on.
+pub(crate) struct Failure {
+    pub(crate) error: CommandError,
+    /// All of standard output, as it was.
+    pub(crate) stdout: String,
+    pub(crate) made_nothing: MadeNothing,
+}
+
+/// One command of an engine's program.
+#[derive(Clone)]
+pub(crate) struct Command {
+    program: OsString,
+    args: Vec<OsString>,
+    shown: Vec<String>,
+    env: Vec<(OsString, Option<OsString>)>,
+    secrets: Vec<String>,
+}
+
+impl Command {
+    pub(crate) fn new(program: &OsStr) -> Self {
+        Self {
+            program: program.to_owned(),
+            args: Vec::new(),
+            shown: Vec::new(),
+            env: Vec::new(),
+            secrets: Vec::new(),
+        }
+    }
+
+    pub(crate) fn arg(mut self, arg: impl Into<String>) -> Self {
+        let arg = arg.into();
+        self.shown.push(arg.clone());
+        self.args.push(arg.into());
+        self
+    }
+
+    pub(crate) fn args<'a>(self, args: impl IntoIterator<Item = &'a str>) -> Self {
+        args.into_iter().fold(self, Command::arg)
+    }
+
+    /// `NAME=VALUE` on the command line, shown as `NAME=***`.
+    pub(crate) fn assignment(mut self, name: &str, value: &str) -> Self {
+        self.shown.push(format!("{name}=***"));
+        self.args.push(format!("{name}={value}").into());
+        self
+    }
+
+    /// Sets or removes a variable of the program's environment.
+    pub(crate) fn env(mut self, name: &str, value: Option<OsString>) -> Self {
+        self.env.push((name.into(), value));
+        self
+    }
+
+    /// A variable of the program's environment whose value is never shown.
+    pub(crate) fn secret_env(mut self, name: &str, value: &OsStr) -> Self {
+        self.secrets.extend(spellings(&value.to_string_lossy()));
+        self.env(name, Some(value.to_owned()))
+    }
+
+    /// Runs it and gives what it printed to standard output.
+    ///
+    /// It is bounded: at `until` the program is killed, and nothing waits for what it may have
+    /// started. Its output goes to files, since a pipe ends only with the last process that holds it.
+    pub(crate) fn run(self, until: Instant) -> Result<String, Failure> {
+        let start = Instant::now();
+        let result = self.end_and_output(until);
+        let duration = start.elapsed();
+        let (end, stdout, stderr) = match result {
+            Ok(output) => output,
+            Err(error) => (End::NotStarted(error.into()), String::new(), String::new()),
+        };
+        tracing::debug!(
+            command = %self.shown_line(),
+            duration_ms = duration.as_millis(),
+            end = %match &end {
+                End::Exited(status) => status.to_string(),
+                End::Killed(_) => "killed at its deadline".into(),
+                End::NotStarted(error) => self.redacted(&error.to_string()),
+                End::Nonsense(_) => String::new(),
+            },
+            "engine command"
+        );
+        match end {
+            End::Exited(status) if status.success() => Ok(stdout),
+            end => Err(self.failure(end, stdout, &stderr)),
+        }
+    }
+
+    /// The failure of a command that succeeded, but whose answer is not `expected`.
+    pub(crate) fn nonsense(self, expected: &'static str, stdout: &str) -> CommandError {
+        self.failure(End::Nonsense(expected), stdout.to_owned(), "").error
+    }
+
+    fn end_and_output(&self, until: Instant) -> io::Result<(End, String, String)> {
+        let mut stdout = tempfile::tempfile()?;
+        let mut stderr = tempfile::tempfile()?;
+        let mut expression = duct::cmd(&self.program, &self.args)
+            .stdin_null()
+            .stdout_file(stdout.try_clone()?)
+            .stderr_file(stderr.try_clone()?)
+            .unchecked();
+        for (name, value) in &self.env {
+            expression = match value {
+                Some(value) => expression.env(name, value),
+                None => expression.env_remove(name),
+            };
+        }
+        let start = Instant::now();
+        let end = wait(&expression.start()?, start, until)?;
+        Ok((end, self.tail(&mut stdout), self.tail(&mut stderr)))
+    }
+
+    fn failure(self, end: End, stdout: String, stderr: &str) -> Failure {
+        let (cause, made_nothing) = match &end {
+            End::NotStarted(error) if error.kind() == io::ErrorKind::NotFound => {
+                (Cause::ProgramMissing, MadeNothing(true))
+            }
+            End::NotStarted(_) => (Cause::Other, MadeNothing(true)),
+            End::Killed(_) => (Cause::TimedOut, MadeNothing(false)),
+            End::Exited(_) | End::Nonsense(_) => diagnose(stderr),
+        };
+        let inner = Inner {
+            program: self.program.to_string_lossy().into_owned(),
+            end,
+            cause,
+            stdout: last_bytes(&self.redacted(&stdout)),
+            stderr: last_bytes(&self.redacted(stderr)),
+            args: self.shown,
+        };
+        Failure { error: CommandError(Box::new(inner)), stdout, made_nothing }
+    }
+
+    /// The end of what was printed, long enough that a secret cannot be cut in two near its end.
+    fn tail(&self, file: &mut File) -> String {
+        let longest = self.secrets.iter().map(String::len).max().unwrap_or(0) as u64;
+        let window = (1 << 20) + 2 * longest;
+        let mut bytes = Vec::new();
+        let read = file.metadata().and_then(|meta| {
+            file.seek(SeekFrom::Start(meta.len().saturating_sub(window)))?;
+            file.take(window).read_to_end(&mut bytes)
+        });
+        if let Err(error) = read {
+            tracing::warn!(%error, "an engine command's output could not be read back");
+        }
+        String::from_utf8_lossy(&bytes).into_owned()
+    }
+
+    fn redacted(&self, text: &str) -> String {
+        self.secrets.iter().fold(text.to_owned(), |text, secret| text.replace(secret, "***"))
+    }
+
+    fn shown_line(&self) -> String {
+        format!("{} {}", self.program.to_string_lossy(), self.shown.join(" "))
+    }
+}
+
+/// Waits without signal handlers: `duct`'s own waiting with a deadline installs one for SIGCHLD.
+fn wait(handle: &duct::Handle, start: Instant, until: Instant) -> io::Result<End> {
+    let mut pause = Duration::from_millis(1);
+    loop {
+        if let Some(output) = handle.try_wait()? {
+            return Ok(End::Exited(output.status));
+        }
+        let now = Instant::now();
+        if now >= until {
+            handle.kill()?;
+            return Ok(End::Killed(now - start));
+        }
+        thread::sleep(pause.min(until - now));
+        pause = (pause * 2).min(Duration::from_millis(10));
+    }
+}
+
+/// How a value may be spelled in an engine's text: as it is, as a quoted Go string, or by line.
+fn spellings(value: &str) -> Vec<String> {
+    let quoted = format!("{value:?}");
+    let quoted = quoted.trim_matches('"').to_owned();
+    let mut all = vec![value.to_owned(), quoted];
+    // A line of a few characters, such as a brace, is no secret, and would hide half the text.
+    all.extend(value.lines().filter(|line| line.len() >= 8).map(str::to_owned));
+    all.retain(|spelling| !spelling.is_empty());
+    // The longest first, so that a part never hides the rest from being found.
+    all.sort_by_key(|spelling| std::cmp::Reverse(spelling.len()));
+    all.dedup();
+    all
+}
+
+/// The last line that is the engine's and not its program's advice.
+fn last_word(output: &str) -> Option<&str> {
+    let advice = |line: &str| {
+        line.starts_with("exit status ")
+            || line.ends_with("--help'.")
+            || line.ends_with("--help' for more information")
+    };
+    output.lines().map(str::trim).rfind(|line| !line.is_empty() && !advice(line))
+}
+
+fn last_bytes(text: &str) -> String {
+    let mut from = text.len().saturating_sub(4096);
+    while !text.is_char_boundary(from) {
+        from += 1;
+    }
+    text[from..].to_owned()
+}

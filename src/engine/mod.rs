@@ -1,0 +1,135 @@
+//! What this library asks of an engine: operations with typed answers, never command lines.
+
+pub(crate) mod cli;
+pub(crate) mod command;
+pub(crate) mod diagnosis;
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::net::Ipv4Addr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use ipnet::Ipv4Net;
+
+use crate::addressing::Addressing;
+use crate::engine::command::CommandError;
+use crate::labels::Labels;
+use crate::spec::CheckedSpec;
+
+/// Something that runs containers, such as a [`CliEngine`](crate::CliEngine).
+///
+/// The trait is sealed: it may gain operations in any release.
+pub trait Engine: Operations {}
+
+impl<E: Operations> Engine for E {}
+
+/// What each engine can do. Public in name only, to seal [`Engine`].
+pub trait Operations: fmt::Debug + Send + Sync {
+    /// A handle that the states and guards hold.
+    fn shared(&self) -> Arc<dyn Operations>;
+
+    /// Which engine this is, as configured: equal for equal configurations.
+    fn endpoint(&self) -> String;
+
+    /// Where the leases of this engine's slugs are.
+    fn state_dir(&self) -> Option<PathBuf>;
+
+    /// How long one removal may take, with everything that it asks.
+    fn remove_deadline(&self) -> Duration;
+
+    /// The command with which a person removes the thing.
+    fn removal_command(&self, resource: Resource, id: &str) -> String;
+
+    /// Creates the network and gives its id.
+    fn create_network(&self, request: &NetworkRequest<'_>) -> Result<String, Failed>;
+
+    /// Creates and starts the container and gives its id.
+    fn run_container(&self, request: &ContainerRequest<'_>) -> Result<String, Failed>;
+
+    /// Looks a network up by name or id; `None` if there is none.
+    fn network(&self, name: &str, until: Instant) -> Result<Option<NetworkFacts>, CommandError>;
+
+    /// The ids of what the filter finds, in any state.
+    fn find(
+        &self,
+        resource: Resource,
+        filter: &Filter,
+        until: Instant,
+    ) -> Result<Vec<String>, CommandError>;
+
+    /// Removes by id. An error says nothing of whether the thing still exists.
+    fn remove(&self, resource: Resource, id: &str, until: Instant) -> Result<(), CommandError>;
+}
+
+/// What an engine makes for us.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Resource {
+    /// A container, with its anonymous volumes.
+    Container,
+    /// A network.
+    Network,
+}
+
+impl fmt::Display for Resource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Container => "container",
+            Self::Network => "network",
+        })
+    }
+}
+
+/// A create that failed, and what it has made all the same.
+#[derive(Debug)]
+pub struct Failed {
+    pub(crate) error: CommandError,
+    pub(crate) made: Made,
+}
+
+/// What a guard knows of the thing that it guards.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Made {
+    /// There is nothing to remove.
+    Nothing,
+    /// The engine may have made it, or may still be at it.
+    Perhaps,
+    /// It has this id.
+    Id(String),
+}
+
+/// What to look for.
+#[derive(Clone, Debug)]
+pub enum Filter {
+    /// This id.
+    Id(String),
+    /// All of these labels.
+    Labels(Vec<(String, String)>),
+}
+
+/// What a network is to be.
+#[derive(Debug)]
+pub struct NetworkRequest<'a> {
+    pub(crate) name: &'a str,
+    pub(crate) addressing: &'a Addressing,
+    pub(crate) labels: &'a Labels,
+}
+
+/// What a container is to be.
+pub struct ContainerRequest<'a> {
+    pub(crate) name: &'a str,
+    pub(crate) network_id: &'a str,
+    pub(crate) ip: Ipv4Addr,
+    pub(crate) labels: &'a Labels,
+    pub(crate) spec: &'a CheckedSpec,
+}
+
+/// What an engine says of a network.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NetworkFacts {
+    pub(crate) id: String,
+    pub(crate) labels: BTreeMap<String, String>,
+    pub(crate) subnet: Option<Ipv4Net>,
+    pub(crate) gateway: Option<Ipv4Addr>,
+}

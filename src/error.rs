@@ -1,0 +1,242 @@
+//! What can go wrong, and what is left in the world then.
+
+use std::fmt;
+use std::io;
+use std::path::PathBuf;
+use std::time::SystemTime;
+
+use crate::addressing::AddressingError;
+use crate::engine::Resource;
+use crate::engine::command::CommandError;
+use crate::engine::diagnosis::Cause;
+use crate::slug::{NameError, Slug};
+use crate::spec::SpecError;
+
+/// Everything that a bundle's way up and down can fail with.
+///
+/// The text says what was being done; why it failed is the error's
+/// [`source`](std::error::Error::source).
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// A slug or a prefix is not one. Nothing has been touched.
+    #[error(transparent)]
+    Name(#[from] NameError),
+    /// Addresses cannot be used. Nothing has been touched.
+    #[error(transparent)]
+    Addressing(#[from] AddressingError),
+    /// A specification is wrong. Its step has not asked the engine for anything.
+    #[error(transparent)]
+    Spec(#[from] SpecError),
+    /// Another owner of the slug lives. Nothing has been touched.
+    #[error("slug {slug} is taken{}", by(*pid, *since))]
+    #[non_exhaustive]
+    Taken {
+        /// The slug.
+        slug: Slug,
+        /// The owner's process id, where it could be read.
+        pid: Option<u32>,
+        /// Since when, where it could be read.
+        since: Option<SystemTime>,
+    },
+    /// The lease of a slug cannot be taken, or not be marked as kept. Nothing has been created by the
+    /// step that failed.
+    #[error("the lease at {} cannot be used", path.display())]
+    #[non_exhaustive]
+    Lease {
+        /// The lease's file, or the directory of leases.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The engine did not create the network. None of ours is left unless [`Error::NotRemoved`] comes
+    /// with it.
+    #[error("network {network} could not be created")]
+    #[non_exhaustive]
+    CreateNetwork {
+        /// The network's name.
+        network: String,
+        /// The engine's command.
+        source: CommandError,
+    },
+    /// A network of the planned name exists and is not as planned. It has been left alone.
+    #[error(
+        "network {network} exists, and is not the planned one: its {field} is {}, not {planned}",
+        found.as_deref().unwrap_or("not set")
+    )]
+    #[non_exhaustive]
+    NetworkDiffers {
+        /// The network's name.
+        network: String,
+        /// Its id.
+        id: String,
+        /// What differs: `subnet`, `gateway`, or the key of a label.
+        field: String,
+        /// What was planned.
+        planned: String,
+        /// What the network has; `None` if it has no such thing.
+        found: Option<String>,
+    },
+    /// The engine did not start the container. None of ours is left unless [`Error::NotRemoved`] comes
+    /// with it.
+    #[error("container {container} could not be started from image {image}")]
+    #[non_exhaustive]
+    Start {
+        /// The container's name.
+        container: String,
+        /// The image.
+        image: String,
+        /// The engine's command.
+        source: CommandError,
+    },
+    /// Something of ours could not be removed, or could not be seen to be gone.
+    #[error("{resource} {name} may be left; remove it with `{command}`")]
+    #[non_exhaustive]
+    NotRemoved {
+        /// A container or a network.
+        resource: Resource,
+        /// Its name.
+        name: String,
+        /// Its id; `None` if the engine never told.
+        id: Option<String>,
+        /// The command that removes it.
+        command: String,
+        /// What the engine said last; `None` if time ran out before it said anything.
+        source: Option<CommandError>,
+    },
+    /// More than one thing went wrong, the first one first.
+    #[error("{} errors: {}", .0.len(), Chains(.0))]
+    Several(Vec<Error>),
+}
+
+impl Error {
+    /// Why the engine's command failed, if one did; of several errors, the first one's.
+    #[must_use]
+    pub fn cause(&self) -> Option<Cause> {
+        match self {
+            Self::CreateNetwork { source, .. } | Self::Start { source, .. } => Some(source.cause()),
+            Self::NotRemoved { source, .. } => source.as_ref().map(CommandError::cause),
+            Self::Several(errors) => errors.first().and_then(Self::cause),
+            _ => None,
+        }
+    }
+
+    /// All of them, a single one as itself.
+    pub(crate) fn all(mut errors: Vec<Self>) -> Result<(), Self> {
+        match errors.len() {
+            0 | 1 => errors.pop().map_or(Ok(()), Err),
+            _ => Err(Self::Several(errors)),
+        }
+    }
+
+    /// This one, and what went wrong while cleaning up behind it.
+    pub(crate) fn and(self, cleaning_up: Result<(), Self>) -> Self {
+        match cleaning_up {
+            Ok(()) => self,
+            Err(Self::Several(more)) => Self::Several(std::iter::once(self).chain(more).collect()),
+            Err(more) => Self::Several(vec![self, more]),
+        }
+    }
+}
+
+/// A step that failed: the error, and the state before the step.
+///
+/// With `?` in a function that returns [`Error`], the state is closed, and what could not be removed
+/// comes with the error. To try again, take both apart:
+///
+/// ```no_run
+/// # use sidecar_bundle::{BundleSpec, CliEngine, NetworkPlanned, Slug};
+/// # fn main() -> Result<(), sidecar_bundle::Error> {
+/// let network = NetworkPlanned::new(Slug::new("demo")?).create_network(&CliEngine::docker())?;
+/// let bundle = match network.start(BundleSpec::new().image("mine:next")) {
+///     Ok(bundle) => bundle,
+///     Err(failed) => {
+///         eprintln!("{failed}; going back");
+///         failed.into_state().start(BundleSpec::new().image("mine:last"))?
+///     }
+/// };
+/// # bundle.close()
+/// # }
+/// ```
+///
+/// Converted into any other error type, the state lives in that error and is torn down when it drops.
+pub struct StepError<S>(Box<(Error, S)>);
+
+impl<S> StepError<S> {
+    pub(crate) fn new(error: Error, state: S) -> Self {
+        Self(Box::new((error, state)))
+    }
+
+    /// What went wrong.
+    #[must_use]
+    pub fn error(&self) -> &Error {
+        &self.0.0
+    }
+
+    /// The state before the step, to try again. The error is dropped.
+    #[must_use]
+    pub fn into_state(self) -> S {
+        self.0.1
+    }
+
+    /// The error, and the state before the step.
+    #[must_use]
+    pub fn into_parts(self) -> (Error, S) {
+        *self.0
+    }
+}
+
+impl<S> fmt::Debug for StepError<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("StepError").field(self.error()).finish_non_exhaustive()
+    }
+}
+
+impl<S> fmt::Display for StepError<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.error().fmt(f)
+    }
+}
+
+impl<S> std::error::Error for StepError<S> {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.error().source()
+    }
+}
+
+impl<S: State> From<StepError<S>> for Error {
+    fn from(failed: StepError<S>) -> Self {
+        let (error, state) = failed.into_parts();
+        error.and(state.give_up())
+    }
+}
+
+/// A state that a failed step hands back. Public in name only.
+pub trait State {
+    /// Removes what the state owns.
+    fn give_up(self) -> Result<(), Error>;
+}
+
+fn by(pid: Option<u32>, since: Option<SystemTime>) -> String {
+    let pid = pid.map(|pid| format!(" by pid {pid}")).unwrap_or_default();
+    let since = since.map(|t| format!(" since {}", humantime::format_rfc3339_seconds(t)));
+    pid + &since.unwrap_or_default()
+}
+
+/// Each error with its sources, since a list has no single one.
+struct Chains<'a>(&'a [Error]);
+
+impl fmt::Display for Chains<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (i, error) in self.0.iter().enumerate() {
+            let separator = if i == 0 { "" } else { "; " };
+            write!(f, "{separator}{error}")?;
+            let mut source = std::error::Error::source(error);
+            while let Some(error) = source {
+                write!(f, ": {error}")?;
+                source = error.source();
+            }
+        }
+        Ok(())
+    }
+}

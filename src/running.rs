@@ -1,0 +1,115 @@
+//! The last state: the container runs at its address.
+
+use std::net::Ipv4Addr;
+
+use crate::created::NetworkCreated;
+use crate::error::{Error, State, StepError};
+use crate::guard::Guard;
+use crate::planned::NetworkPlanned;
+
+/// A bundle that runs: [`NetworkCreated::start`] leads here, [`close`](Self::close) or a drop ends it.
+///
+/// Dropping it removes the container and then the network, and logs what it could not remove. Hold it
+/// by a name: `let _bundle = ...` lives to the end of the scope, `let _ = ...` is dropped at once.
+///
+/// ```no_run
+/// # use sidecar_bundle::{BundleSpec, CliEngine, NetworkPlanned, Slug};
+/// # let plan = NetworkPlanned::new(Slug::new("demo")?);
+/// let bundle = plan.launch(&CliEngine::docker(), BundleSpec::new())?;
+/// println!("{}", bundle.ip());
+/// bundle.close()?;
+/// # Ok::<(), sidecar_bundle::Error>(())
+/// ```
+///
+/// What is closed cannot be used:
+///
+/// ```compile_fail,E0382
+/// # use sidecar_bundle::{BundleSpec, CliEngine, NetworkPlanned, Slug};
+/// # let plan = NetworkPlanned::new(Slug::new("demo")?);
+/// let bundle = plan.launch(&CliEngine::docker(), BundleSpec::new())?;
+/// bundle.close()?;
+/// println!("{}", bundle.ip());
+/// # Ok::<(), sidecar_bundle::Error>(())
+/// ```
+#[derive(Debug)]
+#[must_use = "container and network are removed when this is dropped; hold it by a name"]
+pub struct BundleRunning {
+    // In the order of teardown: a network goes after what is attached to it.
+    container: Guard,
+    network: NetworkCreated,
+}
+
+impl BundleRunning {
+    pub(crate) fn new(container: Guard, network: NetworkCreated) -> Self {
+        Self { container, network }
+    }
+
+    /// Removes the container and then the network, now: `docker rm --force --volumes` and
+    /// `docker network rm`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NotRemoved`] for what may be left, with the command that removes it; both steps are
+    /// tried, and if both fail the errors come as [`Error::Several`].
+    pub fn close(self) -> Result<(), Error> {
+        let _entered = tracing::info_span!("close", slug = %self.plan().slug()).entered();
+        let container = self.container.close();
+        let network = self.network.close();
+        Error::all([container, network].into_iter().filter_map(Result::err).collect())
+    }
+
+    /// Leaves container and network where they are and lets go of the slug.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Lease`] when the mark that they stay cannot be written. This state is handed back, and
+    /// nothing has changed.
+    pub fn keep(self) -> Result<NetworkPlanned, StepError<Self>> {
+        let Self { container, network } = self;
+        match network.keep() {
+            Ok(plan) => {
+                container.disarm();
+                Ok(plan)
+            }
+            Err(failed) => {
+                let (error, network) = failed.into_parts();
+                Err(StepError::new(error, Self { container, network }))
+            }
+        }
+    }
+
+    /// The plan that has come true.
+    pub fn plan(&self) -> &NetworkPlanned {
+        self.network.plan()
+    }
+
+    /// The address that the container is pinned at.
+    #[must_use]
+    pub fn ip(&self) -> Ipv4Addr {
+        self.plan().ip()
+    }
+
+    /// The container's id, as the engine returned it.
+    #[must_use]
+    pub fn container_id(&self) -> &str {
+        self.container.id()
+    }
+
+    /// The network's id, as the engine returned it.
+    #[must_use]
+    pub fn network_id(&self) -> &str {
+        self.network.network_id()
+    }
+
+    /// Whether the bundle's address can be reached from here; see [`NetworkCreated::is_reachable`].
+    #[must_use]
+    pub fn is_reachable(&self) -> bool {
+        self.network.is_reachable()
+    }
+}
+
+impl State for BundleRunning {
+    fn give_up(self) -> Result<(), Error> {
+        self.close()
+    }
+}
