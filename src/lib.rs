@@ -1,4 +1,98 @@
-//! One slug to a running sidecar container at an address known beforehand, and back.
+//! One slug to a running *sidecar bundle* - a container on a network of its own, at an address that is
+//! known before anything runs - and back.
+//!
+//! ```no_run
+//! use sidecar_bundle::{BundleSpec, CliEngine, NetworkPlanned, Slug};
+//! # fn write_allowlist(_: impl std::fmt::Display) {}
+//! # fn run_guest(_: std::net::Ipv4Addr) {}
+//! # fn main() -> Result<(), sidecar_bundle::Error> {
+//! # let token = String::new();
+//!
+//! let plan = NetworkPlanned::new(Slug::new("demo")?);
+//! write_allowlist(plan.allowlist()); // 10.56.132.2/32, before anything runs
+//! let bundle = plan
+//!     .create_network(&CliEngine::docker())?
+//!     .start(BundleSpec::new().secret("API_TOKEN", token).mount_read_only("/etc/rules", "/rules"))?;
+//! run_guest(bundle.ip());
+//! bundle.close()?; // or let it drop
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # The states
+//!
+//! Each state is a type, and each step takes the one before: a wrong order does not compile.
+//!
+//! ```text
+//! &str ──> Slug ──> NetworkPlanned        data: clone it, compare it, print it
+//!                     │ create_network    docker network create --subnet S --gateway G --ip-range R NAME
+//!                     v
+//!                   NetworkCreated        owns the network
+//!                     │ start             docker run --detach --name C --network ID --ip IP IMAGE
+//!                     v
+//!                   BundleRunning         owns container and network
+//!                     │ close, or a drop  docker rm --force --volumes ID
+//!                     v                   docker network rm ID
+//!                   nothing
+//! ```
+//!
+//! A step that fails hands the state before it back, in a [`StepError`]: `?` in a function that returns
+//! [`Error`] gives up and cleans up, a `match` tries again. [`NetworkPlanned::launch`] takes both steps
+//! at once.
+//!
+//! # Addresses
+//!
+//! Everything is derived from the slug, the same on every machine; [`AddressPool`] has the algorithm
+//! and ten lines of Python that redo it. Two slugs may get the same subnet (of 4096, 76 slugs do so with
+//! probability one half): [`create_network`](NetworkPlanned::create_network) then fails, and never moves
+//! silently; [`NetworkPlanned::next_attempt`] moves on your word. The network's dynamic range keeps
+//! containers that ask for no address off the bundle's.
+//!
+//! # Whose things
+//!
+//! Network and container carry labels (`sidecar-bundle.*`) that say whose they are, and nothing without
+//! them is ever taken over or removed, whatever its name. While a bundle lives, its process holds the
+//! slug's *lease*, a locked file in [a directory](CliEngine::with_state_dir) of the user's: a second
+//! launcher of the slug is told at once which process has it.
+//!
+//! # Better on purpose
+//!
+//! People who come from a launcher around `docker` command lines may notice that
+//!
+//! - a network that exists already is taken over only if its subnet, gateway and labels are as planned;
+//! - a removal that fails is settled by asking whether the thing still exists, not by a phrase;
+//! - mounts use `--mount`: a host path that does not exist is an error, not a new empty directory;
+//! - an inherited variable that is not set is an error, not silence;
+//! - removal takes anonymous volumes along;
+//! - there is no `--rm`, with which a container that dies at once takes its last words along.
+//!
+//! # Dropped too early
+//!
+//! A state that is not held is gone, and its container and network with it:
+//!
+//! ```no_run
+//! # use sidecar_bundle::{BundleSpec, CliEngine, NetworkPlanned, Slug};
+//! # fn main() -> Result<(), sidecar_bundle::Error> {
+//! # let plan = NetworkPlanned::new(Slug::new("demo")?);
+//! # let other = NetworkPlanned::new(Slug::new("other")?);
+//! # let engine = CliEngine::docker();
+//! let _ = plan.launch(&engine, BundleSpec::new())?; // wrong: removed on this very line
+//! let _bundle = other.launch(&engine, BundleSpec::new())?; // right: lives to the end of the scope
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # When nothing is torn down
+//!
+//! Teardown is a `Drop`. It runs at the end of a scope, on `?`, and while a panic unwinds. It does not
+//! run when the process ends without unwinding: `std::process::exit`, `abort`, a panic with
+//! `panic = "abort"`, a signal such as Ctrl-C's, a `static`, [`std::mem::forget`].
+//!
+//! # What this crate does not do
+//!
+//! It builds no images, and drives one container for each slug, not a composition of several. It runs
+//! on Unix hosts; the engine may be elsewhere, but its bundles' addresses then cannot be reached from
+//! here ([`BundleRunning::is_reachable`]).
 
 mod addressing;
 mod created;
@@ -26,3 +120,7 @@ pub use product::Product;
 pub use running::BundleRunning;
 pub use slug::{NameError, Slug};
 pub use spec::{BundleSpec, SpecError};
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -1,0 +1,128 @@
+//! A real engine for tests: found, asked behind the library's back, and seen to be clean afterwards.
+
+use std::fmt::Write as _;
+use std::io::{Read, Write};
+use std::net::{Ipv4Addr, TcpStream};
+use std::path::Path;
+use std::process::Command;
+use std::sync::OnceLock;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+use sidecar_bundle::{CliEngine, NetworkPlanned, Slug};
+
+/// What every test starts with: the engine, a slug of its own and a directory for its leases.
+pub(crate) struct World {
+    pub(crate) slug: &'static str,
+    pub(crate) state: tempfile::TempDir,
+}
+
+/// `None` where there is no engine, said loudly; a panic where one is required.
+#[track_caller]
+pub(crate) fn world(slug: &'static str) -> Option<World> {
+    static ENGINE: OnceLock<Result<String, String>> = OnceLock::new();
+    match ENGINE.get_or_init(find_engine) {
+        Ok(_) => {
+            let world = World { slug, state: tempfile::tempdir().unwrap() };
+            world.assert_nothing_left();
+            Some(world)
+        }
+        Err(missing) => {
+            let required = std::env::var_os("SIDECAR_BUNDLE_ENGINE_TESTS").is_some();
+            assert!(!required, "an engine is required: {missing}");
+            shout(&format!("SKIPPED {slug}: {missing}; try tests/with-docker cargo test"));
+            None
+        }
+    }
+}
+
+impl World {
+    pub(crate) fn engine(&self) -> CliEngine {
+        CliEngine::docker().with_state_dir(self.state.path())
+    }
+
+    pub(crate) fn plan(&self) -> NetworkPlanned {
+        NetworkPlanned::new(Slug::new(self.slug).unwrap())
+    }
+
+    /// Nothing with this slug's label, and nothing by its names.
+    #[track_caller]
+    pub(crate) fn assert_nothing_left(&self) {
+        let plan = self.plan();
+        let label = format!("label=sidecar-bundle.slug={}", self.slug);
+        let mut left = docker(&["ps", "--all", "--quiet", "--filter", &label]);
+        left += &docker(&["network", "ls", "--quiet", "--filter", &label]);
+        for (kind, name) in [("container", plan.container_name()), ("network", plan.network_name())]
+        {
+            if inspect(kind, &name).is_some() {
+                writeln!(left, "{kind} {name}").unwrap();
+            }
+        }
+        assert_eq!(left, "", "left by {}", self.slug);
+    }
+}
+
+/// Runs the engine's program behind the library's back; it must succeed.
+#[track_caller]
+pub(crate) fn docker(arguments: &[&str]) -> String {
+    let output = Command::new("docker").args(arguments).output().unwrap();
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "docker {arguments:?}: {stderr}");
+    String::from_utf8(output.stdout).unwrap()
+}
+
+#[track_caller]
+pub(crate) fn inspect(kind: &str, name: &str) -> Option<Value> {
+    let output = Command::new("docker").args([kind, "inspect", name]).output().unwrap();
+    let found: Value = serde_json::from_slice(&output.stdout).unwrap();
+    found.get(0).cloned()
+}
+
+/// The body that a daemon of the bundle answers with, as soon as it does.
+///
+/// For addresses only that the library says are reachable: what is not on this host is never asked.
+#[track_caller]
+pub(crate) fn http_body(ip: Ipv4Addr, port: u16) -> String {
+    let deadline = Instant::now() + Duration::from_secs(20);
+    loop {
+        match try_http_body(ip, port) {
+            Ok(body) => return body,
+            Err(error) => assert!(Instant::now() < deadline, "http://{ip}:{port}/: {error}"),
+        }
+        thread::sleep(Duration::from_millis(20));
+    }
+}
+
+fn try_http_body(ip: Ipv4Addr, port: u16) -> std::io::Result<String> {
+    let mut stream = TcpStream::connect_timeout(&(ip, port).into(), Duration::from_secs(2))?;
+    stream.set_read_timeout(Some(Duration::from_secs(2)))?;
+    write!(stream, "GET / HTTP/1.0\r\n\r\n")?;
+    let mut answer = String::new();
+    stream.take(65_536).read_to_string(&mut answer)?;
+    let body = answer.split_once("\r\n\r\n").map(|(_, body)| body.trim().to_owned());
+    body.ok_or_else(|| std::io::Error::other("no body"))
+}
+
+/// Past the capturing of tests' output.
+pub(crate) fn shout(line: &str) {
+    let _ = writeln!(std::io::stderr(), "{line}");
+}
+
+fn find_engine() -> Result<String, String> {
+    let version = Command::new("docker")
+        .args(["version", "--format", "engine {{.Server.Version}}, client {{.Client.Version}}"])
+        .output()
+        .map_err(|error| format!("docker cannot be run: {error}"))?;
+    if !version.status.success() {
+        return Err(String::from_utf8_lossy(&version.stderr).trim().to_owned());
+    }
+    let version = String::from_utf8_lossy(&version.stdout).trim().to_owned();
+    let build = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/stand-in/build");
+    let image = Command::new(build).output().map_err(|error| error.to_string())?;
+    if !image.status.success() {
+        return Err(String::from_utf8_lossy(&image.stderr).trim().to_owned());
+    }
+    shout(&format!("engine tests run against {version}"));
+    Ok(version)
+}
