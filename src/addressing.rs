@@ -105,6 +105,11 @@ impl Addressing {
             blocks.filter(|b| !b.contains(&self.gateway) && !b.contains(&self.bundle_ip)).last()
         })
     }
+
+    /// The same addresses as another attempt of the slug.
+    pub(crate) fn with_attempt(self, attempt: u64) -> Self {
+        Self { attempt, ..self }
+    }
 }
 
 /// Prints `<bundle ip> in <subnet> behind <gateway>`.
@@ -210,12 +215,18 @@ impl AddressPool {
         self.derive(slug, 0)
     }
 
+    /// All attempts of the slug, from one on, each subnet once.
+    pub(crate) fn attempts(self, slug: &Slug, from: u64) -> impl Iterator<Item = Addressing> {
+        let walk = Walk::new(slug);
+        (from..self.subnets()).map(move |attempt| self.at(walk, attempt))
+    }
+
     fn derive(self, slug: &Slug, attempt: u64) -> Addressing {
-        let digest: [u8; 32] = Sha256::digest(slug.as_str()).into();
-        let [start, stride, ..] = digest.as_chunks::<8>().0 else { unreachable!() };
-        let start = u64::from_be_bytes(*start);
-        let stride = u64::from_be_bytes(*stride) | 1;
-        let number = start.wrapping_add(attempt.wrapping_mul(stride)) % self.subnets();
+        self.at(Walk::new(slug), attempt)
+    }
+
+    fn at(self, walk: Walk, attempt: u64) -> Addressing {
+        let number = walk.start.wrapping_add(attempt.wrapping_mul(walk.stride)) % self.subnets();
         let network = u64::from(u32::from(self.range.network()))
             + (number << (32 - u32::from(self.subnet_prefix)));
         #[expect(clippy::cast_possible_truncation, reason = "a subnet of an IPv4 range is IPv4")]
@@ -226,6 +237,21 @@ impl AddressPool {
             bundle_ip: (network + 2).into(),
             attempt,
         }
+    }
+}
+
+/// A slug's way through any pool.
+#[derive(Clone, Copy)]
+struct Walk {
+    start: u64,
+    stride: u64,
+}
+
+impl Walk {
+    fn new(slug: &Slug) -> Self {
+        let digest: [u8; 32] = Sha256::digest(slug.as_str()).into();
+        let [start, stride, ..] = digest.as_chunks::<8>().0 else { unreachable!() };
+        Self { start: u64::from_be_bytes(*start), stride: u64::from_be_bytes(*stride) | 1 }
     }
 }
 

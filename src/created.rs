@@ -1,11 +1,16 @@
 //! The second state: the network exists, and its address is final.
 
 use std::net::UdpSocket;
+use std::time::Duration;
 
+use crate::engine::diagnosis::Cause;
 use crate::engine::{ContainerRequest, Failed, Made, Resource};
 use crate::error::{Error, State, StepError};
 use crate::guard::Guard;
+use crate::labels::owner_in;
+use crate::lease::Kept;
 use crate::planned::NetworkPlanned;
+use crate::removal;
 use crate::running::BundleRunning;
 use crate::spec::BundleSpec;
 
@@ -82,7 +87,11 @@ impl NetworkCreated {
     /// [`Error::Lease`] when the mark that the network stays cannot be written. This state is handed
     /// back, and nothing has changed.
     pub fn keep(self) -> Result<NetworkPlanned, StepError<Self>> {
-        if let Err(error) = self.network.hold().keep() {
+        self.keep_as(Kept::Network)
+    }
+
+    pub(crate) fn keep_as(self, kept: Kept) -> Result<NetworkPlanned, StepError<Self>> {
+        if let Err(error) = self.network.hold().keep(kept) {
             return Err(StepError::new(error, self));
         }
         self.network.disarm();
@@ -90,6 +99,7 @@ impl NetworkCreated {
     }
 
     /// The plan that has come true.
+    #[must_use]
     pub fn plan(&self) -> &NetworkPlanned {
         &self.plan
     }
@@ -119,30 +129,57 @@ impl NetworkCreated {
     fn run(&self, spec: &BundleSpec) -> Result<Guard, Error> {
         let spec = spec.check(self.plan.product())?;
         let name = self.plan.container_name();
-        let mut container = self.network.arm_beside(Resource::Container, name);
-        let request = ContainerRequest {
-            name: container.name(),
-            network_id: self.network.id(),
-            ip: self.plan.ip(),
-            labels: container.labels(),
-            spec: &spec,
-        };
-        match container.engine().run_container(&request) {
-            Ok(id) => {
-                container.set_made(Made::Id(id));
-                Ok(container)
-            }
-            Err(Failed { error, made }) => {
-                container.set_made(made);
-                let failed = Error::Start {
-                    container: container.name().to_owned(),
-                    image: spec.image,
-                    source: error,
-                };
-                Err(failed.and(container.close()))
+        let mut container = self.network.beside(Resource::Container, name);
+        // What a dead owner's last command makes may appear while this one is at it.
+        let patience = container.engine().now() + Duration::from_secs(5);
+        loop {
+            container.arm();
+            let request = ContainerRequest {
+                tether: container.hold().tether(),
+                name: container.name(),
+                network_id: self.network.id(),
+                ip: self.plan.ip(),
+                labels: container.labels(),
+                spec: &spec,
+            };
+            match container.engine().run_container(&request) {
+                Ok(id) => {
+                    container.set_made(Made::Id(id));
+                    return Ok(container);
+                }
+                Err(Failed { error, made }) => {
+                    container.set_made(made);
+                    if error.cause() == Cause::ContainerNameTaken
+                        && container.engine().now() < patience
+                        && bury_namesake(&container)?
+                    {
+                        continue;
+                    }
+                    let failed = Error::Start {
+                        container: container.name().to_owned(),
+                        image: spec.image,
+                        source: error,
+                    };
+                    return Err(failed.and(container.close()));
+                }
             }
         }
     }
+}
+
+/// Removes the container that has the name already, if its owner is dead.
+fn bury_namesake(guard: &Guard) -> Result<bool, Error> {
+    let engine = guard.engine();
+    let until = engine.now() + engine.remove_deadline();
+    let found = engine.container(guard.name(), until);
+    let found = found.map_err(|source| Error::Look { what: "a container of this name", source })?;
+    let predecessors = guard.hold().predecessors();
+    let Some(found) = found else { return Ok(!predecessors.is_empty()) };
+    let dead = owner_in(&found.labels).is_some_and(|it| predecessors.iter().any(|dead| dead == it));
+    if dead {
+        removal::by_id(engine, Resource::Container, guard.name(), &found.id, until)?;
+    }
+    Ok(dead)
 }
 
 impl State for NetworkCreated {

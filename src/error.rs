@@ -5,7 +5,9 @@ use std::io;
 use std::path::PathBuf;
 use std::time::SystemTime;
 
-use crate::addressing::AddressingError;
+use ipnet::Ipv4Net;
+
+use crate::addressing::{AddressPool, AddressingError};
 use crate::engine::Resource;
 use crate::engine::command::CommandError;
 use crate::engine::diagnosis::Cause;
@@ -59,6 +61,58 @@ pub enum Error {
         /// The engine's command.
         source: CommandError,
     },
+    /// The subnet overlaps one that exists. Nothing of ours is left.
+    #[error("subnet {subnet} is taken by {}", holder.as_deref().unwrap_or("something that the engine does not name"))]
+    #[non_exhaustive]
+    SubnetTaken {
+        /// The planned subnet.
+        subnet: Ipv4Net,
+        /// The network that holds it, where there is one, with its own subnet.
+        holder: Option<String>,
+        /// The engine's command.
+        source: CommandError,
+    },
+    /// Every subnet of the pool overlaps a network of the engine. Nothing has been touched.
+    #[error("none of the {subnets} subnets of pool {pool} is free")]
+    #[non_exhaustive]
+    PoolFull {
+        /// The pool.
+        pool: AddressPool,
+        /// How many subnets it has.
+        subnets: u64,
+    },
+    /// The slug's bundle was kept; it can be attached to, and is not launched anew.
+    #[error("a bundle of slug {slug} was kept; attach to it")]
+    #[non_exhaustive]
+    Kept {
+        /// The slug.
+        slug: Slug,
+    },
+    /// There is no kept bundle of the slug. Nothing has been touched.
+    #[error("no bundle of slug {slug} was kept")]
+    #[non_exhaustive]
+    NotKept {
+        /// The slug.
+        slug: Slug,
+    },
+    /// What was kept is not what it was. It has been left alone, and is still marked as kept.
+    #[error("the kept bundle of slug {slug} cannot be attached to: {problem}")]
+    #[non_exhaustive]
+    Changed {
+        /// The slug.
+        slug: Slug,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// The engine could not be asked. Nothing has been touched.
+    #[error("the engine could not be asked for {what}")]
+    #[non_exhaustive]
+    Look {
+        /// What it was asked for.
+        what: &'static str,
+        /// The engine's command.
+        source: CommandError,
+    },
     /// A network of the planned name exists and is not as planned. It has been left alone.
     #[error(
         "network {network} exists, and is not the planned one: its {field} is {}, not {planned}",
@@ -90,7 +144,7 @@ pub enum Error {
         source: CommandError,
     },
     /// Something of ours could not be removed, or could not be seen to be gone.
-    #[error("{resource} {name} may be left; remove it with `{command}`")]
+    #[error("{resource} {name} may be left{}; remove it with `{command}`", in_use_by(attached))]
     #[non_exhaustive]
     NotRemoved {
         /// A container or a network.
@@ -99,6 +153,8 @@ pub enum Error {
         name: String,
         /// Its id; `None` if the engine never told.
         id: Option<String>,
+        /// The names of the containers that keep a network from going; none of them has been touched.
+        attached: Vec<String>,
         /// The command that removes it.
         command: String,
         /// What the engine said last; `None` if time ran out before it said anything.
@@ -114,11 +170,19 @@ impl Error {
     #[must_use]
     pub fn cause(&self) -> Option<Cause> {
         match self {
-            Self::CreateNetwork { source, .. } | Self::Start { source, .. } => Some(source.cause()),
+            Self::CreateNetwork { source, .. }
+            | Self::Start { source, .. }
+            | Self::SubnetTaken { source, .. }
+            | Self::Look { source, .. } => Some(source.cause()),
             Self::NotRemoved { source, .. } => source.as_ref().map(CommandError::cause),
             Self::Several(errors) => errors.first().and_then(Self::cause),
             _ => None,
         }
+    }
+
+    /// This one with its sources.
+    pub(crate) fn chain(&self) -> impl fmt::Display + '_ {
+        Chains(std::slice::from_ref(self))
     }
 
     /// All of them, a single one as itself.
@@ -221,6 +285,13 @@ fn by(pid: Option<u32>, since: Option<SystemTime>) -> String {
     let pid = pid.map(|pid| format!(" by pid {pid}")).unwrap_or_default();
     let since = since.map(|t| format!(" since {}", humantime::format_rfc3339_seconds(t)));
     pid + &since.unwrap_or_default()
+}
+
+fn in_use_by(attached: &[String]) -> String {
+    match attached {
+        [] => String::new(),
+        names => format!(", in use by {}", names.join(", ")),
+    }
 }
 
 /// Each error with its sources, since a list has no single one.

@@ -2,15 +2,13 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread;
-use std::time::{Duration, Instant};
 
-use crate::engine::command::CommandError;
-use crate::engine::diagnosis::Cause;
-use crate::engine::{Filter, Made, Operations, Resource};
+use crate::engine::{Made, Operations, Resource};
 use crate::error::Error;
 use crate::labels::Labels;
-use crate::lease::Lease;
+use crate::lease::{Kept, Lease};
+use crate::reaper::Reaper;
+use crate::removal;
 
 /// Removes one thing of the engine, unless told otherwise.
 ///
@@ -27,25 +25,36 @@ pub(crate) struct Guard {
 }
 
 impl Guard {
-    /// A guard of something that is about to be made.
-    pub(crate) fn arm(
+    /// A guard of something that does not exist yet.
+    pub(crate) fn new(
         engine: Arc<dyn Operations>,
         resource: Resource,
         name: String,
         labels: Labels,
         hold: Arc<Hold>,
     ) -> Self {
-        Self { engine, resource, name, labels, made: Made::Perhaps, hold }
+        Self { engine, resource, name, labels, made: Made::Nothing, hold }
     }
 
     /// A guard of another thing of the same slug.
-    pub(crate) fn arm_beside(&self, resource: Resource, name: String) -> Self {
+    pub(crate) fn beside(&self, resource: Resource, name: String) -> Self {
         let (engine, hold) = (Arc::clone(&self.engine), Arc::clone(&self.hold));
-        Self::arm(engine, resource, name, self.labels.clone(), hold)
+        Self::new(engine, resource, name, self.labels.clone(), hold)
+    }
+
+    /// The command that makes the thing is about to run.
+    pub(crate) fn arm(&mut self) {
+        self.made = Made::Perhaps;
     }
 
     pub(crate) fn set_made(&mut self, made: Made) {
         self.made = made;
+    }
+
+    /// Somebody else has made the thing, and now it is ours.
+    pub(crate) fn adopt(&mut self, id: String) {
+        self.hold.reaper(|reaper| reaper.adopt(self.resource, &id));
+        self.made = Made::Id(id);
     }
 
     pub(crate) fn engine(&self) -> &dyn Operations {
@@ -79,73 +88,33 @@ impl Guard {
 
     /// Leaves it where it is.
     pub(crate) fn disarm(mut self) {
-        self.made = Made::Nothing;
+        if let Made::Id(id) = std::mem::replace(&mut self.made, Made::Nothing) {
+            self.hold.reaper(|reaper| reaper.keep(&id));
+        }
     }
 
     /// Once: what cannot be removed now is reported now, and not tried again by the drop.
     fn remove(&mut self) -> Result<(), Error> {
+        let engine = &*self.engine;
         let removed = match std::mem::replace(&mut self.made, Made::Nothing) {
             Made::Nothing => return Ok(()),
-            Made::Id(id) => self.remove_id(&id, Instant::now() + self.engine.remove_deadline()),
-            Made::Perhaps => self.remove_whatever_appears(),
+            Made::Id(id) => {
+                let until = engine.now() + engine.remove_deadline();
+                let removed = removal::by_id(engine, self.resource, &self.name, &id, until);
+                if removed.is_ok() {
+                    self.hold.reaper(|reaper| reaper.forget(&id));
+                }
+                removed
+            }
+            Made::Perhaps => {
+                let labels = self.labels.ownership();
+                removal::of_whatever_appears(engine, self.resource, &self.name, labels)
+            }
         };
         if removed.is_err() {
             self.hold.leave();
         }
         removed
-    }
-
-    /// A removal that failed is settled by asking whether the thing still exists.
-    fn remove_id(&self, id: &str, until: Instant) -> Result<(), Error> {
-        const PAUSE: Duration = Duration::from_millis(100);
-        loop {
-            let Err(error) = self.engine.remove(self.resource, id, until) else { return Ok(()) };
-            let left = self.engine.find(self.resource, &Filter::Id(id.to_owned()), until);
-            if left.is_ok_and(|ids| ids.is_empty()) {
-                return Ok(());
-            }
-            if error.cause() != Cause::RemovalInProgress || Instant::now() + PAUSE >= until {
-                return Err(self.not_removed(Some(id), Some(error)));
-            }
-            thread::sleep(PAUSE);
-        }
-    }
-
-    /// After an answer that was lost: the engine may still be at it, so absence counts only when seen
-    /// three times over at least a second.
-    fn remove_whatever_appears(&self) -> Result<(), Error> {
-        const PAUSE: Duration = Duration::from_millis(500);
-        const SETTLING: Duration = Duration::from_secs(3);
-        let until = Instant::now() + self.engine.remove_deadline().max(SETTLING);
-        let filter = Filter::Labels(self.labels.ownership());
-        let mut absent = 0;
-        loop {
-            match self.engine.find(self.resource, &filter, until) {
-                Err(error) => return Err(self.not_removed(None, Some(error))),
-                Ok(ids) if ids.is_empty() => absent += 1,
-                Ok(ids) => {
-                    absent = 0;
-                    ids.iter().try_for_each(|id| self.remove_id(id, until))?;
-                }
-            }
-            if absent == 3 {
-                return Ok(());
-            }
-            if Instant::now() + PAUSE >= until {
-                return Err(self.not_removed(None, None));
-            }
-            thread::sleep(PAUSE);
-        }
-    }
-
-    fn not_removed(&self, id: Option<&str>, source: Option<CommandError>) -> Error {
-        Error::NotRemoved {
-            resource: self.resource,
-            name: self.name.clone(),
-            id: id.map(str::to_owned),
-            command: self.engine.removal_command(self.resource, id.unwrap_or(&self.name)),
-            source,
-        }
     }
 }
 
@@ -156,7 +125,7 @@ impl Drop for Guard {
                 resource = %self.resource,
                 name = self.name,
                 cause = ?error.cause(),
-                %error,
+                error = %error.chain(),
                 "a dropped bundle left something behind"
             );
         }
@@ -167,42 +136,64 @@ impl Drop for Guard {
 #[derive(Debug)]
 pub(crate) struct Hold {
     lease: Option<Lease>,
+    reaper: Option<Arc<Reaper>>,
     something_left: AtomicBool,
 }
 
 impl Hold {
-    pub(crate) fn new(lease: Lease) -> Self {
-        let something_left = AtomicBool::new(lease.kept());
-        Self { lease: Some(lease), something_left }
-    }
-
-    /// Marks on the disk that the slug's things stay after their owner.
-    pub(crate) fn keep(&self) -> Result<(), Error> {
-        self.leave();
-        self.lease.as_ref().map_or(Ok(()), |lease| lease.set_kept(true))
-    }
-
-    /// The slug's things are this owner's again.
-    pub(crate) fn unkeep(&self) -> Result<(), Error> {
-        match &self.lease {
-            Some(lease) if lease.kept() => lease.set_kept(false)?,
-            _ => {}
+    pub(crate) fn new(lease: Lease, reaper: Option<Arc<Reaper>>) -> Self {
+        if let Some(reaper) = &reaper {
+            reaper.hold();
         }
-        self.something_left.store(false, Ordering::SeqCst);
-        Ok(())
+        Self { lease: Some(lease), reaper, something_left: AtomicBool::new(false) }
     }
 
-    fn leave(&self) {
+    /// Who may have left things of this slug behind, and is dead.
+    pub(crate) fn predecessors(&self) -> &[String] {
+        self.lease.as_ref().map_or(&[], Lease::predecessors)
+    }
+
+    /// What was left on purpose.
+    pub(crate) fn kept(&self) -> Kept {
+        self.lease.as_ref().map_or(Kept::Nothing, Lease::kept)
+    }
+
+    /// Marks on the disk what stays after its owner.
+    pub(crate) fn keep(&self, kept: Kept) -> Result<(), Error> {
+        match &self.lease {
+            Some(lease) if lease.kept() != kept => lease.set_kept(kept),
+            _ => Ok(()),
+        }
+    }
+
+    /// Something that was not to stay does.
+    pub(crate) fn leave(&self) {
         self.something_left.store(true, Ordering::SeqCst);
+    }
+
+    pub(crate) fn reaper(&self, tell: impl FnOnce(&Reaper)) {
+        if let Some(reaper) = &self.reaper {
+            tell(reaper);
+        }
+    }
+
+    /// What a command that makes something holds, so that the reaper waits for its end.
+    pub(crate) fn tether(&self) -> Option<std::io::PipeWriter> {
+        self.reaper.as_ref().and_then(|reaper| reaper.tether())
     }
 }
 
 impl Drop for Hold {
     fn drop(&mut self) {
-        match self.lease.take() {
-            Some(lease) if self.something_left.load(Ordering::SeqCst) => lease.abandon(),
-            Some(lease) => lease.end(),
-            None => {}
+        let Some(lease) = self.lease.take() else { return };
+        // The reaper goes on trying to remove what could not be removed now.
+        if self.something_left.load(Ordering::SeqCst) {
+            return lease.abandon();
+        }
+        self.reaper(Reaper::release);
+        match lease.kept() {
+            Kept::Nothing => lease.end(),
+            Kept::Network | Kept::Bundle => lease.abandon(),
         }
     }
 }

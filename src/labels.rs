@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 
 use crate::addressing::Addressing;
+use crate::lease::Lease;
+use crate::product::Product;
 use crate::slug::Slug;
 
 /// What stands before every key.
@@ -16,21 +18,21 @@ pub(crate) struct Labels(BTreeMap<&'static str, String>);
 
 impl Labels {
     pub(crate) fn new(
-        prefix: &str,
+        product: &Product,
         slug: &Slug,
         addressing: &Addressing,
-        lease_dir: &str,
+        lease: &Lease,
         owner: &str,
     ) -> Self {
         Self(BTreeMap::from([
             ("format", FORMAT.to_owned()),
-            ("prefix", prefix.to_owned()),
+            ("prefix", product.prefix().to_owned()),
             ("slug", slug.to_string()),
             ("subnet", addressing.subnet().to_string()),
             ("gateway", addressing.gateway().to_string()),
             ("ip", addressing.bundle_ip().to_string()),
             ("attempt", addressing.attempt().to_string()),
-            ("lease-dir", lease_dir.to_owned()),
+            ("lease-dir", lease.directory_id().to_owned()),
             (OWNER, owner.to_owned()),
         ]))
     }
@@ -40,23 +42,58 @@ impl Labels {
         self.0.iter().map(|(key, value)| (format!("{NAMESPACE}{key}"), value.as_str()))
     }
 
-    /// What tells this owner's things of this slug from everything else on the engine.
+    /// The owner's things of this slug.
     pub(crate) fn ownership(&self) -> Vec<(String, String)> {
-        let key = [OWNER, "prefix", "slug"];
-        key.iter()
-            .filter_map(|key| Some((format!("{NAMESPACE}{key}"), self.0.get(key)?.clone())))
-            .collect()
+        let value = |key: &str| self.0.get(key).map_or("", String::as_str);
+        ownership(value("prefix"), value("slug"), value(OWNER))
     }
 
-    /// The first label, but for the owner, that a thing has otherwise: key, planned, found.
+    /// The first label that a thing has otherwise - but for the owner, if it does not matter who made
+    /// it: key, planned, found.
     pub(crate) fn difference(
         &self,
         found: &BTreeMap<String, String>,
-    ) -> Option<(String, &str, Option<String>)> {
+        whoever_made_it: bool,
+    ) -> Option<(String, String, Option<String>)> {
         let owner = format!("{NAMESPACE}{OWNER}");
         self.pairs()
-            .filter(|(key, _)| *key != owner)
+            .filter(|(key, _)| !whoever_made_it || *key != owner)
             .find(|(key, planned)| found.get(key).map(String::as_str) != Some(planned))
-            .map(|(key, planned)| (key.clone(), planned, found.get(&key).cloned()))
+            .map(|(key, planned)| (key.clone(), planned.to_owned(), found.get(&key).cloned()))
     }
+}
+
+/// What tells an owner's things of a slug from everything else on the engine.
+pub(crate) fn ownership(prefix: &str, slug: &str, owner: &str) -> Vec<(String, String)> {
+    [("prefix", prefix), ("slug", slug), (OWNER, owner)]
+        .map(|(key, value)| (format!("{NAMESPACE}{key}"), value.to_owned()))
+        .into()
+}
+
+/// The label of all things of an owner, as `key=value`.
+pub(crate) fn label_of(owner: &str) -> String {
+    format!("{NAMESPACE}{OWNER}={owner}")
+}
+
+/// Who owns a thing with these labels.
+pub(crate) fn owner_in(labels: &BTreeMap<String, String>) -> Option<&str> {
+    labels.get(&format!("{NAMESPACE}{OWNER}")).map(String::as_str)
+}
+
+/// What all things of a slug carry that were made with leases of one directory.
+pub(crate) fn of_slug(product: &Product, slug: &Slug, lease: &Lease) -> Vec<(String, String)> {
+    [("prefix", product.prefix()), ("slug", slug.as_str()), ("lease-dir", lease.directory_id())]
+        .map(|(key, value)| (format!("{NAMESPACE}{key}"), value.to_owned()))
+        .into()
+}
+
+/// The addresses that a thing was planned with.
+pub(crate) fn addressing_in(labels: &BTreeMap<String, String>) -> Option<Addressing> {
+    let label = |key: &str| labels.get(&format!("{NAMESPACE}{key}")).map(String::as_str);
+    let parsed = Addressing::new(
+        label("subnet")?.parse().ok()?,
+        label("gateway")?.parse().ok()?,
+        label("ip")?.parse().ok()?,
+    );
+    Some(parsed.ok()?.with_attempt(label("attempt")?.parse().ok()?))
 }

@@ -7,15 +7,19 @@ use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
-use std::sync::OnceLock;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use sha2::{Digest, Sha256};
 
+use crate::engine::Operations;
 use crate::error::Error;
+use crate::product::Product;
 use crate::slug::Slug;
+
+/// How long a launcher waits for a sweep that holds its lease.
+const SWEEP_PATIENCE: Duration = Duration::from_secs(5);
 
 /// The proof that the owner of a slug lives.
 #[derive(Debug)]
@@ -23,16 +27,46 @@ pub(crate) struct Lease {
     file: File,
     path: PathBuf,
     directory_id: String,
-    kept: AtomicBool,
+    predecessors: Vec<String>,
+    record: Mutex<Record>,
+}
+
+/// What stays of a slug when its owner ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kept {
+    Nothing,
+    Network,
+    Bundle,
+}
+
+/// What a sweep found at the path of a lease.
+pub(crate) enum Claim {
+    /// The owner is dead.
+    Won(Lease),
+    /// The owner lives, or another sweep is at it.
+    Held(Option<Record>),
+    /// The file has gone.
+    Gone,
 }
 
 impl Lease {
     /// Takes the lease of a slug on an engine, or says who has it.
-    pub(crate) fn take(
+    pub(crate) fn of(
+        engine: &dyn Operations,
+        product: &Product,
+        slug: &Slug,
+        owner: &str,
+    ) -> Result<Self, Error> {
+        let directory = directory_of(engine)?;
+        Self::take(&directory, product.prefix(), slug, &engine.endpoint(), owner)
+    }
+
+    fn take(
         directory: &Path,
         prefix: &str,
         slug: &Slug,
         endpoint: &str,
+        owner: &str,
     ) -> Result<Self, Error> {
         let at = |path: &Path| {
             let path = path.to_owned();
@@ -40,41 +74,99 @@ impl Lease {
         };
         DirBuilder::new().recursive(true).mode(0o700).create(directory).map_err(at(directory))?;
         let directory_id = directory_id(directory).map_err(at(directory))?;
-        let path = directory.join(file_name(prefix, slug, endpoint));
-        // Each turn but the last has lost the file to an owner that ended in this very moment.
-        for _ in 0..100 {
-            let file = OpenOptions::new()
-                .read(true)
-                .write(true)
-                .create(true)
-                .truncate(false)
-                .open(&path)
-                .map_err(at(&path))?;
+        let path = directory.join(file_name(prefix, slug.as_str(), endpoint));
+        let patience = Instant::now() + SWEEP_PATIENCE;
+        loop {
+            let file = open(&path, true).map_err(at(&path))?;
             match file.try_lock() {
                 Ok(()) if leads_to(&path, &file).map_err(at(&path))? => {
-                    let kept = AtomicBool::new(Record::read(&file).is_some_and(|it| it.kept));
-                    let lease = Self { file, path, directory_id, kept };
-                    lease.write().map_err(at(&lease.path))?;
-                    return Ok(lease);
+                    let before = Record::read(&file);
+                    let mut record = Record::new(prefix, slug.as_str());
+                    if let Some(before) = before {
+                        record.kept = before.kept;
+                        record.owners = before.owners;
+                    }
+                    let predecessors = record.owners.clone();
+                    record.add_owner(owner);
+                    record.write(&file).map_err(at(&path))?;
+                    let record = Mutex::new(record);
+                    return Ok(Self { file, path, directory_id, predecessors, record });
                 }
-                Ok(()) => {}
-                Err(TryLockError::WouldBlock) => {
+                // The file's last owner has ended well in this very moment.
+                Ok(()) if Instant::now() < patience => {}
+                Err(TryLockError::WouldBlock) | Ok(()) => {
                     let owner = Record::of_owner(&file);
-                    return Err(Error::Taken {
-                        slug: slug.clone(),
-                        pid: owner.as_ref().map(|owner| owner.pid),
-                        since: owner.map(|owner| owner.since),
-                    });
+                    let brief = owner.as_ref().is_none_or(|owner| owner.sweep);
+                    if !brief || Instant::now() >= patience {
+                        return Err(Error::Taken {
+                            slug: slug.clone(),
+                            pid: owner.as_ref().map(|owner| owner.pid),
+                            since: owner.map(|owner| owner.since),
+                        });
+                    }
+                    thread::sleep(Duration::from_millis(10));
                 }
                 Err(TryLockError::Error(source)) => return Err(at(&path)(source)),
             }
         }
-        Err(Error::Taken { slug: slug.clone(), pid: None, since: None })
+    }
+
+    /// Takes a lease that a sweep has found, if its owner is dead. Nothing is created.
+    pub(crate) fn claim(directory: &Path, path: &Path) -> io::Result<Claim> {
+        let file = match open(path, false) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Claim::Gone),
+            file => file?,
+        };
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => return Ok(Claim::Held(Record::of_owner(&file))),
+            Err(TryLockError::Error(error)) => return Err(error),
+        }
+        let record = Record::read(&file).filter(|_| leads_to(path, &file).unwrap_or(false));
+        let (path, directory_id) = (path.to_owned(), directory_id(directory)?);
+        let Some(record) = record else {
+            // Nothing can be said of an owner whose record cannot be read, so nothing is removed.
+            file.unlock()?;
+            return Ok(Claim::Gone);
+        };
+        // A launcher that meets this lock is to wait for its end; the rest of the record stays.
+        let sweeping = Record { pid: std::process::id(), sweep: true, ..record.clone() };
+        sweeping.write(&file)?;
+        let predecessors = record.owners.clone();
+        let record = Mutex::new(record);
+        Ok(Claim::Won(Self { file, path, directory_id, predecessors, record }))
     }
 
     /// The random id that is stored in the lease's directory.
     pub(crate) fn directory_id(&self) -> &str {
         &self.directory_id
+    }
+
+    /// Everyone who may have left things of this slug, each dead by now, or done with it.
+    pub(crate) fn predecessors(&self) -> &[String] {
+        &self.predecessors
+    }
+
+    /// What the last owner has left on purpose.
+    pub(crate) fn kept(&self) -> Kept {
+        self.record().kept
+    }
+
+    /// When the lease was taken.
+    pub(crate) fn since(&self) -> SystemTime {
+        self.record().since
+    }
+
+    /// Marks what is to stay. The mark is on the disk afterwards.
+    pub(crate) fn set_kept(&self, kept: Kept) -> Result<(), Error> {
+        let mut record = self.record();
+        let marked = Record { kept, ..record.clone() };
+        marked
+            .write(&self.file)
+            .and_then(|()| self.file.sync_all())
+            .map_err(|source| Error::Lease { path: self.path.clone(), source })?;
+        *record = marked;
+        Ok(())
     }
 
     /// Lets go of the slug, whose things are all gone.
@@ -85,22 +177,14 @@ impl Lease {
         self.unlock();
     }
 
-    /// Lets go of the slug while something of it is left. The file stays: without it, nothing on the
-    /// engine counts as ours.
+    /// Lets go of the slug while something of it is left, or may be. The file stays: without it,
+    /// nothing on the engine counts as ours.
     pub(crate) fn abandon(self) {
+        let record = self.record().clone();
+        if let Err(error) = record.write(&self.file) {
+            tracing::warn!(path = %self.path.display(), %error, "a lease could not be written");
+        }
         self.unlock();
-    }
-
-    /// Whether the slug's things are to stay when their owner ends.
-    pub(crate) fn kept(&self) -> bool {
-        self.kept.load(Ordering::SeqCst)
-    }
-
-    /// Marks the slug's things as such that stay, or no longer so. The mark is on the disk afterwards.
-    pub(crate) fn set_kept(&self, kept: bool) -> Result<(), Error> {
-        self.kept.store(kept, Ordering::SeqCst);
-        let written = self.write().and_then(|()| self.file.sync_all());
-        written.map_err(|source| Error::Lease { path: self.path.clone(), source })
     }
 
     /// Not by closing the file: a child that another thread is starting may hold it for a moment.
@@ -110,58 +194,146 @@ impl Lease {
         }
     }
 
-    fn write(&self) -> io::Result<()> {
-        let record =
-            Record { pid: std::process::id(), since: SystemTime::now(), kept: self.kept() };
-        record.write(&self.file)
+    fn record(&self) -> MutexGuard<'_, Record> {
+        self.record.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Where the leases of an engine are.
+pub(crate) fn directory_of(engine: &dyn Operations) -> Result<PathBuf, Error> {
+    engine.state_dir().ok_or_else(|| Error::Lease {
+        path: PathBuf::from("sidecar-bundle"),
+        source: io::Error::other("neither XDG_STATE_HOME nor a home directory is known"),
+    })
 }
 
 /// What stands in a lease's file.
-struct Record {
-    pid: u32,
-    since: SystemTime,
-    kept: bool,
+#[derive(Clone, Debug)]
+pub(crate) struct Record {
+    pub(crate) prefix: String,
+    pub(crate) slug: String,
+    pub(crate) pid: u32,
+    pub(crate) since: SystemTime,
+    pub(crate) kept: Kept,
+    /// Held for a moment, by a sweep.
+    pub(crate) sweep: bool,
+    pub(crate) owners: Vec<String>,
 }
 
 impl Record {
-    /// Who holds the lease; an owner that has just locked it may need a moment to write that down.
+    /// As many owners as are remembered who died one after the other, each before it could clean up.
+    const MAX_OWNERS: usize = 16;
+
+    fn new(prefix: &str, slug: &str) -> Self {
+        Self {
+            prefix: prefix.to_owned(),
+            slug: slug.to_owned(),
+            pid: std::process::id(),
+            since: SystemTime::now(),
+            kept: Kept::Nothing,
+            sweep: false,
+            owners: Vec::new(),
+        }
+    }
+
+    fn add_owner(&mut self, owner: &str) {
+        self.owners.retain(|it| it != owner);
+        self.owners.push(owner.to_owned());
+        let old = self.owners.len().saturating_sub(Self::MAX_OWNERS);
+        self.owners.drain(..old);
+    }
+
+    /// Who holds the lease. An owner that has just locked it may need a moment to write that down, and
+    /// until then the record is a dead one's.
     fn of_owner(file: &File) -> Option<Self> {
+        let mut record = None;
         for _ in 0..20 {
-            if let Some(record) = Self::read(file) {
-                return Some(record);
+            record = Self::read(file);
+            if record.as_ref().is_some_and(|record| may_live(record.pid)) {
+                break;
             }
             thread::sleep(Duration::from_millis(10));
         }
-        None
+        record
     }
 
-    fn read(mut file: &File) -> Option<Self> {
+    pub(crate) fn read(mut file: &File) -> Option<Self> {
         let mut text = String::new();
         file.seek(SeekFrom::Start(0)).ok()?;
-        file.read_to_string(&mut text).ok()?;
-        let field = |key: &str| text.lines().find_map(|line| line.strip_prefix(key));
-        field("end")?;
-        let since = Duration::from_secs(field("since=")?.parse().ok()?);
+        file.take(65_536).read_to_string(&mut text).ok()?;
+        let (text, _) = text.split_once("\nend\n")?;
+        let field =
+            |key: &str| text.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix('='));
+        let since = Duration::from_secs(field("since")?.parse().ok()?);
         Some(Self {
-            pid: field("pid=")?.parse().ok()?,
+            prefix: field("prefix")?.to_owned(),
+            slug: field("slug")?.to_owned(),
+            pid: field("pid")?.parse().ok()?,
             // A date behind the year 9999 is none, and cannot be printed as one.
             since: UNIX_EPOCH.checked_add(since.min(Duration::from_secs(253_402_300_799)))?,
-            kept: field("kept=")? == "true",
+            kept: match field("kept")? {
+                "network" => Kept::Network,
+                "bundle" => Kept::Bundle,
+                _ => Kept::Nothing,
+            },
+            sweep: field("sweep")? == "true",
+            owners: field("owners")?.split_whitespace().map(str::to_owned).collect(),
         })
     }
 
+    /// The old end is cut off last: whenever the writer dies, one of the two records can be read.
     fn write(&self, mut file: &File) -> io::Result<()> {
-        let since = self.since.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
-        let text = format!("pid={}\nsince={since}\nkept={}\nend\n", self.pid, self.kept);
-        file.set_len(0)?;
+        let Self { prefix, slug, pid, since, kept, sweep, owners } = self;
+        let since = since.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+        let kept = match kept {
+            Kept::Nothing => "nothing",
+            Kept::Network => "network",
+            Kept::Bundle => "bundle",
+        };
+        let owners = owners.join(" ");
+        let text = format!(
+            "prefix={prefix}\nslug={slug}\npid={pid}\nsince={since}\nkept={kept}\nsweep={sweep}\nowners={owners}\nend\n"
+        );
         file.seek(SeekFrom::Start(0))?;
-        file.write_all(text.as_bytes())
+        file.write_all(text.as_bytes())?;
+        file.set_len(text.len() as u64)
     }
 }
 
+/// The leases of an engine in a directory: path and record of each.
+pub(crate) fn leases(directory: &Path, endpoint: &str) -> io::Result<Vec<(PathBuf, Record)>> {
+    let entries = match fs::read_dir(directory) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        entries => entries?,
+    };
+    let mut leases = Vec::new();
+    for entry in entries {
+        let path = entry?.path();
+        if path.extension().is_none_or(|extension| extension != "lease") {
+            continue;
+        }
+        let Ok(file) = open(&path, false) else { continue };
+        let Some(record) = Record::read(&file) else { continue };
+        let name = file_name(&record.prefix, &record.slug, endpoint);
+        if path.file_name().is_some_and(|it| *it == *name) {
+            leases.push((path, record));
+        }
+    }
+    leases.sort_by(|(a, _), (b, _)| a.cmp(b));
+    Ok(leases)
+}
+
+fn open(path: &Path, create: bool) -> io::Result<File> {
+    OpenOptions::new().read(true).write(true).create(create).truncate(false).open(path)
+}
+
+/// Without `/proc`, anyone may.
+fn may_live(pid: u32) -> bool {
+    !Path::new("/proc/self").exists() || Path::new("/proc").join(pid.to_string()).exists()
+}
+
 /// Distinct for each triple: the hash is over what cannot be spelled in another way.
-fn file_name(prefix: &str, slug: &Slug, endpoint: &str) -> String {
+fn file_name(prefix: &str, slug: &str, endpoint: &str) -> String {
     let hash = Sha256::digest(format!("{prefix}\0{slug}\0{endpoint}"));
     let hash = hash.iter().take(8).fold(0, |hash, byte| hash << 8 | u64::from(*byte));
     format!("{prefix}.{slug}.{hash:016x}.lease")
@@ -225,7 +397,7 @@ mod tests {
     use super::*;
 
     fn take(directory: &Path) -> Result<Lease, Error> {
-        Lease::take(directory, "p", &Slug::new("s").unwrap(), "e")
+        Lease::take(directory, "p", &Slug::new("s").unwrap(), "e", "o")
     }
 
     #[test]
@@ -258,26 +430,84 @@ mod tests {
     fn the_mark_of_what_is_kept_survives_the_next_owner() {
         let directory = tempfile::tempdir().unwrap();
         let lease = take(directory.path()).unwrap();
-        assert!(!lease.kept());
-        lease.set_kept(true).unwrap();
+        assert_eq!(lease.kept(), Kept::Nothing);
+        lease.set_kept(Kept::Bundle).unwrap();
         lease.abandon();
         take(directory.path()).unwrap().abandon();
         let lease = take(directory.path()).unwrap();
-        assert!(lease.kept());
-        lease.set_kept(false).unwrap();
+        assert_eq!(lease.kept(), Kept::Bundle);
+        lease.set_kept(Kept::Nothing).unwrap();
         lease.abandon();
-        assert!(!take(directory.path()).unwrap().kept());
+        assert_eq!(take(directory.path()).unwrap().kept(), Kept::Nothing);
+    }
+
+    #[test]
+    fn owners_are_remembered_until_the_slug_is_clean() {
+        let directory = tempfile::tempdir().unwrap();
+        let slug = Slug::new("s").unwrap();
+        let take = |owner: &str| Lease::take(directory.path(), "p", &slug, "e", owner).unwrap();
+        take("a").abandon();
+        take("b").abandon();
+        let lease = take("a");
+        assert_eq!(lease.predecessors(), ["a", "b"]);
+        assert_eq!(lease.record().owners, ["b", "a"]);
+        lease.end();
+        let lease = take("c");
+        assert!(lease.predecessors().is_empty());
+        lease.end();
+        for owner in 0..40 {
+            take(&owner.to_string()).abandon();
+        }
+        assert_eq!(take("d").predecessors().len(), Record::MAX_OWNERS);
+    }
+
+    #[test]
+    fn a_sweep_claims_only_what_nobody_holds() {
+        let directory = tempfile::tempdir().unwrap();
+        let lease = take(directory.path()).unwrap();
+        let path = lease.path.clone();
+        let claim = || Lease::claim(directory.path(), &path).unwrap();
+        assert!(matches!(claim(), Claim::Held(Some(record)) if record.slug == "s"));
+        lease.abandon();
+        let Claim::Won(claimed) = claim() else { panic!("nobody held it") };
+        assert_eq!(claimed.predecessors(), ["o"]);
+        assert!(matches!(claim(), Claim::Held(Some(record)) if record.sweep));
+        claimed.end();
+        assert!(matches!(claim(), Claim::Gone));
+        assert!(!path.exists(), "a claim creates nothing");
+    }
+
+    #[test]
+    fn a_launcher_waits_for_a_sweep() {
+        let directory = tempfile::tempdir().unwrap();
+        let lease = take(directory.path()).unwrap();
+        let path = lease.path.clone();
+        lease.abandon();
+        let Claim::Won(claimed) = Lease::claim(directory.path(), &path).unwrap() else { panic!() };
+        thread::scope(|scope| {
+            let launcher = scope.spawn(|| take(directory.path()));
+            thread::sleep(Duration::from_millis(100));
+            claimed.abandon();
+            launcher.join().unwrap().unwrap();
+        });
+    }
+
+    #[test]
+    fn leases_of_other_engines_are_not_listed() {
+        let directory = tempfile::tempdir().unwrap();
+        take(directory.path()).unwrap().abandon();
+        let found = |endpoint| leases(directory.path(), endpoint).unwrap().len();
+        assert_eq!((found("e"), found("f")), (1, 0));
     }
 
     #[test]
     fn slugs_prefixes_and_endpoints_do_not_stand_in_each_others_way() {
-        let slug = |slug| Slug::new(slug).unwrap();
         let names = [
-            file_name("p", &slug("s"), "e"),
-            file_name("p", &slug("s"), "f"),
-            file_name("p", &slug("t"), "e"),
-            file_name("p.s", &slug("s"), "e"),
-            file_name("p", &slug("s.s"), "e"),
+            file_name("p", "s", "e"),
+            file_name("p", "s", "f"),
+            file_name("p", "t", "e"),
+            file_name("p.s", "s", "e"),
+            file_name("p", "s.s", "e"),
         ];
         let distinct: std::collections::BTreeSet<_> = names.iter().collect();
         assert_eq!(distinct.len(), names.len());

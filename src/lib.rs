@@ -95,6 +95,7 @@
 //! here ([`BundleRunning::is_reachable`]).
 
 mod addressing;
+mod attach;
 mod created;
 mod engine;
 mod error;
@@ -103,9 +104,13 @@ mod labels;
 mod lease;
 mod planned;
 mod product;
+mod reaper;
+mod removal;
 mod running;
 mod slug;
 mod spec;
+mod survey;
+mod sweep;
 
 pub use addressing::{AddressPool, Addressing, AddressingError};
 pub use created::NetworkCreated;
@@ -120,6 +125,7 @@ pub use product::Product;
 pub use running::BundleRunning;
 pub use slug::{NameError, Slug};
 pub use spec::{BundleSpec, SpecError};
+pub use sweep::{Swept, SweptOutcome, sweep, sweep_dry_run};
 
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]

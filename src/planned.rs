@@ -2,24 +2,27 @@
 
 use std::fmt;
 use std::net::Ipv4Addr;
-use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use ipnet::Ipv4Net;
 
 use crate::addressing::{AddressPool, Addressing, AddressingError};
 use crate::created::NetworkCreated;
+use crate::engine::command::CommandError;
 use crate::engine::diagnosis::Cause;
 use crate::engine::{Engine, Failed, Made, NetworkFacts, NetworkRequest, Operations, Resource};
 use crate::error::{Error, State, StepError};
 use crate::guard::{Guard, Hold};
-use crate::labels::Labels;
-use crate::lease::{Lease, owner};
+use crate::labels::{Labels, owner_in, ownership};
+use crate::lease::{Kept, Lease};
 use crate::product::Product;
+use crate::reaper::Reaper;
+use crate::removal;
 use crate::running::BundleRunning;
 use crate::slug::Slug;
 use crate::spec::BundleSpec;
+use crate::survey;
 
 /// A bundle that is planned: [`new`](Self::new) leads here, [`create_network`](Self::create_network)
 /// leads on.
@@ -55,7 +58,6 @@ use crate::spec::BundleSpec;
 /// # Ok::<(), sidecar_bundle::Error>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
-#[must_use = "a plan alone creates nothing"]
 pub struct NetworkPlanned {
     product: Product,
     slug: Slug,
@@ -66,6 +68,7 @@ pub struct NetworkPlanned {
 
 impl NetworkPlanned {
     /// Plans the slug's first attempt in the default pool, under the default product's names.
+    #[must_use]
     pub fn new(slug: Slug) -> Self {
         let pool = AddressPool::default();
         let addressing = pool.first(&slug);
@@ -73,17 +76,20 @@ impl NetworkPlanned {
     }
 
     /// Replaces the names.
+    #[must_use]
     pub fn with_product(self, product: Product) -> Self {
         Self { product, ..self }
     }
 
     /// Plans the slug's first attempt in another pool.
+    #[must_use]
     pub fn with_pool(self, pool: AddressPool) -> Self {
         let addressing = pool.first(&self.slug);
         Self { pool: Some(pool), addressing, ..self }
     }
 
     /// Plans addresses that the caller brings along.
+    #[must_use]
     pub fn with_addressing(self, addressing: Addressing) -> Self {
         Self { pool: None, addressing, ..self }
     }
@@ -103,9 +109,9 @@ impl NetworkPlanned {
 
     /// Creates the network: `docker network create`.
     ///
-    /// The slug's lease is taken first, and held until the bundle is gone. A network of this name that
-    /// exists already is taken over only if its subnet, gateway and labels are those of the plan, as
-    /// they are after [`NetworkCreated::keep`].
+    /// The slug's lease is taken first, and held until the bundle is gone. What a dead owner of the slug
+    /// left is removed. A network of this name that exists is taken over only if it was
+    /// [kept](NetworkCreated::keep), and its subnet, gateway and labels are those of the plan.
     ///
     /// # Errors
     ///
@@ -113,8 +119,11 @@ impl NetworkPlanned {
     /// comes with the error:
     ///
     /// - [`Error::Taken`] or [`Error::Lease`] before the engine is asked for anything,
-    /// - [`Error::CreateNetwork`] when the engine did not create it,
-    /// - [`Error::NetworkDiffers`] when something else has the name; it has been left alone.
+    /// - [`Error::Kept`] when a whole bundle of the slug was kept; it has been left alone,
+    /// - [`Error::SubnetTaken`] when another network has the range,
+    /// - [`Error::NetworkDiffers`] when another network has the name; it has been left alone,
+    /// - [`Error::CreateNetwork`] when the engine did not create it for another reason,
+    /// - [`Error::NotRemoved`] alone when what a dead owner left cannot be removed.
     pub fn create_network<E: Engine + ?Sized>(
         self,
         engine: &E,
@@ -213,78 +222,134 @@ impl NetworkPlanned {
         self.product.container_name(&self.slug)
     }
 
+    /// A plan whose addresses have come true already.
+    pub(crate) fn attached(product: Product, slug: Slug, addressing: Addressing) -> Self {
+        Self { product, slug, pool: None, addressing }
+    }
+
+    /// The same plan at another attempt's addresses.
+    pub(crate) fn at(self, addressing: Addressing) -> Self {
+        Self { addressing, ..self }
+    }
+
+    pub(crate) fn pool(&self) -> Option<AddressPool> {
+        self.pool
+    }
+
     fn create(&self, engine: Arc<dyn Operations>) -> Result<Guard, Error> {
-        let lease = self.lease(&*engine)?;
-        let labels = Labels::new(
-            self.product.prefix(),
-            &self.slug,
-            &self.addressing,
-            lease.directory_id(),
-            owner()?,
-        );
-        let hold = Arc::new(Hold::new(lease));
-        let mut guard = Guard::arm(engine, Resource::Network, self.network_name(), labels, hold);
-        let request = NetworkRequest {
-            name: guard.name(),
-            addressing: &self.addressing,
-            labels: guard.labels(),
+        let owner = engine.owner()?;
+        let lease = Lease::of(&*engine, &self.product, &self.slug, &owner)?;
+        if lease.kept() == Kept::Bundle {
+            lease.abandon();
+            return Err(Error::Kept { slug: self.slug.clone() });
+        }
+        let labels = Labels::new(&self.product, &self.slug, &self.addressing, &lease, &owner);
+        let hold = Arc::new(Hold::new(lease, engine.stranger(&owner).map(Reaper::of)));
+        let mut guard = Guard::new(engine, Resource::Network, self.network_name(), labels, hold);
+        self.bury_predecessors(&guard)?;
+
+        // What a dead owner's last command makes may appear while this one is at it.
+        let patience = guard.engine().now() + Duration::from_secs(5);
+        loop {
+            guard.arm();
+            let request = NetworkRequest {
+                tether: guard.hold().tether(),
+                name: guard.name(),
+                addressing: &self.addressing,
+                labels: guard.labels(),
+            };
+            let created = guard.engine().create_network(&request);
+            let error = match created {
+                Ok(id) => {
+                    guard.set_made(Made::Id(id));
+                    return match guard.hold().keep(Kept::Nothing) {
+                        Ok(()) => Ok(guard),
+                        Err(error) => Err(error.and(guard.close())),
+                    };
+                }
+                Err(Failed { error, made }) => {
+                    guard.set_made(made);
+                    error
+                }
+            };
+            match self.obstacle(&guard, error, patience) {
+                Ok(Obstacle::Kept(id)) => {
+                    guard.hold().keep(Kept::Nothing)?;
+                    guard.adopt(id);
+                    return Ok(guard);
+                }
+                Ok(Obstacle::OfTheDead) => {
+                    self.bury_predecessors(&guard)?;
+                    guard.engine().pause(Duration::from_millis(100));
+                }
+                Err(error) => return Err(error.and(guard.close())),
+            }
+        }
+    }
+
+    /// Removes what dead owners of the slug left, unless it was kept.
+    fn bury_predecessors(&self, guard: &Guard) -> Result<(), Error> {
+        if guard.hold().kept() != Kept::Nothing {
+            return Ok(());
+        }
+        for owner in guard.hold().predecessors() {
+            for (resource, name) in [
+                (Resource::Container, self.container_name()),
+                (Resource::Network, self.network_name()),
+            ] {
+                let labels = ownership(self.product.prefix(), self.slug.as_str(), owner);
+                let removed = removal::of_labelled(guard.engine(), resource, &name, labels);
+                if removed.is_err() {
+                    guard.hold().leave();
+                }
+                removed?;
+            }
+        }
+        Ok(())
+    }
+
+    /// What stands in the way of the network; an error if it is to stay there.
+    fn obstacle(
+        &self,
+        guard: &Guard,
+        error: CommandError,
+        patience: Instant,
+    ) -> Result<Obstacle, Error> {
+        let hold = guard.hold();
+        let is_dead = |owner: Option<&str>| {
+            owner.is_some_and(|owner| hold.predecessors().iter().any(|dead| dead == owner))
         };
-        match guard.engine().create_network(&request) {
-            Ok(id) => {
-                guard.set_made(Made::Id(id));
-                match guard.hold().unkeep() {
-                    Ok(()) => Ok(guard),
-                    Err(error) => Err(error.and(guard.close())),
+        let patient = guard.engine().now() < patience && hold.kept() == Kept::Nothing;
+        match error.cause() {
+            Cause::NetworkExists => match namesake(guard)? {
+                Some(found) if is_dead(owner_in(&found.labels)) && patient => {
+                    Ok(Obstacle::OfTheDead)
                 }
-            }
-            Err(Failed { error, made }) => {
-                guard.set_made(made);
-                match self.existing(&guard, error.cause()) {
-                    Ok(Some(id)) => {
-                        // Only then is it ours to remove.
-                        guard.hold().unkeep()?;
-                        guard.set_made(Made::Id(id));
-                        Ok(guard)
+                None if patient => Ok(Obstacle::OfTheDead),
+                None => Err(Error::CreateNetwork { network: self.network_name(), source: error }),
+                Some(found) => {
+                    let kept = hold.kept() == Kept::Network && is_dead(owner_in(&found.labels));
+                    match self.difference(guard.labels(), &found, kept) {
+                        None => Ok(Obstacle::Kept(found.id)),
+                        Some((field, planned, has)) => Err(Error::NetworkDiffers {
+                            network: found.name,
+                            id: found.id,
+                            field,
+                            planned,
+                            found: has,
+                        }),
                     }
-                    Ok(None) => {
-                        let network = self.network_name();
-                        Err(Error::CreateNetwork { network, source: error }.and(guard.close()))
-                    }
-                    Err(error) => Err(error.and(guard.close())),
                 }
+            },
+            Cause::SubnetOverlap if patient && !hold.predecessors().is_empty() => {
+                Ok(Obstacle::OfTheDead)
             }
-        }
-    }
-
-    fn lease(&self, engine: &dyn Operations) -> Result<Lease, Error> {
-        let directory = engine.state_dir().ok_or_else(|| Error::Lease {
-            path: PathBuf::from("sidecar-bundle"),
-            source: std::io::Error::other("neither XDG_STATE_HOME nor a home directory is known"),
-        })?;
-        Lease::take(&directory, self.product.prefix(), &self.slug, &engine.endpoint())
-    }
-
-    /// The network that has the name already, if it is the planned one and the name is the trouble.
-    fn existing(&self, guard: &Guard, cause: Cause) -> Result<Option<String>, Error> {
-        if cause != Cause::NetworkExists {
-            return Ok(None);
-        }
-        let network = guard.name();
-        let until = Instant::now() + guard.engine().remove_deadline();
-        let found = guard
-            .engine()
-            .network(network, until)
-            .map_err(|source| Error::CreateNetwork { network: network.to_owned(), source })?;
-        let Some(found) = found else { return Ok(None) };
-        match self.difference(guard.labels(), &found) {
-            None => Ok(Some(found.id)),
-            Some((field, planned, has)) => Err(Error::NetworkDiffers {
-                network: network.to_owned(),
-                id: found.id,
-                field,
-                planned,
-                found: has,
+            Cause::SubnetOverlap => Err(Error::SubnetTaken {
+                subnet: self.subnet(),
+                holder: survey::holder(guard.engine(), self.subnet()),
+                source: error,
             }),
+            _ => Err(Error::CreateNetwork { network: self.network_name(), source: error }),
         }
     }
 
@@ -292,19 +357,37 @@ impl NetworkPlanned {
         &self,
         labels: &Labels,
         found: &NetworkFacts,
+        whoever_made_it: bool,
     ) -> Option<(String, String, Option<String>)> {
         let (subnet, gateway) = (self.subnet(), self.gateway());
-        if found.subnet != Some(subnet) {
-            let has = found.subnet.map(|subnet| subnet.to_string());
+        let has = found.subnets.first().map(|(subnet, _)| *subnet);
+        if has != Some(subnet) {
+            let has = has.map(|subnet| subnet.to_string());
             return Some(("subnet".into(), subnet.to_string(), has));
         }
-        if found.gateway != Some(gateway) {
-            let has = found.gateway.map(|gateway| gateway.to_string());
+        let has = found.subnets.first().and_then(|(_, gateway)| *gateway);
+        if has != Some(gateway) {
+            let has = has.map(|gateway| gateway.to_string());
             return Some(("gateway".into(), gateway.to_string(), has));
         }
-        let (key, planned, has) = labels.difference(&found.labels)?;
-        Some((key, planned.to_owned(), has))
+        labels.difference(&found.labels, whoever_made_it)
     }
+}
+
+fn namesake(guard: &Guard) -> Result<Option<NetworkFacts>, Error> {
+    let until = guard.engine().now() + guard.engine().remove_deadline();
+    let found = guard.engine().networks(&[guard.name()], until);
+    let found = found.map_err(|source| Error::Look { what: "a network of this name", source })?;
+    // An engine takes the beginning of an id for a name, too.
+    Ok(found.into_iter().find(|network| network.name == guard.name()))
+}
+
+/// What can stand in the way of a network, and need not stay there.
+enum Obstacle {
+    /// The planned network, left on purpose.
+    Kept(String),
+    /// Something of an owner that is dead.
+    OfTheDead,
 }
 
 /// Prints slug and addresses on one line.

@@ -2,10 +2,15 @@
 
 use std::net::Ipv4Addr;
 
+use crate::attach;
 use crate::created::NetworkCreated;
+use crate::engine::Engine;
 use crate::error::{Error, State, StepError};
 use crate::guard::Guard;
+use crate::lease::Kept;
 use crate::planned::NetworkPlanned;
+use crate::product::Product;
+use crate::slug::Slug;
 
 /// A bundle that runs: [`NetworkCreated::start`] leads here, [`close`](Self::close) or a drop ends it.
 ///
@@ -58,7 +63,55 @@ impl BundleRunning {
         Error::all([container, network].into_iter().filter_map(Result::err).collect())
     }
 
+    /// Takes a bundle that was [kept](Self::keep) back under guard, in this process or in a later one.
+    ///
+    /// The plan is rebuilt from the bundle's labels. Names are the default product's;
+    /// [`attach_as`](Self::attach_as) takes others.
+    ///
+    /// ```no_run
+    /// use sidecar_bundle::{BundleRunning, BundleSpec, CliEngine, NetworkPlanned, Slug};
+    ///
+    /// let engine = CliEngine::docker();
+    /// let bundle = NetworkPlanned::new(Slug::new("demo")?).launch(&engine, BundleSpec::new())?;
+    /// let ip = bundle.ip();
+    /// bundle.keep()?;
+    /// // ... in any later process:
+    /// let bundle = BundleRunning::attach(Slug::new("demo")?, &engine)?;
+    /// assert_eq!(bundle.ip(), ip);
+    /// bundle.close()?;
+    /// # Ok::<(), sidecar_bundle::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// Whatever was kept has been left alone, and can be attached to again:
+    ///
+    /// - [`Error::Taken`] or [`Error::Lease`] before the engine is asked for anything,
+    /// - [`Error::NotKept`] when no bundle of the slug was kept, or nothing of it exists any more,
+    /// - [`Error::Changed`] when labels, subnet or address are not as they were, or it does not run,
+    /// - [`Error::Look`] when the engine could not be asked.
+    pub fn attach<E: Engine + ?Sized>(slug: Slug, engine: &E) -> Result<Self, Error> {
+        Self::attach_as(Product::default(), slug, engine)
+    }
+
+    /// Like [`attach`](Self::attach), under another product's names.
+    ///
+    /// # Errors
+    ///
+    /// As for [`attach`](Self::attach).
+    pub fn attach_as<E: Engine + ?Sized>(
+        product: Product,
+        slug: Slug,
+        engine: &E,
+    ) -> Result<Self, Error> {
+        let _entered = tracing::info_span!("attach", %slug).entered();
+        attach::attach(product, slug, engine.shared())
+    }
+
     /// Leaves container and network where they are and lets go of the slug.
+    ///
+    /// [`attach`](Self::attach) takes them back. Until then no launch of the slug and no sweep touches
+    /// them.
     ///
     /// # Errors
     ///
@@ -66,7 +119,7 @@ impl BundleRunning {
     /// nothing has changed.
     pub fn keep(self) -> Result<NetworkPlanned, StepError<Self>> {
         let Self { container, network } = self;
-        match network.keep() {
+        match network.keep_as(Kept::Bundle) {
             Ok(plan) => {
                 container.disarm();
                 Ok(plan)
@@ -79,6 +132,7 @@ impl BundleRunning {
     }
 
     /// The plan that has come true.
+    #[must_use]
     pub fn plan(&self) -> &NetworkPlanned {
         self.network.plan()
     }

@@ -1,8 +1,8 @@
 //! An engine behind a docker-compatible command-line program.
 
+use std::collections::BTreeMap;
 use std::env;
 use std::ffi::{OsStr, OsString};
-use std::net::Ipv4Addr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -12,8 +12,11 @@ use serde_json::Value;
 use crate::engine::command::{Command, CommandError, Failure};
 use crate::engine::diagnosis::{Cause, MadeNothing};
 use crate::engine::{
-    ContainerRequest, Failed, Filter, Made, NetworkFacts, NetworkRequest, Operations, Resource,
+    ContainerFacts, ContainerRequest, Failed, Filter, Made, NetworkFacts, NetworkRequest,
+    Operations, Resource,
 };
+use crate::labels::label_of;
+use crate::reaper::Stranger;
 use crate::spec::{CheckedMount, CheckedVariable};
 
 /// An engine that is driven through its command-line program.
@@ -43,6 +46,7 @@ pub struct CliEngine {
     state_dir: Option<PathBuf>,
     start_deadline: Duration,
     remove_deadline: Duration,
+    reaper: bool,
 }
 
 impl CliEngine {
@@ -63,6 +67,7 @@ impl CliEngine {
             state_dir: default_state_dir(),
             start_deadline: Duration::from_secs(120),
             remove_deadline: Duration::from_secs(30),
+            reaper: true,
         }
     }
 
@@ -97,10 +102,47 @@ impl CliEngine {
         self
     }
 
+    /// Does without the process that removes what this one leaves when it is killed.
+    ///
+    /// What then stays is removed by the slug's next launch, or by a [`sweep`](crate::sweep).
+    #[must_use]
+    pub fn without_reaper(mut self) -> Self {
+        self.reaper = false;
+        self
+    }
+
+    /// What it takes to reach the engine that was configured when this value was made.
+    fn pinned(&self) -> [(&'static str, Option<OsString>); 2] {
+        [("DOCKER_HOST", self.host.clone()), ("DOCKER_CONTEXT", self.context.clone())]
+    }
+
     fn command(&self) -> Command {
-        Command::new(&self.program)
-            .env("DOCKER_HOST", self.host.clone())
-            .env("DOCKER_CONTEXT", self.context.clone())
+        let command = Command::new(&self.program);
+        self.pinned().into_iter().fold(command, |command, (name, value)| command.env(name, value))
+    }
+
+    fn inspect(
+        &self,
+        kind: &str,
+        names: &[&str],
+        until: Instant,
+    ) -> Result<Vec<Value>, CommandError> {
+        let command = self.command().args([kind, "inspect"]).args(names.iter().copied());
+        let (stdout, failed) = match command.clone().run(until) {
+            Ok(stdout) => (stdout, None),
+            // It prints what there is, and fails for what there is not.
+            Err(Failure { error, stdout, .. }) => (stdout, Some(error)),
+        };
+        match (serde_json::from_str(&stdout), failed) {
+            (Ok(found), None) => Ok(found),
+            (Ok(found), Some(error))
+                if matches!(error.cause(), Cause::NetworkMissing | Cause::ContainerMissing) =>
+            {
+                Ok(found)
+            }
+            (Err(_), None) => Err(command.nonsense("a list in JSON", &stdout)),
+            (_, Some(error)) => Err(error),
+        }
     }
 
     fn make(&self, command: Command) -> Result<String, Failed> {
@@ -138,6 +180,14 @@ impl Operations for CliEngine {
         self.state_dir.clone()
     }
 
+    fn stranger(&self, owner: &str) -> Option<Stranger> {
+        self.reaper.then(|| Stranger {
+            program: self.program.clone(),
+            env: self.pinned().into(),
+            label: label_of(owner),
+        })
+    }
+
     fn remove_deadline(&self) -> Duration {
         self.remove_deadline
     }
@@ -166,7 +216,7 @@ impl Operations for CliEngine {
         for (key, value) in request.labels.pairs() {
             command = command.arg("--label").arg(format!("{key}={value}"));
         }
-        self.make(command.arg(request.name))
+        self.make(command.arg(request.name).tethered(request.tether.as_ref()))
     }
 
     fn run_container(&self, request: &ContainerRequest<'_>) -> Result<String, Failed> {
@@ -188,20 +238,30 @@ impl Operations for CliEngine {
         for mount in &request.spec.mounts {
             command = command.arg("--mount").arg(mount_argument(mount));
         }
-        self.make(command.arg(&request.spec.image))
+        self.make(command.arg(&request.spec.image).tethered(request.tether.as_ref()))
     }
 
-    fn network(&self, name: &str, until: Instant) -> Result<Option<NetworkFacts>, CommandError> {
-        let command =
-            || self.command().args(["network", "inspect", "--format", "{{json .}}", name]);
-        match command().run(until) {
-            Ok(stdout) => match network_facts(&stdout) {
-                Some(facts) => Ok(Some(facts)),
-                None => Err(command().nonsense("a network as JSON", &stdout)),
-            },
-            Err(failure) if failure.error.cause() == Cause::NetworkMissing => Ok(None),
-            Err(failure) => Err(failure.error),
-        }
+    fn networks(&self, names: &[&str], until: Instant) -> Result<Vec<NetworkFacts>, CommandError> {
+        let all;
+        let names = match names {
+            [] => {
+                let ls = self.command().args(["network", "ls", "--quiet", "--no-trunc"]);
+                all = ls.run(until).map_err(|failure| failure.error)?;
+                &all.split_whitespace().collect::<Vec<_>>()
+            }
+            names => names,
+        };
+        let found = self.inspect("network", names, until)?;
+        Ok(found.iter().filter_map(network_facts).collect())
+    }
+
+    fn container(
+        &self,
+        name: &str,
+        until: Instant,
+    ) -> Result<Option<ContainerFacts>, CommandError> {
+        let found = self.inspect("container", &[name], until)?;
+        Ok(found.first().and_then(container_facts))
     }
 
     fn find(
@@ -262,20 +322,44 @@ fn mount_argument(mount: &CheckedMount) -> String {
     format!("type=bind,{host},{container}{read_only}")
 }
 
-fn network_facts(json: &str) -> Option<NetworkFacts> {
-    let network: Value = serde_json::from_str(json).ok()?;
-    let labels = network["Labels"].as_object().into_iter().flatten();
-    let ipv4 = |config: &&Value| config["Subnet"].as_str().is_some_and(|s| !s.contains(':'));
-    let config = network["IPAM"]["Config"].as_array().into_iter().flatten().find(ipv4);
-    let text = |key: &str| config.and_then(|config| config[key].as_str());
+fn network_facts(network: &Value) -> Option<NetworkFacts> {
+    let configs = network["IPAM"]["Config"].as_array().into_iter().flatten();
+    let attached = network["Containers"].as_object().into_iter().flatten();
     Some(NetworkFacts {
         id: network["Id"].as_str()?.to_owned(),
-        labels: labels
-            .filter_map(|(key, value)| Some((key.clone(), value.as_str()?.to_owned())))
+        name: network["Name"].as_str()?.to_owned(),
+        labels: labels(&network["Labels"]),
+        subnets: configs
+            .filter_map(|config| {
+                let subnet = config["Subnet"].as_str()?.parse().ok()?;
+                let gateway = config["Gateway"].as_str().and_then(|it| it.parse().ok());
+                Some((subnet, gateway))
+            })
             .collect(),
-        subnet: text("Subnet").and_then(|subnet| subnet.parse().ok()),
-        gateway: text("Gateway").and_then(|gateway| gateway.parse::<Ipv4Addr>().ok()),
+        attached: attached
+            .filter_map(|(_, container)| Some(container["Name"].as_str()?.to_owned()))
+            .collect(),
     })
+}
+
+fn container_facts(container: &Value) -> Option<ContainerFacts> {
+    let networks = container["NetworkSettings"]["Networks"].as_object().into_iter().flatten();
+    Some(ContainerFacts {
+        id: container["Id"].as_str()?.to_owned(),
+        labels: labels(&container["Config"]["Labels"]),
+        running: container["State"]["Running"].as_bool()?,
+        addresses: networks
+            .filter_map(|(_, network)| {
+                let ip = network["IPAddress"].as_str()?.parse().ok()?;
+                Some((network["NetworkID"].as_str()?.to_owned(), ip))
+            })
+            .collect(),
+    })
+}
+
+fn labels(labels: &Value) -> BTreeMap<String, String> {
+    let pairs = labels.as_object().into_iter().flatten();
+    pairs.filter_map(|(key, value)| Some((key.clone(), value.as_str()?.to_owned()))).collect()
 }
 
 /// Which context the user has chosen with `docker context use`.

@@ -3,8 +3,9 @@
 use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::fs::File;
-use std::io::{self, Read, Seek, SeekFrom};
+use std::io::{self, PipeWriter, Read, Seek, SeekFrom};
 use std::process::ExitStatus;
+use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -30,7 +31,7 @@ struct Inner {
 /// How a command ended.
 #[derive(Clone, Debug)]
 enum End {
-    NotStarted(std::sync::Arc<io::Error>),
+    NotStarted(Arc<io::Error>),
     Exited(ExitStatus),
     Killed(Duration),
     Nonsense(&'static str),
@@ -142,6 +143,7 @@ pub(crate) struct Command {
     shown: Vec<String>,
     env: Vec<(OsString, Option<OsString>)>,
     secrets: Vec<String>,
+    tether: Option<Arc<PipeWriter>>,
 }
 
 impl Command {
@@ -152,6 +154,7 @@ impl Command {
             shown: Vec::new(),
             env: Vec::new(),
             secrets: Vec::new(),
+            tether: None,
         }
     }
 
@@ -183,6 +186,13 @@ impl Command {
     pub(crate) fn secret_env(mut self, name: &str, value: &OsStr) -> Self {
         self.secrets.extend(spellings(&value.to_string_lossy()));
         self.env(name, Some(value.to_owned()))
+    }
+
+    /// Lets the program hold the pipe until it ends: as its standard input, which nothing that it
+    /// leaves behind keeps.
+    pub(crate) fn tethered(mut self, pipe: Option<&PipeWriter>) -> Self {
+        self.tether = pipe.and_then(|pipe| pipe.try_clone().ok()).map(Arc::new);
+        self
     }
 
     /// Runs it and gives what it printed to standard output.
@@ -223,10 +233,13 @@ impl Command {
         let mut stdout = tempfile::tempfile()?;
         let mut stderr = tempfile::tempfile()?;
         let mut expression = duct::cmd(&self.program, &self.args)
-            .stdin_null()
             .stdout_file(stdout.try_clone()?)
             .stderr_file(stderr.try_clone()?)
             .unchecked();
+        expression = match &self.tether {
+            Some(pipe) => expression.stdin_file(pipe.try_clone()?),
+            None => expression.stdin_null(),
+        };
         for (name, value) in &self.env {
             expression = match value {
                 Some(value) => expression.env(name, value),

@@ -6,16 +6,21 @@ pub(crate) mod diagnosis;
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::io::PipeWriter;
 use std::net::Ipv4Addr;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use ipnet::Ipv4Net;
 
 use crate::addressing::Addressing;
 use crate::engine::command::CommandError;
+use crate::error::Error;
 use crate::labels::Labels;
+use crate::lease;
+use crate::reaper::Stranger;
 use crate::spec::CheckedSpec;
 
 /// Something that runs containers, such as a [`CliEngine`](crate::CliEngine).
@@ -36,6 +41,24 @@ pub trait Operations: fmt::Debug + Send + Sync {
     /// Where the leases of this engine's slugs are.
     fn state_dir(&self) -> Option<PathBuf>;
 
+    /// Who this process is to the things that it makes.
+    fn owner(&self) -> Result<String, Error> {
+        lease::owner().map(str::to_owned)
+    }
+
+    /// How the owner's things can be removed once it has died; `None` if nobody is to do that.
+    fn stranger(&self, owner: &str) -> Option<Stranger>;
+
+    /// The time by which deadlines are measured.
+    fn now(&self) -> Instant {
+        Instant::now()
+    }
+
+    /// Lets time pass.
+    fn pause(&self, duration: Duration) {
+        thread::sleep(duration);
+    }
+
     /// How long one removal may take, with everything that it asks.
     fn remove_deadline(&self) -> Duration;
 
@@ -48,8 +71,12 @@ pub trait Operations: fmt::Debug + Send + Sync {
     /// Creates and starts the container and gives its id.
     fn run_container(&self, request: &ContainerRequest<'_>) -> Result<String, Failed>;
 
-    /// Looks a network up by name or id; `None` if there is none.
-    fn network(&self, name: &str, until: Instant) -> Result<Option<NetworkFacts>, CommandError>;
+    /// Looks networks up by name or id: those that there are, and all if none is named.
+    fn networks(&self, names: &[&str], until: Instant) -> Result<Vec<NetworkFacts>, CommandError>;
+
+    /// Looks a container up by name or id; `None` if there is none.
+    fn container(&self, name: &str, until: Instant)
+    -> Result<Option<ContainerFacts>, CommandError>;
 
     /// The ids of what the filter finds, in any state.
     fn find(
@@ -111,6 +138,8 @@ pub enum Filter {
 /// What a network is to be.
 #[derive(Debug)]
 pub struct NetworkRequest<'a> {
+    /// For the command to hold until it has ended.
+    pub(crate) tether: Option<PipeWriter>,
     pub(crate) name: &'a str,
     pub(crate) addressing: &'a Addressing,
     pub(crate) labels: &'a Labels,
@@ -118,6 +147,8 @@ pub struct NetworkRequest<'a> {
 
 /// What a container is to be.
 pub struct ContainerRequest<'a> {
+    /// For the command to hold until it has ended.
+    pub(crate) tether: Option<PipeWriter>,
     pub(crate) name: &'a str,
     pub(crate) network_id: &'a str,
     pub(crate) ip: Ipv4Addr,
@@ -129,7 +160,20 @@ pub struct ContainerRequest<'a> {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NetworkFacts {
     pub(crate) id: String,
+    pub(crate) name: String,
     pub(crate) labels: BTreeMap<String, String>,
-    pub(crate) subnet: Option<Ipv4Net>,
-    pub(crate) gateway: Option<Ipv4Addr>,
+    /// Its IPv4 subnets, each with its gateway if it has one.
+    pub(crate) subnets: Vec<(Ipv4Net, Option<Ipv4Addr>)>,
+    /// The names of the containers that are attached.
+    pub(crate) attached: Vec<String>,
+}
+
+/// What an engine says of a container.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ContainerFacts {
+    pub(crate) id: String,
+    pub(crate) labels: BTreeMap<String, String>,
+    pub(crate) running: bool,
+    /// Its address on each network, by the network's id.
+    pub(crate) addresses: BTreeMap<String, Ipv4Addr>,
 }

@@ -1,0 +1,108 @@
+//! How things go: by id, and settled by asking whether they still exist.
+
+use std::time::{Duration, Instant};
+
+use crate::engine::command::CommandError;
+use crate::engine::diagnosis::Cause;
+use crate::engine::{Filter, Operations, Resource};
+use crate::error::Error;
+
+/// Removes a thing by its id.
+///
+/// The engine's wording changes from release to release, so a removal that failed is settled by asking
+/// whether the thing still exists.
+pub(crate) fn by_id(
+    engine: &dyn Operations,
+    resource: Resource,
+    name: &str,
+    id: &str,
+    until: Instant,
+) -> Result<(), Error> {
+    const PAUSE: Duration = Duration::from_millis(100);
+    loop {
+        let Err(error) = engine.remove(resource, id, until) else { return Ok(()) };
+        let left = engine.find(resource, &Filter::Id(id.to_owned()), until);
+        if left.is_ok_and(|ids| ids.is_empty()) {
+            return Ok(());
+        }
+        if error.cause() != Cause::RemovalInProgress || engine.now() + PAUSE >= until {
+            return Err(not_removed(engine, resource, name, Some(id), Some(error), until));
+        }
+        engine.pause(PAUSE);
+    }
+}
+
+/// Removes what a create whose answer was lost has made, or makes yet.
+///
+/// The engine may still be at it, so absence counts only when seen three times over at least a second.
+pub(crate) fn of_whatever_appears(
+    engine: &dyn Operations,
+    resource: Resource,
+    name: &str,
+    labels: Vec<(String, String)>,
+) -> Result<(), Error> {
+    const PAUSE: Duration = Duration::from_millis(500);
+    const SETTLING: Duration = Duration::from_secs(3);
+    let until = engine.now() + engine.remove_deadline().max(SETTLING);
+    let filter = Filter::Labels(labels);
+    let mut absent = 0;
+    loop {
+        match engine.find(resource, &filter, until) {
+            Err(error) => {
+                return Err(not_removed(engine, resource, name, None, Some(error), until));
+            }
+            Ok(ids) if ids.is_empty() => absent += 1,
+            Ok(ids) => {
+                absent = 0;
+                ids.iter().try_for_each(|id| by_id(engine, resource, name, id, until))?;
+            }
+        }
+        if absent == 3 {
+            return Ok(());
+        }
+        if engine.now() + PAUSE >= until {
+            return Err(not_removed(engine, resource, name, None, None, until));
+        }
+        engine.pause(PAUSE);
+    }
+}
+
+/// Removes all things of a kind that carry these labels, and gives their ids. The caller holds the
+/// lease of the slug that they belong to.
+pub(crate) fn of_labelled(
+    engine: &dyn Operations,
+    resource: Resource,
+    name: &str,
+    labels: Vec<(String, String)>,
+) -> Result<Vec<String>, Error> {
+    let until = engine.now() + engine.remove_deadline();
+    let found = engine.find(resource, &Filter::Labels(labels), until);
+    let ids =
+        found.map_err(|error| not_removed(engine, resource, name, None, Some(error), until))?;
+    let failures = ids.iter().map(|id| by_id(engine, resource, name, id, until));
+    Error::all(failures.filter_map(Result::err).collect())?;
+    Ok(ids)
+}
+
+fn not_removed(
+    engine: &dyn Operations,
+    resource: Resource,
+    name: &str,
+    id: Option<&str>,
+    source: Option<CommandError>,
+    until: Instant,
+) -> Error {
+    let in_use = source.as_ref().is_some_and(|error| error.cause() == Cause::NetworkInUse);
+    let attached = match id {
+        Some(id) if in_use => engine.networks(&[id], until).unwrap_or_default(),
+        _ => Vec::new(),
+    };
+    Error::NotRemoved {
+        resource,
+        name: name.to_owned(),
+        id: id.map(str::to_owned),
+        attached: attached.into_iter().flat_map(|network| network.attached).collect(),
+        command: engine.removal_command(resource, id.unwrap_or(name)),
+        source,
+    }
+}

@@ -1,0 +1,359 @@
+//! Every way to die, in every phase of a bundle's life.
+
+use std::fmt;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use sidecar_bundle::{BundleRunning, BundleSpec, CliEngine, Error, NetworkPlanned, Slug};
+
+use crate::support::{docker, inspect, shout, world};
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Death {
+    Kill,
+    GroupKill,
+    Interrupt,
+    Terminate,
+    HangUp,
+    Abort,
+    Exit,
+    PanicAbort,
+    Static,
+}
+
+const DEATHS: [Death; 9] = [
+    Death::Kill,
+    Death::GroupKill,
+    Death::Interrupt,
+    Death::Terminate,
+    Death::HangUp,
+    Death::Abort,
+    Death::Exit,
+    Death::PanicAbort,
+    Death::Static,
+];
+
+/// Operation and moment, as `held-docker` has them; `up` is between two operations.
+const PHASES: [(&str, &str); 13] = [
+    ("create", "before"),
+    ("create", "inside"),
+    ("create", "after"),
+    ("run", "before"),
+    ("run", "inside"),
+    ("run", "after"),
+    ("up", "-"),
+    ("rm", "before"),
+    ("rm", "inside"),
+    ("rm", "after"),
+    ("network-rm", "before"),
+    ("network-rm", "inside"),
+    ("network-rm", "after"),
+];
+
+/// How many may die side by side; the engine is not faster with more.
+const SIDE_BY_SIDE: usize = 4;
+
+#[derive(Default)]
+struct Tally {
+    kills: usize,
+    leaks: Vec<String>,
+    launches: usize,
+    harmed: Vec<String>,
+    gone_after: Vec<Duration>,
+}
+
+#[test]
+fn whatever_way_an_owner_dies_nothing_is_left_and_the_next_owner_is_unharmed() {
+    let Some(world) = world("chaos") else { return };
+    let flag = std::env::var("SIDECAR_BUNDLE_CHAOS").ok();
+    let total = flag.map_or(PHASES.len() * 10, |kills| kills.parse().unwrap());
+    let tallies: Vec<Mutex<Tally>> = PHASES.iter().map(|_| Mutex::default()).collect();
+    let next = AtomicUsize::new(0);
+    thread::scope(|scope| {
+        for _ in 0..SIDE_BY_SIDE {
+            scope.spawn(|| {
+                loop {
+                    let number = next.fetch_add(1, Ordering::SeqCst);
+                    if number >= total {
+                        break;
+                    }
+                    let phase = number % PHASES.len();
+                    // 9 kinds and 13 phases have no common divisor: each meets each.
+                    let trial = Trial::new(number, phase, DEATHS[number % DEATHS.len()], &world);
+                    trial.run((number / PHASES.len()).is_multiple_of(2), &tallies[phase]);
+                }
+            });
+        }
+    });
+    report(&tallies);
+    let (mut leaks, mut harmed) = (Vec::new(), Vec::new());
+    for tally in tallies {
+        let tally = tally.into_inner().unwrap();
+        leaks.extend(tally.leaks);
+        harmed.extend(tally.harmed);
+    }
+    assert!(leaks.is_empty(), "leaks: {leaks:#?}");
+    assert!(harmed.is_empty(), "harmed: {harmed:#?}");
+}
+
+struct Trial {
+    id: String,
+    phase: usize,
+    death: Death,
+    jitter: Duration,
+    state: PathBuf,
+    mark: PathBuf,
+}
+
+impl Trial {
+    fn new(number: usize, phase: usize, death: Death, world: &crate::support::World) -> Self {
+        let id = format!("chaos-{number}");
+        // Spread over the length of an engine's command.
+        let jitter = match PHASES[phase].1 {
+            "inside" => Duration::from_millis((number as u64 * 37) % 160),
+            _ => Duration::from_millis(20),
+        };
+        let state = world.state.path().to_owned();
+        Self { mark: state.join(&id), id, phase, death, jitter, state }
+    }
+
+    fn run(&self, followed: bool, tally: &Mutex<Tally>) {
+        let mut child = self.spawn();
+        let deadline = Instant::now() + Duration::from_secs(30);
+        while !self.mark.exists() {
+            assert!(Instant::now() < deadline, "{self} never came to its phase");
+            thread::sleep(Duration::from_millis(1));
+        }
+        thread::sleep(self.jitter);
+        self.kill(&mut child);
+        let died = Instant::now();
+        if followed {
+            let harm = self.launch_after();
+            let mut tally = tally.lock().unwrap();
+            tally.launches += 1;
+            tally.harmed.extend(harm.map(|harm| format!("{self}: {harm}")));
+        }
+        let left = self.wait_for_the_end(died);
+        let mut tally = tally.lock().unwrap();
+        tally.kills += 1;
+        match left {
+            Ok(after) if !followed => tally.gone_after.push(after),
+            Ok(_) => {}
+            Err(left) => tally.leaks.push(format!("{self}: {left}")),
+        }
+    }
+
+    fn spawn(&self) -> Child {
+        let exe = std::env::current_exe().unwrap();
+        let arguments = ["--ignored", "--exact", "deaths::dies_as_told", "--nocapture"];
+        let mut command = if self.death == Death::HangUp {
+            // Its terminal hangs up when `script`, the other end, is killed.
+            let mut script = Command::new("script");
+            let line = format!("exec {} {}", exe.display(), arguments.join(" "));
+            script.args(["-qec", &line, "/dev/null"]);
+            script
+        } else {
+            let mut command = Command::new(exe);
+            command.args(arguments);
+            command
+        };
+        let (op, when) = PHASES[self.phase];
+        command
+            .env("CHAOS_ID", &self.id)
+            .env("CHAOS_DEATH", format!("{:?}", self.death))
+            .env("CHAOS_STATE", &self.state)
+            .env("CHAOS_JITTER_MS", self.jitter.as_millis().to_string())
+            .env("HELD_OP", op)
+            .env("HELD_WHEN", when)
+            .env("HELD_MARK", &self.mark)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .process_group(0)
+            .spawn()
+            .unwrap()
+    }
+
+    fn kill(&self, child: &mut Child) {
+        let pid = child.id();
+        let signal = match self.death {
+            Death::Kill | Death::HangUp => format!("-KILL {pid}"),
+            Death::GroupKill => format!("-KILL -{pid}"),
+            Death::Interrupt => format!("-INT {pid}"),
+            Death::Terminate => format!("-TERM {pid}"),
+            Death::Abort | Death::Exit | Death::PanicAbort | Death::Static => "-0 $$".into(),
+        };
+        let sent = Command::new("sh").args(["-c", &format!("kill {signal} 2>/dev/null")]).status();
+        sent.unwrap();
+        let deadline = Instant::now() + Duration::from_secs(20);
+        while child.try_wait().unwrap().is_none() {
+            assert!(Instant::now() < deadline, "{self} does not die");
+            thread::sleep(Duration::from_millis(1));
+        }
+    }
+
+    fn engine(&self) -> CliEngine {
+        // The same program, so the same endpoint; its hold is over with the mark.
+        CliEngine::docker().with_program(held_docker()).with_state_dir(&self.state)
+    }
+
+    fn plan(&self) -> NetworkPlanned {
+        NetworkPlanned::new(Slug::new(&self.id).unwrap())
+    }
+
+    /// The next owner at once; what harm comes to it, if any.
+    fn launch_after(&self) -> Option<String> {
+        let deadline = Instant::now() + Duration::from_secs(5);
+        let bundle = loop {
+            match self.plan().launch(&self.engine(), BundleSpec::new().daemons(["egress"])) {
+                Ok(bundle) => break bundle,
+                // A hang-up needs a moment until it has killed.
+                Err(failed)
+                    if self.death == Death::HangUp
+                        && matches!(failed.error(), Error::Taken { .. })
+                        && Instant::now() < deadline =>
+                {
+                    thread::sleep(Duration::from_millis(10));
+                }
+                Err(failed) => return Some(format!("{:?}", failed.error())),
+            }
+        };
+        let gone = self.wait_for_reaper();
+        let running =
+            |id: &str| inspect("container", id).is_some_and(|it| it["State"]["Running"] == true);
+        if !running(bundle.container_id()) {
+            return Some("its container was stopped or removed".into());
+        }
+        if inspect("network", bundle.network_id()).is_none() {
+            return Some("its network was removed".into());
+        }
+        bundle.close().err().map(|error| format!("{error:?}")).or(gone.err())
+    }
+
+    /// The reaper has gone, and nothing is there: how long after death something was seen last.
+    fn wait_for_the_end(&self, since: Instant) -> Result<Duration, String> {
+        let label = format!("label=sidecar-bundle.slug={}", self.id);
+        let mut seen = Duration::ZERO;
+        loop {
+            let reaped = reaper_of(&self.id).is_none();
+            let containers = docker(&["ps", "--all", "--quiet", "--filter", &label]);
+            let networks = docker(&["network", "ls", "--quiet", "--filter", &label]);
+            let gone = containers.is_empty() && networks.is_empty();
+            if !gone {
+                seen = since.elapsed();
+            }
+            if gone && reaped {
+                return Ok(seen);
+            }
+            if reaped || since.elapsed() > Duration::from_secs(60) {
+                return Err(format!(
+                    "containers {containers:?}, networks {networks:?}, reaper gone: {reaped}"
+                ));
+            }
+            thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    /// The reaper goes once it has seen nothing three times over.
+    fn wait_for_reaper(&self) -> Result<(), String> {
+        let deadline = Instant::now() + Duration::from_secs(60);
+        while reaper_of(&self.id).is_some() {
+            if Instant::now() > deadline {
+                return Err("its reaper does not end".into());
+            }
+            thread::sleep(Duration::from_millis(20));
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for Trial {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (op, when) = PHASES[self.phase];
+        write!(f, "{} {:?} {when} {op} +{:?}", self.id, self.death, self.jitter)
+    }
+}
+
+fn report(tallies: &[Mutex<Tally>]) {
+    shout("phase               leaks/kills  harmed/launches  seen last after death: median, max");
+    for ((op, when), tally) in PHASES.iter().zip(tallies) {
+        let mut tally = tally.lock().unwrap();
+        tally.gone_after.sort();
+        let times = match tally.gone_after.as_slice() {
+            [] => "-".into(),
+            times => format!("{:.2?}, {:.2?}", times[times.len() / 2], times[times.len() - 1]),
+        };
+        shout(&format!(
+            "{:<20}{:>5}/{:<12}{:>3}/{:<12}{times}",
+            format!("{when} {op}"),
+            tally.leaks.len(),
+            tally.kills,
+            tally.harmed.len(),
+            tally.launches,
+        ));
+    }
+}
+
+/// The pid of the reaper whose owner had this id in its environment.
+fn reaper_of(id: &str) -> Option<u32> {
+    let wanted = format!("CHAOS_ID={id}");
+    std::fs::read_dir("/proc").unwrap().flatten().find_map(|entry| {
+        let pid = entry.file_name().to_str()?.parse().ok()?;
+        let read = |file| std::fs::read(entry.path().join(file)).unwrap_or_default();
+        let has =
+            |bytes: &[u8], text: &str| bytes.split(|b| *b == 0).any(|it| it == text.as_bytes());
+        let is_one = has(&read("cmdline"), "sidecar-bundle-reaper");
+        (is_one && has(&read("environ"), &wanted)).then_some(pid)
+    })
+}
+
+fn held_docker() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/chaos/held-docker")
+}
+
+static BUNDLE: Mutex<Option<BundleRunning>> = Mutex::new(None);
+
+#[test]
+#[ignore = "the child process of the chaos test"]
+fn dies_as_told() {
+    let told = |name: &str| std::env::var(name).unwrap();
+    let mark = PathBuf::from(told("HELD_MARK"));
+    let engine =
+        CliEngine::docker().with_program(held_docker()).with_state_dir(told("CHAOS_STATE"));
+    let plan = NetworkPlanned::new(Slug::new(told("CHAOS_ID")).unwrap());
+    let bundle = thread::spawn({
+        let mark = mark.clone();
+        move || {
+            let spec = BundleSpec::new().daemons(["egress"]);
+            let bundle = plan.launch(&engine, spec).unwrap();
+            if told("HELD_OP") == "up" {
+                *BUNDLE.lock().unwrap() = Some(bundle);
+                std::fs::write(mark, "").unwrap();
+            } else {
+                bundle.close().unwrap();
+            }
+            // Until death comes from elsewhere, and not for ever.
+            thread::sleep(Duration::from_secs(30));
+        }
+    });
+    while !mark.exists() && !bundle.is_finished() {
+        thread::sleep(Duration::from_millis(1));
+    }
+    thread::sleep(Duration::from_millis(told("CHAOS_JITTER_MS").parse().unwrap()));
+    match told("CHAOS_DEATH").as_str() {
+        "Abort" => std::process::abort(),
+        "Exit" => std::process::exit(0),
+        "PanicAbort" => {
+            // What a panic does where the program is built with panic = "abort".
+            std::panic::set_hook(Box::new(|_| std::process::abort()));
+            panic!("as told");
+        }
+        "Static" => {}
+        _ => thread::sleep(Duration::from_secs(30)),
+    }
+}

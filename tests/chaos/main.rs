@@ -1,0 +1,8 @@
+//! Nothing is left behind, and nothing of others is touched: on a real engine, whatever happens.
+#![expect(clippy::unwrap_used, reason = "a test may panic")]
+
+mod crowds;
+mod deaths;
+mod strays;
+#[path = "../engine/support.rs"]
+mod support;

@@ -1,0 +1,297 @@
+//! What happens behind a bundle's back, and what is found later.
+
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+use sidecar_bundle::{
+    BundleRunning, BundleSpec, Cause, CliEngine, Error, Slug, SweptOutcome, sweep, sweep_dry_run,
+};
+
+use crate::support::{World, docker, http_body, inspect, world};
+
+fn slug(world: &World) -> Slug {
+    Slug::new(world.slug).unwrap()
+}
+
+fn running(id: &str) -> bool {
+    inspect("container", id).is_some_and(|container| container["State"]["Running"] == true)
+}
+
+/// A bundle whose owner has died without a reaper: a process of its own.
+fn leave_behind(world: &World, how: &str) {
+    let status = Command::new(std::env::current_exe().unwrap())
+        .args(["--ignored", "--exact", "strays::leaves_behind_as_told", "--nocapture"])
+        .env("STRAY_SLUG", world.slug)
+        .env("STRAY_STATE", world.state.path())
+        .env("STRAY_HOW", how)
+        .output()
+        .unwrap();
+    assert!(status.status.success(), "{}", String::from_utf8_lossy(&status.stderr));
+}
+
+#[test]
+#[ignore = "the child process of the tests of what is left behind"]
+fn leaves_behind_as_told() {
+    let told = |name: &str| std::env::var(name).unwrap();
+    let engine = CliEngine::docker().with_state_dir(told("STRAY_STATE")).without_reaper();
+    let plan = sidecar_bundle::NetworkPlanned::new(Slug::new(told("STRAY_SLUG")).unwrap());
+    let network = plan.create_network(&engine).unwrap();
+    if told("STRAY_HOW") == "network" {
+        std::process::exit(0);
+    }
+    let bundle = network.start(BundleSpec::new()).unwrap();
+    if told("STRAY_HOW") == "kept" {
+        bundle.keep().unwrap();
+    }
+    std::process::exit(0);
+}
+
+#[test]
+fn a_kept_bundle_is_attached_to_in_a_later_process() {
+    let Some(world) = world("kept") else { return };
+    leave_behind(&world, "kept");
+    let failed = world.plan().launch(&world.engine(), BundleSpec::new()).unwrap_err();
+    assert_eq!(failed.error().to_string(), "a bundle of slug kept was kept; attach to it");
+    let swept = sweep(&world.engine()).unwrap();
+    assert!(matches!(swept[0].outcome, SweptOutcome::Kept), "{swept:?}");
+
+    let bundle = BundleRunning::attach(slug(&world), &world.engine()).unwrap();
+    assert_eq!(bundle.plan().addressing(), world.plan().addressing());
+    assert!(running(bundle.container_id()));
+    if bundle.is_reachable() {
+        assert_eq!(http_body(bundle.ip(), 8080), "egress");
+    }
+    let error = BundleRunning::attach(slug(&world), &world.engine()).unwrap_err();
+    assert!(matches!(error, Error::Taken { .. }), "{error:?}");
+    bundle.close().unwrap();
+    world.assert_nothing_left();
+    let error = BundleRunning::attach(slug(&world), &world.engine()).unwrap_err();
+    assert_eq!(error.to_string(), "no bundle of slug kept was kept");
+}
+
+#[test]
+fn a_bundle_kept_twice_is_still_there() {
+    let Some(world) = world("kept-twice") else { return };
+    let bundle = world.plan().launch(&world.engine(), BundleSpec::new()).unwrap();
+    let id = bundle.container_id().to_owned();
+    bundle.keep().unwrap();
+    let bundle = BundleRunning::attach(slug(&world), &world.engine()).unwrap();
+    assert_eq!(bundle.container_id(), id);
+    bundle.keep().unwrap();
+    assert!(running(&id));
+    drop(BundleRunning::attach(slug(&world), &world.engine()).unwrap());
+    world.assert_nothing_left();
+}
+
+#[test]
+fn a_kept_bundle_that_has_changed_is_left_alone() {
+    let Some(world) = world("kept-changed") else { return };
+    let bundle = world.plan().launch(&world.engine(), BundleSpec::new()).unwrap();
+    let (container, network) = (bundle.container_id().to_owned(), bundle.network_id().to_owned());
+    bundle.keep().unwrap();
+    let attach = || BundleRunning::attach(slug(&world), &world.engine());
+    docker(&["stop", "--time", "0", &container]);
+    assert_eq!(
+        attach().unwrap_err().to_string(),
+        "the kept bundle of slug kept-changed cannot be attached to: its container does not run"
+    );
+    docker(&["start", &container]);
+    drop(docker(&["network", "disconnect", &network, &container]));
+    assert_eq!(
+        attach().unwrap_err().to_string(),
+        "the kept bundle of slug kept-changed cannot be attached to: its container is not on its network"
+    );
+    docker(&["network", "connect", "--ip", &world.plan().ip().to_string(), &network, &container]);
+    attach().unwrap().keep().unwrap();
+    docker(&["rm", "--force", "--volumes", &container]);
+    assert_eq!(
+        attach().unwrap_err().to_string(),
+        "the kept bundle of slug kept-changed cannot be attached to: its container does not exist"
+    );
+    docker(&["network", "rm", &network]);
+    assert_eq!(attach().unwrap_err().to_string(), "no bundle of slug kept-changed was kept");
+    world.plan().launch(&world.engine(), BundleSpec::new()).unwrap().close().unwrap();
+    world.assert_nothing_left();
+}
+
+#[test]
+fn what_a_dead_owner_left_is_made_anew_by_the_next_launch() {
+    let Some(world) = world("anew") else { return };
+    for how in ["network", "bundle"] {
+        leave_behind(&world, how);
+        let old = inspect("network", &world.plan().network_name()).unwrap();
+        let bundle = world.plan().launch(&world.engine(), BundleSpec::new()).unwrap();
+        assert_ne!(old["Id"], bundle.network_id());
+        assert!(running(bundle.container_id()));
+        bundle.close().unwrap();
+        world.assert_nothing_left();
+    }
+}
+
+#[test]
+fn a_sweep_removes_what_a_dead_owner_left_and_says_so_before() {
+    let Some(world) = world("sweep") else { return };
+    leave_behind(&world, "bundle");
+    let container = inspect("container", &world.plan().container_name()).unwrap();
+    for dry in [true, false] {
+        let swept = if dry { sweep_dry_run(&world.engine()) } else { sweep(&world.engine()) };
+        let swept = swept.unwrap();
+        assert_eq!((swept[0].prefix.as_str(), swept[0].slug.as_str()), ("claude-bottle", "sweep"));
+        assert!(swept[0].since.elapsed().unwrap() < Duration::from_secs(600));
+        let SweptOutcome::Removed { containers, networks } = &swept[0].outcome else {
+            panic!("{swept:?}")
+        };
+        assert_eq!(container["Id"], *containers[0]);
+        assert_eq!(networks.len(), 1);
+        assert_eq!(inspect("container", &containers[0]).is_some(), dry);
+    }
+    world.assert_nothing_left();
+}
+
+#[test]
+fn a_sweep_leaves_the_living_and_other_directories_alone() {
+    let Some(world) = world("sweep-others") else { return };
+    let network = world.plan().create_network(&world.engine()).unwrap();
+    let swept = sweep(&world.engine()).unwrap();
+    assert!(
+        matches!(swept[0].outcome, SweptOutcome::Held { pid } if pid == std::process::id()),
+        "{swept:?}"
+    );
+    assert!(inspect("network", network.network_id()).is_some());
+    network.close().unwrap();
+
+    leave_behind(&world, "bundle");
+    let elsewhere = tempfile::tempdir().unwrap();
+    let stranger = CliEngine::docker().with_state_dir(elsewhere.path());
+    assert!(sweep(&stranger).unwrap().is_empty());
+    let failed = world.plan().launch(&stranger, BundleSpec::new()).unwrap_err();
+    assert!(matches!(failed.error(), Error::NetworkDiffers { .. }), "{failed:?}");
+    assert!(running(&world.plan().container_name()));
+    // Nor does another endpoint of the same directory know that the owner is dead.
+    let other = world.engine().with_program(docker_path());
+    assert!(sweep(&other).unwrap().is_empty());
+    let failed = world.plan().launch(&other, BundleSpec::new()).unwrap_err();
+    assert!(matches!(failed.error(), Error::NetworkDiffers { .. }), "{failed:?}");
+    assert!(running(&world.plan().container_name()));
+    sweep(&world.engine()).unwrap();
+    world.assert_nothing_left();
+}
+
+fn docker_path() -> std::path::PathBuf {
+    let path = std::env::var_os("PATH").unwrap();
+    std::env::split_paths(&path).map(|it| it.join("docker")).find(|it| it.exists()).unwrap()
+}
+
+#[test]
+fn a_free_subnet_is_planned_and_a_full_pool_is_said() {
+    let Some(world) = world("free-subnet") else { return };
+    let plan = world.plan().with_pool("10.44.0.0/23:/24".parse().unwrap());
+    let first = plan.subnet().to_string();
+    let foreign = docker(&["network", "create", "--subnet", &first, "sidecar-bundle-test-free-1"]);
+    let failed = plan.clone().create_network(&world.engine()).unwrap_err();
+    assert_eq!(
+        failed.error().to_string(),
+        format!("subnet {first} is taken by network sidecar-bundle-test-free-1 ({first})")
+    );
+    let free = plan.clone().in_free_subnet(&world.engine()).unwrap();
+    assert_eq!(free.addressing().attempt(), 1);
+    let network = plan.clone().create_network_in_free_subnet(&world.engine()).unwrap();
+    assert_eq!(network.plan(), &free);
+    let failed = plan.in_free_subnet(&world.engine()).unwrap_err();
+    assert_eq!(
+        failed.error().to_string(),
+        "none of the 2 subnets of pool 10.44.0.0/23:/24 is free"
+    );
+    network.close().unwrap();
+    docker(&["network", "rm", foreign.trim()]);
+    world.assert_nothing_left();
+}
+
+#[test]
+fn a_container_removed_or_disconnected_behind_our_back_is_no_trouble() {
+    let Some(world) = world("behind-back") else { return };
+    let launch = || world.plan().launch(&world.engine(), BundleSpec::new()).unwrap();
+    let bundle = launch();
+    docker(&["rm", "--force", "--volumes", bundle.container_id()]);
+    bundle.close().unwrap();
+    world.assert_nothing_left();
+    let bundle = launch();
+    docker(&[
+        "network",
+        "disconnect",
+        "--force",
+        bundle.network_id(),
+        &bundle.plan().container_name(),
+    ]);
+    bundle.close().unwrap();
+    world.assert_nothing_left();
+    let bundle = launch();
+    docker(&["rm", "--force", "--volumes", bundle.container_id()]);
+    docker(&["network", "rm", bundle.network_id()]);
+    bundle.close().unwrap();
+    world.assert_nothing_left();
+}
+
+#[test]
+fn a_foreign_container_on_our_network_is_named_and_never_removed() {
+    let Some(world) = world("foreign-guest") else { return };
+    let bundle = world.plan().launch(&world.engine(), BundleSpec::new()).unwrap();
+    let guest = docker(&[
+        "run",
+        "--detach",
+        "--name",
+        "sidecar-bundle-test-guest",
+        "--network",
+        bundle.network_id(),
+        "claude-bottle-sidecars:latest",
+        "sleep",
+        "600",
+    ]);
+    let id = bundle.network_id().to_owned();
+    let error = bundle.close().unwrap_err();
+    assert_eq!(error.cause(), Some(Cause::NetworkInUse));
+    let message = error.to_string();
+    let expected = format!(
+        "network claude-bottle-bundle-foreign-guest may be left, in use by sidecar-bundle-test-guest; remove it with `docker --host {} network rm {id}`",
+        std::env::var("DOCKER_HOST").unwrap_or_default()
+    );
+    if std::env::var_os("DOCKER_HOST").is_some() {
+        assert_eq!(message, expected);
+    }
+    assert!(running(guest.trim()));
+    docker(&["rm", "--force", "--volumes", guest.trim()]);
+    // The slug's next owner finds it, and so does a sweep.
+    world.plan().launch(&world.engine(), BundleSpec::new()).unwrap().close().unwrap();
+    world.assert_nothing_left();
+}
+
+#[test]
+fn a_lease_directory_that_is_deleted_meanwhile_hurts_nobody() {
+    let Some(world) = world("deleted-dir") else { return };
+    let bundle = world.plan().launch(&world.engine(), BundleSpec::new()).unwrap();
+    std::fs::remove_dir_all(world.state.path()).unwrap();
+    // Another owner cannot know that the first one lives, and does not touch it all the same.
+    let failed = world.plan().launch(&world.engine(), BundleSpec::new()).unwrap_err();
+    assert!(matches!(failed.error(), Error::NetworkDiffers { .. }), "{failed:?}");
+    assert!(running(bundle.container_id()));
+    bundle.close().unwrap();
+    world.assert_nothing_left();
+}
+
+#[test]
+fn a_lease_directory_that_cannot_be_used_is_said_before_anything_is_created() {
+    let Some(world) = world("no-dir") else { return };
+    let file = world.state.path().join("file");
+    std::fs::write(&file, "").unwrap();
+    // Root may write anywhere but where the system itself says no.
+    for directory in [file.join("below"), Path::new("/proc/sidecar-bundle").to_owned()] {
+        let engine = world.engine().with_state_dir(&directory);
+        let failed = world.plan().launch(&engine, BundleSpec::new()).unwrap_err();
+        assert_eq!(
+            failed.error().to_string(),
+            format!("the lease at {} cannot be used", directory.display())
+        );
+        world.assert_nothing_left();
+    }
+}
