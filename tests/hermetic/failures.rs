@@ -1,0 +1,404 @@
+//! Each step failing in each way: the error's text in full, the state before it, what is left.
+
+use std::error::Error as _;
+use std::fs;
+use std::path::Path;
+use std::thread;
+use std::time::Duration;
+
+use sidecar_bundle::{BundleRunning, BundleSpec, Cause, Error};
+
+use crate::fake::{CONTAINER, Fake, NETWORK, plan};
+use crate::texts::refuse;
+
+const UNREACHABLE: &str = "Cannot connect to the Docker daemon at unix:///var/run/docker.sock. Is the docker daemon running?";
+const PERMISSION: &str = "permission denied while trying to connect to the Docker daemon socket at unix:///var/run/docker.sock: Get \"http://%2Fvar%2Frun%2Fdocker.sock/v1.48/info\": dial unix /var/run/docker.sock: connect: permission denied";
+const OVERLAP: &str = "Error response from daemon: invalid pool request: Pool overlaps with other one on this address space";
+const UNKNOWN: &str = "Error response from daemon: the moon is full";
+
+fn both_steps(fake: &Fake) -> Result<BundleRunning, Error> {
+    Ok(plan().create_network(&fake.engine())?.start(BundleSpec::new())?)
+}
+
+#[test]
+fn a_network_that_is_refused_leaves_the_plan_and_nothing_else() {
+    for (says, cause, looks) in [
+        (UNREACHABLE, Cause::EngineUnreachable, 0),
+        (PERMISSION, Cause::PermissionDenied, 0),
+        (OVERLAP, Cause::SubnetOverlap, 0),
+        // May have made something all the same.
+        (UNKNOWN, Cause::Other, 3),
+    ] {
+        let fake = Fake::new();
+        fake.on("network-create", &refuse(1, says));
+        let chain = [
+            "network claude-bottle-bundle-demo could not be created".to_owned(),
+            format!("docker network create ended with exit status: 1: {says}"),
+        ];
+        let failed = plan().create_network(&fake.engine()).unwrap_err();
+        assert!(
+            matches!(failed.error(), Error::CreateNetwork { network, .. } if network == NETWORK)
+        );
+        assert_eq!(failed.error().cause(), Some(cause));
+        assert_eq!(fake.chain(&failed), chain);
+        assert_eq!(fake.operations()[1..], vec!["network ls"; looks]);
+
+        // With `?`, the same.
+        let error = both_steps(&fake).unwrap_err();
+        assert_eq!((error.cause(), fake.chain(&error)), (Some(cause), chain.into()));
+
+        // With `match`, another try.
+        fake.obey("network-create");
+        let again = failed.into_state();
+        assert_eq!(again, plan());
+        again.create_network(&fake.engine()).unwrap().close().unwrap();
+        fake.assert_nothing_left();
+    }
+}
+
+#[test]
+fn a_container_that_is_refused_leaves_the_network_to_try_again() {
+    let mut cases = vec![
+        (UNREACHABLE.to_owned(), UNREACHABLE, Cause::EngineUnreachable, 0),
+        (
+            format!("docker: {PERMISSION}\n\nRun 'docker run --help' for more information"),
+            "",
+            Cause::PermissionDenied,
+            0,
+        ),
+        (format!("docker: {UNKNOWN}.\nSee 'docker run --help'."), "", Cause::Other, 3),
+    ];
+    for (says, cause, looks) in [
+        (
+            "docker: Error response from daemon: pull access denied for claude-bottle-sidecars, repository does not exist or may require 'docker login': denied: requested access to the resource is denied",
+            Cause::ImageMissing,
+            0,
+        ),
+        (
+            "docker: Error response from daemon: invalid mount config for type \"bind\": bind source path does not exist: /nope",
+            Cause::MountSourceMissing,
+            0,
+        ),
+        (
+            "docker: Error response from daemon: Conflict. The container name \"/claude-bottle-sidecars-demo\" is already in use by container \"77\". You have to remove (or rename) that container to be able to reuse that name.",
+            Cause::ContainerNameTaken,
+            0,
+        ),
+        (
+            "docker: Error response from daemon: failed to set up container networking: Address already in use",
+            Cause::AddressTaken,
+            3,
+        ),
+        (
+            "docker: Error response from daemon: failed to set up container networking: network 77 not found",
+            Cause::NetworkMissing,
+            3,
+        ),
+    ] {
+        let whole = format!(
+            "Unable to find image 'x' locally\n{says}\n\nRun 'docker run --help' for more information"
+        );
+        let whole = if cause == Cause::ImageMissing {
+            whole
+        } else {
+            whole.split_once('\n').unwrap().1.to_owned()
+        };
+        cases.push((whole, says, cause, looks));
+    }
+    thread::scope(|scope| {
+        for (says, last_word, cause, looks) in cases {
+            scope.spawn(move || {
+                let last_word = if last_word.is_empty() { says.lines().next().unwrap() } else { last_word };
+                let fake = Fake::new();
+                fake.on("run", &refuse(125, &says));
+                let chain = [
+                    "container claude-bottle-sidecars-demo could not be started from image claude-bottle-sidecars:latest".to_owned(),
+                    format!("docker run ended with exit status: 125: {last_word}"),
+                ];
+                let network = plan().create_network(&fake.engine()).unwrap();
+                let id = network.network_id().to_owned();
+                let failed = network.start(BundleSpec::new()).unwrap_err();
+                assert!(matches!(failed.error(), Error::Start { container, .. } if container == CONTAINER));
+                assert_eq!(failed.error().cause(), Some(cause), "{says}");
+                assert_eq!(fake.chain(&failed), chain);
+                assert_eq!(fake.operations()[2..], vec!["ps"; looks], "{says}");
+
+                // With `match`, another try on the same network.
+                fake.obey("run");
+                let bundle = failed.into_state().start(BundleSpec::new()).unwrap();
+                assert_eq!(bundle.network_id(), id);
+                bundle.close().unwrap();
+                fake.assert_nothing_left();
+
+                // With `?`, the network goes.
+                fake.on("run", &refuse(125, &says));
+                let error = both_steps(&fake).unwrap_err();
+                assert_eq!((error.cause(), fake.chain(&error)), (Some(cause), chain.to_vec()));
+                assert_eq!(fake.operations().last().unwrap(), "network rm");
+                fake.assert_nothing_left();
+
+                // With `launch`, the network goes and the plan comes back.
+                let failed = plan().launch(&fake.engine(), BundleSpec::new()).unwrap_err();
+                assert_eq!(fake.chain(&failed), chain);
+                fake.assert_nothing_left();
+                assert_eq!(failed.into_state(), plan());
+            });
+        }
+    });
+}
+
+#[test]
+fn a_program_that_is_missing_is_named() {
+    let fake = Fake::new();
+    let engine = fake.engine().with_program("no-such-program-4711");
+    let error = Error::from(plan().create_network(&engine).unwrap_err());
+    assert_eq!(error.cause(), Some(Cause::ProgramMissing));
+    assert_eq!(
+        fake.chain(&error),
+        [
+            "network claude-bottle-bundle-demo could not be created",
+            "no-such-program-4711 was not found; is it installed, and on PATH?",
+            "No such file or directory (os error 2)",
+        ]
+    );
+}
+
+#[test]
+fn a_program_that_cannot_be_run_is_named() {
+    let fake = Fake::new();
+    fs::write(fake.path("plain"), "").unwrap();
+    let program = fake.path("plain");
+    let engine = fake.engine().with_program(&program);
+    let error = Error::from(plan().create_network(&engine).unwrap_err());
+    assert_eq!(error.cause(), Some(Cause::Other));
+    assert_eq!(
+        fake.chain(&error),
+        [
+            "network claude-bottle-bundle-demo could not be created",
+            &format!("{} network create could not be run", program.display()),
+            "Permission denied (os error 13)",
+        ]
+    );
+}
+
+#[test]
+fn a_program_that_goes_missing_between_the_steps_is_named() {
+    let fake = Fake::new();
+    let network = plan().create_network(&fake.engine()).unwrap();
+    fs::rename(fake.path("docker"), fake.path("gone")).unwrap();
+    let failed = network.start(BundleSpec::new()).unwrap_err();
+    assert_eq!(failed.error().cause(), Some(Cause::ProgramMissing));
+    assert_eq!(
+        fake.chain(&failed),
+        [
+            "container claude-bottle-sidecars-demo could not be started from image claude-bottle-sidecars:latest",
+            "docker was not found; is it installed, and on PATH?",
+            "No such file or directory (os error 2)",
+        ]
+    );
+    fs::rename(fake.path("gone"), fake.path("docker")).unwrap();
+    drop(failed);
+    fake.assert_nothing_left();
+}
+
+#[test]
+fn a_network_whose_answer_is_late_is_given_up_and_removed() {
+    let fake = Fake::new();
+    fake.on("network-create", "obey >/dev/null; echo 'still at it' >&2; exec sleep 60");
+    let engine = fake.engine().with_start_deadline(Duration::from_secs(1));
+    let failed = plan().create_network(&engine).unwrap_err();
+    assert_eq!(failed.error().cause(), Some(Cause::TimedOut));
+    assert_eq!(
+        fake.chain(&failed),
+        [
+            "network claude-bottle-bundle-demo could not be created",
+            "docker network create was killed at its deadline: still at it",
+        ]
+    );
+    assert_eq!(fake.operations().iter().filter(|op| *op == "network rm").count(), 1);
+    fake.assert_nothing_left();
+    fake.obey("network-create");
+    failed.into_state().create_network(&engine).unwrap().close().unwrap();
+}
+
+#[test]
+fn a_container_whose_answer_is_late_is_given_up_and_removed() {
+    let fake = Fake::new();
+    fake.on("run", "obey >/dev/null; exec sleep 60");
+    let engine = fake.engine().with_start_deadline(Duration::from_secs(1));
+    let failed = plan().create_network(&engine).unwrap().start(BundleSpec::new()).unwrap_err();
+    assert_eq!(failed.error().cause(), Some(Cause::TimedOut));
+    assert_eq!(
+        fake.chain(&failed),
+        [
+            "container claude-bottle-sidecars-demo could not be started from image claude-bottle-sidecars:latest",
+            "docker run was killed at its deadline and printed nothing",
+        ]
+    );
+    let network = failed.into_state();
+    assert_eq!(fake.things(), [(NETWORK.into(), network.network_id().into())]);
+    network.close().unwrap();
+    fake.assert_nothing_left();
+}
+
+#[test]
+fn a_network_that_appears_after_its_command_was_killed_is_removed() {
+    let fake = Fake::new();
+    fake.on("network-create", "( sleep 1; obey >/dev/null 2>&1 ) & exec sleep 60");
+    let engine = fake.engine().with_start_deadline(Duration::from_millis(400));
+    let failed = plan().create_network(&engine).unwrap_err();
+    assert_eq!(failed.error().cause(), Some(Cause::TimedOut));
+    let operations = fake.operations();
+    assert_eq!(operations[..2], ["network create", "network ls"], "removed before it appeared");
+    assert!(operations.contains(&"network rm".into()), "{operations:?}");
+    fake.assert_nothing_left();
+}
+
+#[test]
+fn an_answer_without_an_id_is_a_failure_and_what_was_made_is_removed() {
+    for (answer, ending) in [("echo done", ": done"), ("", " and printed nothing")] {
+        let fake = Fake::new();
+        fake.on("network-create", &format!("obey >/dev/null; {answer}"));
+        let failed = plan().create_network(&fake.engine()).unwrap_err();
+        assert_eq!(failed.error().cause(), Some(Cause::Other));
+        assert_eq!(
+            fake.chain(&failed),
+            [
+                "network claude-bottle-bundle-demo could not be created".to_owned(),
+                format!("docker network create did not print an id{ending}"),
+            ]
+        );
+        fake.assert_nothing_left();
+    }
+}
+
+#[test]
+fn a_container_that_does_not_start_is_removed_by_the_id_it_was_given() {
+    let fake = Fake::new();
+    fake.on("run", "obey; echo 'docker: Error response from daemon: exec: \"/init\": not found.' >&2; exit 127");
+    let network = plan().create_network(&fake.engine()).unwrap();
+    let failed = network.start(BundleSpec::new()).unwrap_err();
+    let calls = fake.calls();
+    assert_eq!(fake.operations(), ["network create", "run", "rm"], "asked for nothing else");
+    assert_eq!(calls[2].args, ["rm", "--force", "--volumes", &format!("{:064x}", 2)]);
+    assert_eq!(
+        fake.text(failed.source().unwrap()),
+        "docker run ended with exit status: 127: docker: Error response from daemon: exec: \"/init\": not found."
+    );
+    let network = failed.into_state();
+    assert_eq!(fake.things(), [(NETWORK.into(), network.network_id().into())]);
+    fake.obey("run");
+    network.start(BundleSpec::new()).unwrap().close().unwrap();
+    fake.assert_nothing_left();
+}
+
+#[test]
+fn a_failed_step_in_a_foreign_error_removes_when_that_drops() {
+    fn up(fake: &Fake) -> Result<BundleRunning, Box<dyn std::error::Error + Send + Sync>> {
+        Ok(plan().create_network(&fake.engine())?.start(BundleSpec::new())?)
+    }
+    let fake = Fake::new();
+    fake.on("run", &refuse(125, "docker: no such image: x"));
+    let error = up(&fake).unwrap_err();
+    assert_eq!(fake.things().len(), 1, "the network lives in the error");
+    assert_eq!(
+        fake.chain(&*error),
+        [
+            "container claude-bottle-sidecars-demo could not be started from image claude-bottle-sidecars:latest",
+            "docker run ended with exit status: 125: docker: no such image: x",
+        ]
+    );
+    drop(error);
+    fake.assert_nothing_left();
+}
+
+#[test]
+fn what_cannot_be_rolled_back_comes_with_the_error() {
+    let fake = Fake::new();
+    fake.on("run", &refuse(125, "docker: no such image: x"));
+    fake.on("network-rm", &refuse(1, UNKNOWN));
+    let error = both_steps(&fake).unwrap_err();
+    assert_eq!(error.cause(), Some(Cause::ImageMissing));
+    let id = format!("{:064x}", 1);
+    assert_eq!(
+        fake.chain(&error),
+        [format!(
+            "2 errors: container claude-bottle-sidecars-demo could not be started from image claude-bottle-sidecars:latest: \
+             docker run ended with exit status: 125: docker: no such image: x; \
+             network claude-bottle-bundle-demo may be left; remove it with `docker network rm {id}`: \
+             docker network rm ended with exit status: 1: {UNKNOWN}"
+        )]
+    );
+}
+
+#[test]
+fn a_wrong_specification_asks_the_engine_for_nothing() {
+    let fake = Fake::new();
+    let wrong = || BundleSpec::new().mount("relative", "/x");
+    let failed = plan().launch(&fake.engine(), wrong()).unwrap_err();
+    assert_eq!(fake.chain(&failed), ["mount path \"relative\" is relative"]);
+    assert!(matches!(failed.error(), Error::Spec(_)));
+    assert_eq!(failed.error().cause(), None);
+    assert!(fake.calls().is_empty());
+
+    let network = failed.into_state().create_network(&fake.engine()).unwrap();
+    let failed = network.start(wrong()).unwrap_err();
+    assert_eq!(fake.chain(&failed), ["mount path \"relative\" is relative"]);
+    assert_eq!(fake.operations(), ["network create"]);
+    failed.into_state().start(BundleSpec::new()).unwrap().close().unwrap();
+    fake.assert_nothing_left();
+}
+
+#[test]
+fn without_a_lease_the_engine_is_asked_for_nothing() {
+    #[track_caller]
+    fn refused(fake: &Fake, state: &Path, path: &Path, why: &str) {
+        let failed = plan().create_network(&fake.engine().with_state_dir(state)).unwrap_err();
+        assert!(matches!(failed.error(), Error::Lease { path: at, .. } if at == path));
+        assert_eq!(failed.error().cause(), None);
+        let text = format!("the lease at {} cannot be used", path.display());
+        assert_eq!(fake.chain(&failed), [text, why.to_owned()]);
+        assert!(fake.calls().is_empty());
+    }
+
+    let fake = Fake::new();
+    let file = fake.path("file");
+    fs::write(&file, "").unwrap();
+    refused(&fake, &file, &file, "File exists (os error 17)");
+    refused(&fake, &file.join("x"), &file.join("x"), "Not a directory (os error 20)");
+
+    let strange = fake.path("strange");
+    fs::create_dir(&strange).unwrap();
+    fs::write(strange.join("id"), "nonsense").unwrap();
+    refused(&fake, &strange, &strange, "its file \"id\" holds no id");
+
+    // The name of the lease's file is learnt from one that is held.
+    let network = plan().create_network(&fake.engine()).unwrap();
+    let entries = fs::read_dir(fake.path("leases")).unwrap().map(|entry| entry.unwrap().path());
+    let lease = entries.into_iter().find(|path| path.extension().is_some()).unwrap();
+    network.close().unwrap();
+    assert!(!lease.exists());
+    fs::create_dir(&lease).unwrap();
+    let other = Fake::new();
+    let failed = plan().create_network(&fake.engine()).unwrap_err();
+    let text = format!("the lease at {} cannot be used", lease.display());
+    assert_eq!(other.chain(&failed), [&text, "Is a directory (os error 21)"]);
+    assert_eq!(fake.operations(), ["network create", "network rm"]);
+}
+
+#[test]
+fn a_lease_directory_that_cannot_be_written_is_an_error_before_the_engine_is_asked() {
+    use std::os::unix::fs::PermissionsExt;
+    let fake = Fake::new();
+    let state = fake.path("read-only");
+    fs::create_dir(&state).unwrap();
+    fs::set_permissions(&state, fs::Permissions::from_mode(0o555)).unwrap();
+    // No permission stops root; the kernel's own directories do.
+    let root = fs::write(state.join("probe"), "").is_ok();
+    let state = if root { Path::new("/proc/sidecar-bundle") } else { &state };
+    let failed = plan().create_network(&fake.engine().with_state_dir(state)).unwrap_err();
+    let text = format!("the lease at {} cannot be used", state.display());
+    assert_eq!(fake.chain(&failed)[0], text);
+    assert_eq!(fake.chain(&failed).len(), 2, "{failed:?}");
+    assert!(fake.calls().is_empty());
+}

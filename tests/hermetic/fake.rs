@@ -1,0 +1,136 @@
+//! A fake `docker` program: the script beside this file, run through a link in a directory of its own.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::PathBuf;
+use std::process::Command;
+
+use sidecar_bundle::{BundleRunning, BundleSpec, CliEngine, NetworkPlanned, Slug};
+use tempfile::TempDir;
+
+use crate::surroundings::trace_everything;
+
+pub(crate) const NETWORK: &str = "claude-bottle-bundle-demo";
+pub(crate) const CONTAINER: &str = "claude-bottle-sidecars-demo";
+
+pub(crate) fn plan() -> NetworkPlanned {
+    NetworkPlanned::new(Slug::new("demo").unwrap())
+}
+
+pub(crate) struct Fake {
+    dir: TempDir,
+}
+
+/// One call of the program, as it was recorded.
+#[derive(Debug)]
+pub(crate) struct Call {
+    pub(crate) args: Vec<String>,
+    pub(crate) env: BTreeMap<String, String>,
+}
+
+impl Fake {
+    #[track_caller]
+    pub(crate) fn new() -> Self {
+        trace_everything();
+        let dir = tempfile::tempdir().unwrap();
+        for name in ["calls", "on", "network", "container"] {
+            fs::create_dir(dir.path().join(name)).unwrap();
+        }
+        // A script written here could not be run while another test's fork still holds it open.
+        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/hermetic/docker");
+        symlink(script, dir.path().join("docker")).unwrap();
+        Self { dir }
+    }
+
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    pub(crate) fn engine(&self) -> CliEngine {
+        let docker = CliEngine::docker().with_program(self.path("docker"));
+        docker.with_state_dir(self.path("leases"))
+    }
+
+    /// A running bundle.
+    #[track_caller]
+    pub(crate) fn up(&self) -> BundleRunning {
+        plan().launch(&self.engine(), BundleSpec::new()).unwrap()
+    }
+
+    /// From now on, the operation does this instead.
+    #[track_caller]
+    pub(crate) fn on(&self, operation: &str, snippet: &str) {
+        fs::write(self.path("on").join(operation), snippet).unwrap();
+    }
+
+    /// The operation does this instead, once.
+    #[track_caller]
+    pub(crate) fn once(&self, operation: &str, snippet: &str) {
+        self.on(&format!("{operation}.once"), snippet);
+    }
+
+    /// From now on, the operation does what it should.
+    #[track_caller]
+    pub(crate) fn obey(&self, operation: &str) {
+        fs::remove_file(self.path("on").join(operation)).unwrap();
+    }
+
+    #[track_caller]
+    pub(crate) fn calls(&self) -> Vec<Call> {
+        let file = |n: usize| fs::read(self.path("calls").join(n.to_string())).ok();
+        (1..).map_while(file).map(|record| Call::read(&record)).collect()
+    }
+
+    /// The operations so far: `network create`, `run` ...
+    #[track_caller]
+    pub(crate) fn operations(&self) -> Vec<String> {
+        self.calls().iter().map(Call::operation).collect()
+    }
+
+    /// Name and id of each network and container that exists.
+    #[track_caller]
+    pub(crate) fn things(&self) -> Vec<(String, String)> {
+        let mut things = Vec::new();
+        for kind in ["network", "container"] {
+            for entry in fs::read_dir(self.path(kind)).unwrap() {
+                let text = fs::read_to_string(entry.as_ref().unwrap().path()).unwrap();
+                let name = text.lines().find_map(|line| line.strip_prefix("name=")).unwrap();
+                let id = entry.unwrap().file_name().into_string().unwrap();
+                things.push((name.to_owned(), id));
+            }
+        }
+        things
+    }
+
+    #[track_caller]
+    pub(crate) fn assert_nothing_left(&self) {
+        let left = self.things();
+        assert!(left.is_empty(), "{left:?} after {:?}", self.operations());
+    }
+}
+
+/// Ends what the program has left running, as told in the file `pids`.
+impl Drop for Fake {
+    fn drop(&mut self) {
+        for pid in fs::read_to_string(self.path("pids")).unwrap_or_default().lines() {
+            let _ended_already = Command::new("kill").args(["-9", pid]).output();
+        }
+    }
+}
+
+impl Call {
+    fn read(record: &[u8]) -> Self {
+        let text = String::from_utf8(record.to_vec()).unwrap();
+        let mut parts = text.split_terminator('\0').map(str::to_owned);
+        let count = parts.next().unwrap().parse().unwrap();
+        let args = parts.by_ref().take(count).collect();
+        let variable = |part: String| part.split_once('=').map(|(k, v)| (k.into(), v.into()));
+        Self { args, env: parts.filter_map(variable).collect() }
+    }
+
+    pub(crate) fn operation(&self) -> String {
+        let words = if self.args[0] == "network" { 2 } else { 1 };
+        self.args[..words].join(" ")
+    }
+}

@@ -1,0 +1,13 @@
+//! The library against a fake `docker` program: no engine is needed.
+#![expect(clippy::unwrap_used, reason = "a test may panic")]
+
+mod commands;
+mod disobedience;
+mod failures;
+mod fake;
+mod ownership;
+mod secrets;
+mod surroundings;
+mod teardown;
+mod texts;
+mod types;
