@@ -74,7 +74,7 @@ impl NetworkCreated {
     /// [`Error::NotRemoved`] when the network may be left, with the command that removes it.
     pub fn close(self) -> Result<(), Error> {
         let _entered = tracing::info_span!("close", slug = %self.plan.slug()).entered();
-        self.network.close()
+        self.remove()
     }
 
     /// Leaves the network where it is and lets go of the slug.
@@ -88,6 +88,10 @@ impl NetworkCreated {
     /// back, and nothing has changed.
     pub fn keep(self) -> Result<NetworkPlanned, StepError<Self>> {
         self.keep_as(Kept::Network)
+    }
+
+    pub(crate) fn remove(self) -> Result<(), Error> {
+        self.network.close()
     }
 
     pub(crate) fn keep_as(self, kept: Kept) -> Result<NetworkPlanned, StepError<Self>> {
@@ -128,6 +132,7 @@ impl NetworkCreated {
 
     fn run(&self, spec: &BundleSpec) -> Result<Guard, Error> {
         let spec = spec.check(self.plan.product())?;
+        self.network.engine().hide(&spec);
         let name = self.plan.container_name();
         let mut container = self.network.beside(Resource::Container, name);
         // What a dead owner's last command makes may appear while this one is at it.
@@ -169,12 +174,15 @@ impl NetworkCreated {
 
 /// Removes the container that has the name already, if its owner is dead.
 fn bury_namesake(guard: &Guard) -> Result<bool, Error> {
+    let predecessors = guard.hold().predecessors();
+    if predecessors.is_empty() {
+        return Ok(false);
+    }
     let engine = guard.engine();
     let until = engine.now() + engine.remove_deadline();
     let found = engine.container(guard.name(), until);
     let found = found.map_err(|source| Error::Look { what: "a container of this name", source })?;
-    let predecessors = guard.hold().predecessors();
-    let Some(found) = found else { return Ok(!predecessors.is_empty()) };
+    let Some(found) = found else { return Ok(true) };
     let dead = owner_in(&found.labels).is_some_and(|it| predecessors.iter().any(|dead| dead == it));
     if dead {
         removal::by_id(engine, Resource::Container, guard.name(), &found.id, until)?;

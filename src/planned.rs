@@ -158,8 +158,9 @@ impl NetworkPlanned {
         engine: &E,
         spec: BundleSpec,
     ) -> Result<BundleRunning, StepError<Self>> {
-        if let Err(error) = spec.check(&self.product) {
-            return Err(StepError::new(error.into(), self));
+        match spec.check(&self.product) {
+            Ok(spec) => engine.hide(&spec),
+            Err(error) => return Err(StepError::new(error.into(), self)),
         }
         self.create_network(engine)?.start(spec).map_err(|failed| {
             let (error, network) = failed.into_parts();

@@ -55,6 +55,8 @@ reap() {
 
     # A command may outlive the owner that started it, and make its thing only then.
     command -v timeout && bounded 150 cat <&4
+    # Without its program there is no way to an engine, and none will come.
+    command -v "$program" || exit 1
     end=$(($(now) + 600))
     absent=0
     tries=0

@@ -19,13 +19,15 @@ pub(crate) fn by_id(
     until: Instant,
 ) -> Result<(), Error> {
     const PAUSE: Duration = Duration::from_millis(100);
+    // The rest is for asking what became of a removal that did not answer.
+    let answered = engine.now() + until.saturating_duration_since(engine.now()) / 4 * 3;
     loop {
-        let Err(error) = engine.remove(resource, id, until) else { return Ok(()) };
+        let Err(error) = engine.remove(resource, id, answered) else { return Ok(()) };
         let left = engine.find(resource, &Filter::Id(id.to_owned()), until);
         if left.is_ok_and(|ids| ids.is_empty()) {
             return Ok(());
         }
-        if error.cause() != Cause::RemovalInProgress || engine.now() + PAUSE >= until {
+        if error.cause() != Cause::RemovalInProgress || engine.now() + PAUSE >= answered {
             return Err(not_removed(engine, resource, name, Some(id), Some(error), until));
         }
         engine.pause(PAUSE);
@@ -45,12 +47,11 @@ pub(crate) fn of_whatever_appears(
     const SETTLING: Duration = Duration::from_secs(3);
     let until = engine.now() + engine.remove_deadline().max(SETTLING);
     let filter = Filter::Labels(labels);
-    let mut absent = 0;
+    let (mut absent, mut last) = (0, None);
     loop {
         match engine.find(resource, &filter, until) {
-            Err(error) => {
-                return Err(not_removed(engine, resource, name, None, Some(error), until));
-            }
+            // What lost the answer may keep the engine from being asked for a while.
+            Err(error) => (absent, last) = (0, Some(error)),
             Ok(ids) if ids.is_empty() => absent += 1,
             Ok(ids) => {
                 absent = 0;
@@ -61,7 +62,7 @@ pub(crate) fn of_whatever_appears(
             return Ok(());
         }
         if engine.now() + PAUSE >= until {
-            return Err(not_removed(engine, resource, name, None, None, until));
+            return Err(not_removed(engine, resource, name, None, last, until));
         }
         engine.pause(PAUSE);
     }

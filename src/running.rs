@@ -59,7 +59,7 @@ impl BundleRunning {
     pub fn close(self) -> Result<(), Error> {
         let _entered = tracing::info_span!("close", slug = %self.plan().slug()).entered();
         let container = self.container.close();
-        let network = self.network.close();
+        let network = self.network.remove();
         Error::all([container, network].into_iter().filter_map(Result::err).collect())
     }
 

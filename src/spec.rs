@@ -202,7 +202,7 @@ impl Mount {
 
 /// A specification with nothing left to go wrong before the engine is asked.
 #[derive(Clone)]
-pub(crate) struct CheckedSpec {
+pub struct CheckedSpec {
     pub(crate) image: String,
     pub(crate) variables: Vec<CheckedVariable>,
     pub(crate) mounts: Vec<CheckedMount>,

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use crate::engine::command::{Command, CommandError, Failure};
+use crate::engine::command::{Command, CommandError, Failure, Secrets};
 use crate::engine::diagnosis::{Cause, MadeNothing};
 use crate::engine::{
     ContainerFacts, ContainerRequest, Failed, Filter, Made, NetworkFacts, NetworkRequest,
@@ -17,7 +17,7 @@ use crate::engine::{
 };
 use crate::labels::label_of;
 use crate::reaper::Stranger;
-use crate::spec::{CheckedMount, CheckedVariable};
+use crate::spec::{CheckedMount, CheckedSpec, CheckedVariable};
 
 /// An engine that is driven through its command-line program.
 ///
@@ -47,6 +47,9 @@ pub struct CliEngine {
     start_deadline: Duration,
     remove_deadline: Duration,
     reaper: bool,
+    /// Values that the program may print back, as every one of its commands sees what this process
+    /// has in its environment.
+    hidden: Secrets,
 }
 
 impl CliEngine {
@@ -68,6 +71,7 @@ impl CliEngine {
             start_deadline: Duration::from_secs(120),
             remove_deadline: Duration::from_secs(30),
             reaper: true,
+            hidden: Secrets::default(),
         }
     }
 
@@ -117,7 +121,7 @@ impl CliEngine {
     }
 
     fn command(&self) -> Command {
-        let command = Command::new(&self.program);
+        let command = Command::new(&self.program, &self.hidden);
         self.pinned().into_iter().fold(command, |command, (name, value)| command.env(name, value))
     }
 
@@ -202,6 +206,14 @@ impl Operations for CliEngine {
         format!("{program}{host} {} {id}", removal(resource).join(" "))
     }
 
+    fn hide(&self, spec: &CheckedSpec) {
+        for variable in &spec.variables {
+            if let CheckedVariable::Hidden(_, value) = variable {
+                self.hidden.add(&value.to_string_lossy());
+            }
+        }
+    }
+
     fn create_network(&self, request: &NetworkRequest<'_>) -> Result<String, Failed> {
         let addressing = request.addressing;
         let mut command = self
@@ -232,7 +244,9 @@ impl Operations for CliEngine {
             command = command.arg("--env");
             command = match variable {
                 CheckedVariable::Literal(name, value) => command.assignment(name, value),
-                CheckedVariable::Hidden(name, value) => command.arg(name).secret_env(name, value),
+                CheckedVariable::Hidden(name, value) => {
+                    command.arg(name).env(name, Some(value.clone()))
+                }
             };
         }
         for mount in &request.spec.mounts {
@@ -251,6 +265,9 @@ impl Operations for CliEngine {
             }
             names => names,
         };
+        if names.is_empty() {
+            return Ok(Vec::new());
+        }
         let found = self.inspect("network", names, until)?;
         Ok(found.iter().filter_map(network_facts).collect())
     }

@@ -1,11 +1,12 @@
 //! One command of an engine's program: run within a deadline, its failure kept without secrets.
 
+use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::fs::File;
 use std::io::{self, PipeWriter, Read, Seek, SeekFrom};
 use std::process::ExitStatus;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -147,13 +148,13 @@ pub(crate) struct Command {
 }
 
 impl Command {
-    pub(crate) fn new(program: &OsStr) -> Self {
+    pub(crate) fn new(program: &OsStr, secrets: &Secrets) -> Self {
         Self {
             program: program.to_owned(),
             args: Vec::new(),
             shown: Vec::new(),
             env: Vec::new(),
-            secrets: Vec::new(),
+            secrets: secrets.longest_first(),
             tether: None,
         }
     }
@@ -180,12 +181,6 @@ impl Command {
     pub(crate) fn env(mut self, name: &str, value: Option<OsString>) -> Self {
         self.env.push((name.into(), value));
         self
-    }
-
-    /// A variable of the program's environment whose value is never shown.
-    pub(crate) fn secret_env(mut self, name: &str, value: &OsStr) -> Self {
-        self.secrets.extend(spellings(&value.to_string_lossy()));
-        self.env(name, Some(value.to_owned()))
     }
 
     /// Lets the program hold the pipe until it ends: as its standard input, which nothing that it
@@ -295,6 +290,38 @@ impl Command {
     }
 }
 
+/// What is never shown, whatever a program prints.
+///
+/// An engine's commands share it: each of them sees what this process has in its environment.
+#[derive(Clone, Default)]
+pub(crate) struct Secrets(Arc<Mutex<BTreeSet<String>>>);
+
+impl Secrets {
+    /// A value as it is, as a quoted Go string, and by line.
+    pub(crate) fn add(&self, value: &str) {
+        let mut spellings = vec![value.to_owned(), value.escape_debug().to_string()];
+        // A line of a few characters, such as a brace, is no secret, and would hide half the text.
+        let lines = value.lines().map(str::trim).filter(|line| line.len() >= 8);
+        spellings.extend(lines.map(str::to_owned));
+        spellings.retain(|spelling| !spelling.is_empty());
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).extend(spellings);
+    }
+
+    /// So that a part never keeps the rest from being found.
+    fn longest_first(&self) -> Vec<String> {
+        let all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut all: Vec<_> = all.iter().cloned().collect();
+        all.sort_by_key(|secret| std::cmp::Reverse(secret.len()));
+        all
+    }
+}
+
+impl fmt::Debug for Secrets {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("***")
+    }
+}
+
 /// Waits without signal handlers: `duct`'s own waiting with a deadline installs one for SIGCHLD.
 fn wait(handle: &duct::Handle, start: Instant, until: Instant) -> io::Result<End> {
     let mut pause = Duration::from_millis(1);
@@ -305,25 +332,18 @@ fn wait(handle: &duct::Handle, start: Instant, until: Instant) -> io::Result<End
         let now = Instant::now();
         if now >= until {
             handle.kill()?;
+            // Its end is waited for, so that no zombie stays; not without bound.
+            for _ in 0..100 {
+                if handle.try_wait()?.is_some() {
+                    break;
+                }
+                thread::sleep(Duration::from_millis(5));
+            }
             return Ok(End::Killed(now - start));
         }
         thread::sleep(pause.min(until - now));
         pause = (pause * 2).min(Duration::from_millis(10));
     }
-}
-
-/// How a value may be spelled in an engine's text: as it is, as a quoted Go string, or by line.
-fn spellings(value: &str) -> Vec<String> {
-    let quoted = format!("{value:?}");
-    let quoted = quoted.trim_matches('"').to_owned();
-    let mut all = vec![value.to_owned(), quoted];
-    // A line of a few characters, such as a brace, is no secret, and would hide half the text.
-    all.extend(value.lines().filter(|line| line.len() >= 8).map(str::to_owned));
-    all.retain(|spelling| !spelling.is_empty());
-    // The longest first, so that a part never hides the rest from being found.
-    all.sort_by_key(|spelling| std::cmp::Reverse(spelling.len()));
-    all.dedup();
-    all
 }
 
 /// The last line that is the engine's and not its program's advice.

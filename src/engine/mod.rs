@@ -65,6 +65,9 @@ pub trait Operations: fmt::Debug + Send + Sync {
     /// The command with which a person removes the thing.
     fn removal_command(&self, resource: Resource, id: &str) -> String;
 
+    /// Learns what must not be shown, whatever command prints it.
+    fn hide(&self, spec: &CheckedSpec);
+
     /// Creates the network and gives its id.
     fn create_network(&self, request: &NetworkRequest<'_>) -> Result<String, Failed>;
 

@@ -25,7 +25,6 @@ fn a_network_that_is_refused_leaves_the_plan_and_nothing_else() {
     for (says, cause, looks) in [
         (UNREACHABLE, Cause::EngineUnreachable, 0),
         (PERMISSION, Cause::PermissionDenied, 0),
-        (OVERLAP, Cause::SubnetOverlap, 0),
         // May have made something all the same.
         (UNKNOWN, Cause::Other, 3),
     ] {
@@ -54,6 +53,34 @@ fn a_network_that_is_refused_leaves_the_plan_and_nothing_else() {
         again.create_network(&fake.engine()).unwrap().close().unwrap();
         fake.assert_nothing_left();
     }
+}
+
+#[test]
+fn a_subnet_that_is_taken_is_said_with_its_holder() {
+    let fake = Fake::new();
+    let id = fake.foreign_network("else", &["subnet=10.56.0.0/16", "gateway=10.56.0.1"]);
+    fake.on("network-create", &refuse(1, OVERLAP));
+    let failed = plan().create_network(&fake.engine()).unwrap_err();
+    assert!(matches!(failed.error(), Error::SubnetTaken { .. }), "{failed:?}");
+    assert_eq!(failed.error().cause(), Some(Cause::SubnetOverlap));
+    assert_eq!(
+        fake.chain(&failed),
+        [
+            "subnet 10.56.132.0/24 is taken by network else (10.56.0.0/16)".to_owned(),
+            format!("docker network create ended with exit status: 1: {OVERLAP}"),
+        ]
+    );
+    assert_eq!(fake.operations()[1..], ["network ls", "network inspect"]);
+    assert_eq!(fake.things(), [("else".into(), id.clone())]);
+
+    // Where no network holds it, a route may.
+    std::fs::remove_file(fake.path("network").join(id)).unwrap();
+    let error = both_steps(&fake).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "subnet 10.56.132.0/24 is taken by something that the engine does not name"
+    );
+    fake.assert_nothing_left();
 }
 
 #[test]

@@ -130,7 +130,7 @@ impl Call {
     }
 
     pub(crate) fn operation(&self) -> String {
-        let words = if self.args[0] == "network" { 2 } else { 1 };
+        let words = if matches!(self.args[0].as_str(), "network" | "container") { 2 } else { 1 };
         self.args[..words].join(" ")
     }
 }

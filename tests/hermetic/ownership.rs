@@ -10,9 +10,9 @@ use crate::texts::refuse;
 impl Fake {
     /// A network that somebody else has made, and its id.
     #[track_caller]
-    fn foreign_network(&self, lines: &[&str]) -> String {
+    pub(crate) fn foreign_network(&self, name: &str, lines: &[&str]) -> String {
         let id = "f".repeat(64);
-        let text = format!("name={NETWORK}\n{}\n", lines.join("\n"));
+        let text = format!("name={name}\n{}\n", lines.join("\n"));
         fs::write(self.path("network").join(&id), text).unwrap();
         id
     }
@@ -59,7 +59,7 @@ fn a_network_of_the_same_name_that_is_not_as_planned_is_left_alone() {
         ),
     ] {
         let fake = Fake::new();
-        let id = fake.foreign_network(&lines);
+        let id = fake.foreign_network(NETWORK, &lines);
         fake.assert_differs(&id, difference);
     }
 }
@@ -88,12 +88,6 @@ fn a_kept_network_is_taken_over() {
     let plan = network.keep().unwrap();
     assert_eq!(fake.operations(), ["network create"]);
 
-    // By another process: only the owner differs.
-    let start = "label=sidecar-bundle.owner=";
-    fake.edit_network(&id, |line| match line.strip_prefix(start) {
-        Some(_) => Some(format!("{start}{}", "1".repeat(32))),
-        None => Some(line.into()),
-    });
     let network = plan.create_network(&fake.engine()).unwrap();
     assert_eq!(network.network_id(), id);
     assert_eq!(fake.operations()[1..], ["network create", "network inspect"]);
@@ -105,15 +99,38 @@ fn a_kept_network_is_taken_over() {
 }
 
 #[test]
-fn a_network_that_could_not_be_removed_is_taken_over_by_the_next_try() {
+fn a_network_of_an_owner_that_the_lease_does_not_know_is_left_alone() {
     let fake = Fake::new();
     let network = plan().create_network(&fake.engine()).unwrap();
-    let id = network.network_id().to_owned();
-    fake.once("network-rm", &refuse(1, "Error response from daemon: the disk is tired"));
-    network.close().unwrap_err();
-    let network = plan().create_network(&fake.engine()).unwrap();
-    assert_eq!(network.network_id(), id);
-    network.close().unwrap();
+    let (id, ours) = (network.network_id().to_owned(), fake.calls()[0].args.clone());
+    let _plan = network.keep().unwrap();
+    let (start, foreign) = ("label=sidecar-bundle.owner=", "1".repeat(32));
+    fake.edit_network(&id, |line| match line.strip_prefix(start) {
+        Some(_) => Some(format!("{start}{foreign}")),
+        None => Some(line.into()),
+    });
+    let ours = ours.iter().find_map(|arg| arg.strip_prefix("sidecar-bundle.owner=")).unwrap();
+    fake.assert_differs(&id, &format!("its sidecar-bundle.owner is {foreign}, not {ours}"));
+}
+
+#[test]
+fn what_could_not_be_removed_is_made_anew_by_the_next_try() {
+    let fake = Fake::new();
+    let bundle = fake.up();
+    let id = bundle.network_id().to_owned();
+    for operation in ["rm", "network-rm"] {
+        fake.once(operation, &refuse(1, "Error response from daemon: the disk is tired"));
+    }
+    bundle.close().unwrap_err();
+    assert_eq!(fake.things().len(), 2);
+    let before = fake.operations().len();
+    let bundle = fake.up();
+    assert_ne!(bundle.network_id(), id);
+    assert_eq!(
+        fake.operations()[before..],
+        ["ps", "rm", "network ls", "network rm", "network create", "run"]
+    );
+    bundle.close().unwrap();
     fake.assert_nothing_left();
 }
 
@@ -128,12 +145,11 @@ fn a_kept_bundle_stays() {
     };
     assert_eq!(fake.things(), before);
     assert_eq!(fake.operations(), ["network create", "run"]);
-
-    // Its slug is free, its network is found again, and its container's name is taken.
-    let network = plan().create_network(&fake.engine()).unwrap();
-    let failed = network.start(BundleSpec::new()).unwrap_err();
-    assert_eq!(failed.error().cause(), Some(Cause::ContainerNameTaken));
-    let _plan = failed.into_state().keep().unwrap();
+    for _ in 0..2 {
+        let failed = plan().launch(&fake.engine(), BundleSpec::new()).unwrap_err();
+        assert_eq!(fake.chain(&failed), ["a bundle of slug demo was kept; attach to it"]);
+    }
+    assert_eq!(fake.operations().len(), 2, "and the engine is not asked");
     assert_eq!(fake.things(), before);
 }
 
@@ -151,7 +167,7 @@ fn a_container_of_the_same_name_is_left_alone() {
 #[test]
 fn a_lost_answer_never_removes_what_has_the_name_alone() {
     let fake = Fake::new();
-    let id = fake.foreign_network(&["subnet=10.56.132.0/24", "gateway=10.56.132.1"]);
+    let id = fake.foreign_network(NETWORK, &["subnet=10.56.132.0/24", "gateway=10.56.132.1"]);
     fake.on("network-create", "kill -9 $$");
     let failed = plan().create_network(&fake.engine()).unwrap_err();
     assert_eq!(
