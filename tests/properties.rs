@@ -1,0 +1,140 @@
+//! The laws of slugs and addresses, by the public interface alone.
+#![expect(clippy::unwrap_used, reason = "a test may panic")]
+
+use std::collections::BTreeSet;
+use std::net::Ipv4Addr;
+
+use proptest::prelude::*;
+use sidecar_bundle::ipnet::Ipv4Net;
+use sidecar_bundle::{AddressPool, Addressing, NameError, NetworkPlanned, Slug};
+
+fn slugs() -> impl Strategy<Value = Slug> {
+    "[a-z0-9][a-z0-9._-]{0,39}".prop_map(|slug| Slug::new(slug).unwrap())
+}
+
+/// Pools of any place and size, with at most 2^`bits` subnets.
+fn pools(bits: u8) -> impl Strategy<Value = AddressPool> {
+    (any::<u32>(), 0..=29_u8).prop_flat_map(move |(address, subnet)| {
+        (subnet.saturating_sub(bits)..=subnet).prop_map(move |range| {
+            let range = Ipv4Net::new(address.into(), range).unwrap().trunc();
+            AddressPool::new(range, subnet).unwrap()
+        })
+    })
+}
+
+fn given() -> impl Strategy<Value = Addressing> {
+    (any::<u32>(), 8..=30_u8, any::<(u32, u32)>()).prop_filter_map(
+        "two hosts",
+        |(address, prefix, (gateway, bundle))| {
+            let subnet = Ipv4Net::new(address.into(), prefix).unwrap().trunc();
+            let size = 1_u32 << (32 - prefix);
+            let host = |n: u32| Ipv4Addr::from(u32::from(subnet.network()) + n % size);
+            Addressing::new(subnet, host(gateway), host(bundle)).ok()
+        },
+    )
+}
+
+fn assert_dynamic_range(addressing: &Addressing) {
+    let subnet = addressing.subnet();
+    let Some(range) = addressing.dynamic_range() else {
+        assert_eq!(subnet.prefix_len(), 30, "{addressing}");
+        return;
+    };
+    let free = |block: &Ipv4Net| {
+        !block.contains(&addressing.gateway()) && !block.contains(&addressing.bundle_ip())
+    };
+    assert!(subnet.contains(&range) && range == range.trunc() && free(&range), "{range}");
+    // None that is larger would do, and none of its size that is higher.
+    for prefix in subnet.prefix_len()..range.prefix_len() {
+        assert!(!subnet.subnets(prefix).unwrap().any(|block| free(&block)), "{range}");
+    }
+    assert_eq!(subnet.subnets(range.prefix_len()).unwrap().filter(free).last(), Some(range));
+}
+
+proptest! {
+    #[test]
+    fn a_slug_has_one_address(slug in slugs(), pool in pools(29), attempt: u64) {
+        let attempt = attempt % pool.subnets();
+        let addressing = pool.addressing(&slug, attempt).unwrap();
+        prop_assert_eq!(pool.addressing(&slug, attempt).unwrap(), addressing);
+        let subnet = addressing.subnet();
+        prop_assert!(pool.range().contains(&subnet));
+        prop_assert_eq!(subnet.prefix_len(), pool.subnet_prefix());
+        prop_assert_eq!(subnet, subnet.trunc());
+        let mut hosts = subnet.hosts();
+        prop_assert_eq!(hosts.next(), Some(addressing.gateway()));
+        prop_assert_eq!(hosts.next(), Some(addressing.bundle_ip()));
+        let distinct = BTreeSet::from([
+            addressing.gateway(),
+            addressing.bundle_ip(),
+            subnet.network(),
+            subnet.broadcast(),
+        ]);
+        prop_assert_eq!(distinct.len(), 4);
+        let ip = addressing.bundle_ip();
+        prop_assert_eq!(addressing.allowlist().to_string(), format!("{ip}/32"));
+        prop_assert_eq!(addressing.attempt(), attempt);
+        assert_dynamic_range(&addressing);
+    }
+
+    #[test]
+    fn attempts_visit_every_subnet_of_the_pool_once(slug in slugs(), pool in pools(10)) {
+        let visited: BTreeSet<_> = (0..pool.subnets())
+            .map(|attempt| pool.addressing(&slug, attempt).unwrap().subnet())
+            .collect();
+        let all: BTreeSet<_> = pool.range().subnets(pool.subnet_prefix()).unwrap().collect();
+        prop_assert_eq!(visited, all);
+        prop_assert!(pool.addressing(&slug, pool.subnets()).is_err());
+    }
+
+    #[test]
+    fn a_plan_walks_like_its_pool(slug in slugs(), pool in pools(4)) {
+        let mut plan = NetworkPlanned::new(slug.clone()).with_pool(pool);
+        for attempt in 0..pool.subnets() {
+            let addressing = pool.addressing(&slug, attempt).unwrap();
+            prop_assert_eq!(plan.addressing(), &addressing);
+            prop_assert_eq!(plan.ip(), addressing.bundle_ip());
+            prop_assert_eq!(&plan.clone(), &plan);
+            let Ok(next) = plan.next_attempt() else {
+                prop_assert_eq!(attempt + 1, pool.subnets());
+                break;
+            };
+            plan = next;
+        }
+    }
+
+    #[test]
+    fn given_addresses_leave_a_range_for_others(given in given()) {
+        assert_dynamic_range(&given);
+    }
+
+    #[test]
+    fn what_is_printed_can_be_parsed(slug in slugs(), pool in pools(29)) {
+        prop_assert_eq!(slug.to_string().parse::<Slug>().unwrap(), slug);
+        prop_assert_eq!(pool.to_string().parse::<AddressPool>().unwrap(), pool);
+    }
+
+    #[test]
+    fn names_are_short_enough_to_be_resolved(slug in slugs()) {
+        let plan = NetworkPlanned::new(slug);
+        prop_assert!(plan.container_name().len() <= 63 && plan.network_name().len() <= 63);
+    }
+
+    #[test]
+    fn a_string_is_a_slug_or_the_error_points_at_the_reason(text in "[a-cA-C0-2._ü/-]{0,42}") {
+        let is_slug = (1..=40).contains(&text.len())
+            && text.bytes().all(|b| b"abcdefghijklmnopqrstuvwxyz0123456789-_.".contains(&b))
+            && text.as_bytes()[0].is_ascii_alphanumeric();
+        match Slug::new(&text) {
+            Ok(slug) => prop_assert!(is_slug && slug.as_str() == text),
+            Err(NameError::Character { character, position, .. }) => {
+                prop_assert!(text[position..].starts_with(character));
+                let fine = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "-_.".contains(c);
+                prop_assert!(!fine(character) && text[..position].chars().all(fine));
+            }
+            Err(NameError::Start { character, .. }) => prop_assert!(text.starts_with(character)),
+            Err(NameError::TooLong { len, .. }) => prop_assert!(len == text.len() && len > 40),
+            Err(error) => prop_assert!(text.is_empty(), "{error}"),
+        }
+    }
+}

@@ -1,0 +1,55 @@
+//! The table of test vectors that can never change, and the ten lines of Python that redo it.
+
+use std::io::Write;
+use std::process::Command;
+
+use sidecar_bundle::{AddressPool, Slug};
+
+const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/vectors/derive.py");
+
+#[test]
+fn every_vector_is_derived() {
+    let rows: Vec<_> = include_str!("vectors/addressing.csv").lines().skip(2).collect();
+    assert!(rows.len() > 30);
+    for row in rows {
+        let [slug, attempt, range, prefix, subnet, gateway, ip] =
+            row.split(',').collect::<Vec<_>>().try_into().unwrap();
+        let pool = AddressPool::new(range.parse().unwrap(), prefix.parse().unwrap()).unwrap();
+        let slug = Slug::new(slug).unwrap();
+        let addressing = pool.addressing(&slug, attempt.parse().unwrap()).unwrap();
+        assert_eq!(addressing.subnet().to_string(), subnet, "{row}");
+        assert_eq!(addressing.gateway().to_string(), gateway, "{row}");
+        assert_eq!(addressing.bundle_ip().to_string(), ip, "{row}");
+    }
+}
+
+#[test]
+fn python_derives_every_vector_too() {
+    match Command::new("python3").arg(SCRIPT).output() {
+        Ok(output) => {
+            assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+        }
+        Err(missing) => {
+            let required = std::env::var_os("SIDECAR_BUNDLE_ENGINE_TESTS").is_some();
+            assert!(!required, "python3: {missing}");
+            writeln!(std::io::stderr(), "SKIPPED the derivation in Python: {missing}").unwrap();
+        }
+    }
+}
+
+#[test]
+fn the_documented_python_is_the_one_that_is_tested() {
+    let function = |text: &str| {
+        let lines = text.lines().skip_while(|line| !line.starts_with("def derive"));
+        let mut body: Vec<_> = lines.take_while(|line| *line != "```").collect();
+        let end = body.iter().position(|line| line.starts_with("    return")).unwrap();
+        body.truncate(end + 1);
+        body.join("\n")
+    };
+    let docs: Vec<_> = include_str!("../src/addressing.rs")
+        .lines()
+        .filter_map(|line| line.strip_prefix("/// "))
+        .collect();
+    let script = std::fs::read_to_string(SCRIPT).unwrap();
+    assert_eq!(function(&docs.join("\n")), function(&script));
+}
