@@ -3,6 +3,7 @@
 
 mod crowds;
 mod deaths;
+mod restarts;
 mod strays;
 #[path = "../engine/support.rs"]
 mod support;

@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
 mod commands;
+mod dead_owners;
 mod disobedience;
 mod failures;
 mod fake;

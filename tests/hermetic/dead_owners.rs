@@ -1,0 +1,203 @@
+//! Owners that die: their reaper, the slug's next owner, and the sweep.
+
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use sidecar_bundle::{
+    BundleRunning, BundleSpec, CliEngine, NetworkPlanned, Slug, SweptOutcome, sweep, sweep_dry_run,
+};
+
+use crate::fake::{CONTAINER, Fake, NETWORK, plan};
+
+fn engine(dir: &Path) -> CliEngine {
+    CliEngine::docker().with_program(dir.join("docker")).with_state_dir(dir.join("leases"))
+}
+
+#[test]
+#[ignore = "the child process of the tests of dead owners"]
+fn owns_until_killed() {
+    let dir = std::env::var("OWNER_DIR").unwrap();
+    let engine = engine(Path::new(&dir));
+    let reaped = std::env::var("OWNER_REAPED").unwrap() == "true";
+    let engine = if reaped { engine } else { engine.without_reaper() };
+    let bundle = plan().launch(&engine, BundleSpec::new()).unwrap();
+    std::fs::write(Path::new(&dir).join("up"), "").unwrap();
+    // Not for ever, whatever becomes of the test.
+    thread::sleep(Duration::from_secs(60));
+    bundle.close().unwrap();
+}
+
+struct Owner(Child);
+
+impl Owner {
+    #[track_caller]
+    fn start(fake: &Fake, reaped: bool) -> Self {
+        let child = Command::new(std::env::current_exe().unwrap())
+            .args(["--ignored", "--exact", "dead_owners::owns_until_killed"])
+            .env("OWNER_DIR", fake.path(""))
+            .env("OWNER_REAPED", reaped.to_string())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn();
+        Self(child.unwrap())
+    }
+
+    #[track_caller]
+    fn up(fake: &Fake, reaped: bool) -> Self {
+        let owner = Self::start(fake, reaped);
+        wait_for("the owner's bundle", || fake.path("up").exists());
+        owner
+    }
+
+    fn kill(mut self) {
+        self.0.kill().unwrap();
+        self.0.wait().unwrap();
+    }
+}
+
+#[track_caller]
+fn wait_for(what: &str, mut done: impl FnMut() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while !done() {
+        assert!(Instant::now() < deadline, "waited in vain for {what}");
+        thread::sleep(Duration::from_millis(10));
+    }
+}
+
+/// The reaper of a fake's owner, by the program that it was started with.
+fn reapers(fake: &Fake) -> usize {
+    let program = fake.path("docker");
+    let processes = std::fs::read_dir("/proc").unwrap().flatten();
+    let cmdlines = processes.filter_map(|it| std::fs::read(it.path().join("cmdline")).ok());
+    cmdlines
+        .filter(|cmdline| {
+            let mut words = cmdline.split(|byte| *byte == 0);
+            words.any(|word| word == b"sidecar-bundle-reaper")
+                && words.any(|word| word == program.as_os_str().as_encoded_bytes())
+        })
+        .count()
+}
+
+#[test]
+fn what_an_owner_leaves_when_it_is_killed_is_removed() {
+    let fake = Fake::new();
+    let owner = Owner::up(&fake, true);
+    assert_eq!(fake.things().len(), 2);
+    assert_eq!(reapers(&fake), 1);
+    owner.kill();
+    wait_for("the reaper", || reapers(&fake) == 0);
+    fake.assert_nothing_left();
+    let operations = fake.operations();
+    let at = |operation: &str| operations.iter().position(|it| it == operation).unwrap();
+    assert!(at("rm") < at("network rm"), "{operations:?}");
+}
+
+#[test]
+fn what_appears_only_after_its_owner_is_dead_is_removed() {
+    let fake = Fake::new();
+    // Neither the command's end nor its owner's is the end of the engine's work.
+    fake.once(
+        "network-create",
+        ": >\"$dir/asked\"; (sleep 0.4; obey) >/dev/null & sleep 0.1; exit 1",
+    );
+    let owner = Owner::start(&fake, true);
+    wait_for("the create", || fake.path("asked").exists());
+    owner.kill();
+    wait_for("the reaper", || reapers(&fake) == 0);
+    assert!(fake.operations().contains(&"network rm".into()), "{:?}", fake.operations());
+    fake.assert_nothing_left();
+}
+
+#[test]
+fn an_engine_that_is_away_is_waited_for() {
+    let fake = Fake::new();
+    let owner = Owner::up(&fake, true);
+    fake.on("ps", "fail 1 'Cannot connect to the Docker daemon at unix:///x'");
+    owner.kill();
+    thread::sleep(Duration::from_secs(1));
+    assert_eq!((fake.things().len(), reapers(&fake)), (2, 1));
+    fake.obey("ps");
+    wait_for("the reaper", || reapers(&fake) == 0);
+    fake.assert_nothing_left();
+}
+
+#[test]
+fn the_next_owner_of_a_slug_is_not_hurt_by_the_reaper_of_the_last() {
+    let fake = Fake::new();
+    let owner = Owner::up(&fake, true);
+    owner.kill();
+    let bundle = fake.up();
+    // Its own reaper, which this process has by now, stays.
+    wait_for("the reaper of the dead", || reapers(&fake) <= 1);
+    thread::sleep(Duration::from_secs(1));
+    assert_eq!(
+        fake.things(),
+        [
+            (NETWORK.into(), bundle.network_id().into()),
+            (CONTAINER.into(), bundle.container_id().into())
+        ]
+    );
+    bundle.close().unwrap();
+    fake.assert_nothing_left();
+}
+
+#[test]
+fn an_owner_that_has_closed_leaves_its_reaper_nothing_to_ask() {
+    let fake = Fake::new();
+    let text = "let the child launch and close";
+    let status = Command::new(std::env::current_exe().unwrap())
+        .args(["--ignored", "--exact", "dead_owners::closes_at_once"])
+        .env("OWNER_DIR", fake.path(""))
+        .stdout(Stdio::null())
+        .status();
+    assert!(status.unwrap().success(), "{text}");
+    wait_for("the reaper", || reapers(&fake) == 0);
+    assert_eq!(fake.operations(), ["network create", "run", "rm", "network rm"]);
+}
+
+#[test]
+#[ignore = "the child process of the tests of dead owners"]
+fn closes_at_once() {
+    let dir = std::env::var("OWNER_DIR").unwrap();
+    let engine = engine(Path::new(&dir));
+    plan().launch(&engine, BundleSpec::new()).unwrap().close().unwrap();
+}
+
+#[test]
+fn a_sweep_removes_what_the_dead_left_and_nothing_else() {
+    let fake = Fake::new();
+    let living = NetworkPlanned::new(Slug::new("living").unwrap());
+    let living = living.create_network(&fake.engine()).unwrap();
+    let kept = NetworkPlanned::new(Slug::new("kept").unwrap());
+    let kept = kept.launch(&fake.engine(), BundleSpec::new()).unwrap();
+    let kept_id = kept.container_id().to_owned();
+    kept.keep().unwrap();
+    Owner::up(&fake, false).kill();
+    assert_eq!(fake.things().len(), 5);
+
+    let outcomes = |swept: Vec<sidecar_bundle::Swept>| {
+        let outcome = |it: &sidecar_bundle::Swept| match &it.outcome {
+            SweptOutcome::Removed { containers, networks } => {
+                format!("{} {} {}", it.slug, containers.len(), networks.len())
+            }
+            SweptOutcome::Held { pid } => format!("{} {}", it.slug, *pid == std::process::id()),
+            SweptOutcome::Kept => format!("{} kept", it.slug),
+            other => panic!("{other:?}"),
+        };
+        swept.iter().map(outcome).collect::<Vec<_>>()
+    };
+    let expected = ["demo 1 1", "kept kept", "living true"];
+    assert_eq!(outcomes(sweep_dry_run(&fake.engine()).unwrap()), expected);
+    assert_eq!(fake.things().len(), 5);
+    assert_eq!(outcomes(sweep(&fake.engine()).unwrap()), expected);
+    assert_eq!(fake.things().len(), 3);
+    assert_eq!(outcomes(sweep(&fake.engine()).unwrap())[0], "demo 0 0");
+
+    living.close().unwrap();
+    let kept = BundleRunning::attach(Slug::new("kept").unwrap(), &fake.engine()).unwrap();
+    assert_eq!(kept.container_id(), kept_id);
+    kept.close().unwrap();
+    fake.assert_nothing_left();
+}
