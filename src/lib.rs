@@ -44,16 +44,24 @@
 //!
 //! Everything is derived from the slug, the same on every machine; [`AddressPool`] has the algorithm
 //! and ten lines of Python that redo it. Two slugs may get the same subnet (of 4096, 76 slugs do so with
-//! probability one half): [`create_network`](NetworkPlanned::create_network) then fails, and never moves
-//! silently; [`NetworkPlanned::next_attempt`] moves on your word. The network's dynamic range keeps
-//! containers that ask for no address off the bundle's.
+//! probability one half): [`create_network`](NetworkPlanned::create_network) then fails, names the
+//! network that holds it, and never moves silently. To move is your word:
+//! [`in_free_subnet`](NetworkPlanned::in_free_subnet) plans the first attempt that nothing overlaps,
+//! before anything exists;
+//! [`create_network_in_free_subnet`](NetworkPlanned::create_network_in_free_subnet) also goes on when
+//! somebody else is faster. The network's dynamic range keeps containers that ask for no address off the
+//! bundle's.
 //!
 //! # Whose things
 //!
 //! Network and container carry labels (`sidecar-bundle.*`) that say whose they are, and nothing without
 //! them is ever taken over or removed, whatever its name. While a bundle lives, its process holds the
 //! slug's *lease*, a locked file in [a directory](CliEngine::with_state_dir) of the user's: a second
-//! launcher of the slug is told at once which process has it.
+//! launcher of the slug is told at once which process has it. The kernel lets go of the lock when its
+//! owner dies, and the file remembers whose things may be left then.
+//!
+//! [`BundleRunning::keep`] leaves a bundle where it is, and [`BundleRunning::attach`] takes it back, in
+//! any later process.
 //!
 //! # Better on purpose
 //!
@@ -84,9 +92,28 @@
 //!
 //! # When nothing is torn down
 //!
-//! Teardown is a `Drop`. It runs at the end of a scope, on `?`, and while a panic unwinds. It does not
-//! run when the process ends without unwinding: `std::process::exit`, `abort`, a panic with
-//! `panic = "abort"`, a signal such as Ctrl-C's, a `static`, [`std::mem::forget`].
+//! Teardown is a `Drop`: at the end of a scope, on `?`, while a panic unwinds. It does not run when the
+//! process ends without unwinding: `std::process::exit`, `abort`, a panic with `panic = "abort"`, a
+//! bundle in a `static`, [`std::mem::forget`] and then the process's end, Ctrl-C and every other signal,
+//! `kill -9`.
+//!
+//! **Then the reaper does it.** It is one idle `sh` for each engine program and environment, started
+//! before the first thing is made, in a process group of its own, deaf to the signals of a terminal. A
+//! pipe tells it that its owner, and the last of its owner's engine commands, has ended; it then
+//! removes what carries its owner's label, within a second or two, until it has seen nothing three
+//! times over. An engine that is away is waited for, ten minutes at most. If nothing is left it asks the
+//! engine for nothing. It is no child of the process, installs no signal handler and needs no container
+//! of its own. [`CliEngine::without_reaper`] does without it; so does a host without `sh`, with a
+//! warning in the log.
+//!
+//! **What even the reaper cannot do** stays until the next launch of the slug, which removes it and
+//! makes it anew, or until a [`sweep`]: the reaper itself was killed, with its cgroup or its pid
+//! namespace, or by a reboot; the engine was away for longer; a foreign container is attached to the
+//! network. A process that forks without `exec` and dies in one half lives on in the other.
+//!
+//! **Nothing does it** when the directory of leases was deleted, or is on another host: what cannot be
+//! known to be ours is never removed. The labels say what it is: `docker network ls --filter
+//! label=sidecar-bundle.slug`.
 //!
 //! # What this crate does not do
 //!
