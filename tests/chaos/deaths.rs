@@ -1,6 +1,7 @@
 //! Every way to die, in every phase of a bundle's life.
 
 use std::fmt;
+use std::hash::{BuildHasher, RandomState};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -114,9 +115,11 @@ impl Trial {
     fn new(number: usize, phase: usize, death: Death, world: &crate::support::World) -> Self {
         let id = format!("chaos-{number}");
         // Spread over the length of an engine's command.
-        let jitter = match PHASES[phase].1 {
-            "inside" => Duration::from_millis((number as u64 * 37) % 160),
-            _ => Duration::from_millis(20),
+        let random = RandomState::new().hash_one(number);
+        let jitter = match PHASES[phase] {
+            ("run", "inside") => Duration::from_millis(random % 300),
+            (_, "inside") => Duration::from_millis(random % 160),
+            _ => Duration::from_millis(random % 40),
         };
         let state = world.state.path().to_owned();
         Self { mark: state.join(&id), id, phase, death, jitter, state }

@@ -10,6 +10,7 @@ use sidecar_bundle::{
 };
 
 use crate::fake::{CONTAINER, Fake, NETWORK, plan};
+use crate::surroundings::{traced, with_env};
 
 fn engine(dir: &Path) -> CliEngine {
     CliEngine::docker().with_program(dir.join("docker")).with_state_dir(dir.join("leases"))
@@ -143,17 +144,24 @@ fn the_next_owner_of_a_slug_is_not_hurt_by_the_reaper_of_the_last() {
     fake.assert_nothing_left();
 }
 
+/// Runs a child to its end, with its output in pipes.
+#[track_caller]
+fn run(fake: &Fake, child: &str) {
+    let output = Command::new(std::env::current_exe().unwrap())
+        .args(["--ignored", "--exact", child, "--nocapture"])
+        .env("OWNER_DIR", fake.path(""))
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
 #[test]
 fn an_owner_that_has_closed_leaves_its_reaper_nothing_to_ask() {
     let fake = Fake::new();
-    let text = "let the child launch and close";
-    let status = Command::new(std::env::current_exe().unwrap())
-        .args(["--ignored", "--exact", "dead_owners::closes_at_once"])
-        .env("OWNER_DIR", fake.path(""))
-        .stdout(Stdio::null())
-        .status();
-    assert!(status.unwrap().success(), "{text}");
+    run(&fake, "dead_owners::closes_at_once");
+    let start = Instant::now();
     wait_for("the reaper", || reapers(&fake) == 0);
+    assert!(start.elapsed() < Duration::from_secs(1), "{:?}", start.elapsed());
     assert_eq!(fake.operations(), ["network create", "run", "rm", "network rm"]);
 }
 
@@ -161,8 +169,74 @@ fn an_owner_that_has_closed_leaves_its_reaper_nothing_to_ask() {
 #[ignore = "the child process of the tests of dead owners"]
 fn closes_at_once() {
     let dir = std::env::var("OWNER_DIR").unwrap();
-    let engine = engine(Path::new(&dir));
-    plan().launch(&engine, BundleSpec::new()).unwrap().close().unwrap();
+    let bundle = plan().launch(&engine(Path::new(&dir)), BundleSpec::new()).unwrap();
+    // The reaper is nobody's child, so that it is nobody's zombie.
+    let me = std::process::id().to_string();
+    let children = std::fs::read_dir("/proc").unwrap().flatten().filter(|it| {
+        let stat = std::fs::read_to_string(it.path().join("stat")).unwrap_or_default();
+        let fields = stat.rsplit_once(") ").map(|(_, fields)| fields);
+        fields.and_then(|fields| fields.split(' ').nth(1)) == Some(me.as_str())
+    });
+    assert_eq!(children.count(), 0);
+    bundle.close().unwrap();
+}
+
+#[test]
+fn a_reaper_at_work_holds_nobody_up_who_reads_its_owners_output() {
+    let fake = Fake::new();
+    fake.on("ps", "fail 1 'Cannot connect to the Docker daemon at unix:///x'");
+    let start = Instant::now();
+    run(&fake, "dead_owners::exits_at_once");
+    assert!(start.elapsed() < Duration::from_secs(5), "{:?}", start.elapsed());
+    assert_eq!(reapers(&fake), 1);
+    fake.obey("ps");
+    wait_for("the reaper", || reapers(&fake) == 0);
+    fake.assert_nothing_left();
+}
+
+#[test]
+#[ignore = "the child process of the tests of dead owners"]
+fn exits_at_once() {
+    let dir = std::env::var("OWNER_DIR").unwrap();
+    let _bundle = plan().launch(&engine(Path::new(&dir)), BundleSpec::new()).unwrap();
+    std::process::exit(0);
+}
+
+#[test]
+fn a_reaper_that_was_killed_is_replaced() {
+    let fake = Fake::new();
+    let first = plan().create_network(&fake.engine()).unwrap();
+    let pid = std::fs::read_dir("/proc").unwrap().flatten().find_map(|it| {
+        let cmdline = std::fs::read_to_string(it.path().join("cmdline")).ok()?;
+        let ours = cmdline.contains("sidecar-bundle-reaper")
+            && cmdline.contains(fake.path("docker").to_str().unwrap());
+        ours.then(|| it.file_name().into_string().unwrap())
+    });
+    let killed = Command::new("kill").args(["-KILL", &pid.unwrap()]).status().unwrap();
+    assert!(killed.success());
+    wait_for("the reaper's end", || reapers(&fake) == 0);
+    let other = NetworkPlanned::new(Slug::new("other").unwrap());
+    let other = other.create_network(&fake.engine()).unwrap();
+    assert_eq!(reapers(&fake), 1);
+    other.close().unwrap();
+    first.close().unwrap();
+    fake.assert_nothing_left();
+}
+
+#[test]
+fn without_an_sh_everything_but_the_reaper_works() {
+    if !with_env(
+        "dead_owners::without_an_sh_everything_but_the_reaper_works",
+        &[("PATH", "/nowhere")],
+    ) {
+        return;
+    }
+    let fake = Fake::new();
+    let (bundle, trace) = traced(|| fake.up());
+    assert!(trace.contains("no reaper: what this process leaves when killed stays"), "{trace}");
+    assert_eq!(reapers(&fake), 0);
+    bundle.close().unwrap();
+    fake.assert_nothing_left();
 }
 
 #[test]

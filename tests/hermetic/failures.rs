@@ -84,6 +84,22 @@ fn a_subnet_that_is_taken_is_said_with_its_holder() {
 }
 
 #[test]
+fn a_survey_that_fails_hands_the_plan_back() {
+    let fake = Fake::new();
+    fake.on("network-ls", &refuse(1, UNREACHABLE));
+    let failed = plan().in_free_subnet(&fake.engine()).unwrap_err();
+    assert_eq!(
+        fake.chain(&failed),
+        [
+            "the engine could not be asked for its networks".to_owned(),
+            format!("docker network ls ended with exit status: 1: {UNREACHABLE}"),
+        ]
+    );
+    assert_eq!(failed.error().cause(), Some(Cause::EngineUnreachable));
+    assert_eq!(failed.into_state(), plan());
+}
+
+#[test]
 fn a_container_that_is_refused_leaves_the_network_to_try_again() {
     let mut cases = vec![
         (UNREACHABLE.to_owned(), UNREACHABLE, Cause::EngineUnreachable, 0),
