@@ -14,6 +14,7 @@ use crate::product::Product;
 use crate::reaper::Reaper;
 use crate::running::BundleRunning;
 use crate::slug::Slug;
+use crate::status::State;
 
 pub(crate) fn attach(
     product: Product,
@@ -74,7 +75,7 @@ pub(crate) fn attach(
     network.hold().keep(Kept::Nothing)?;
     network.adopt(network_id);
     container.adopt(container_id);
-    Ok(BundleRunning::new(container, NetworkCreated::new(plan, network)))
+    Ok(BundleRunning::new(container, Vec::new(), NetworkCreated::new(plan, network)))
 }
 
 type Found = (Option<NetworkFacts>, Option<ContainerFacts>);
@@ -106,7 +107,7 @@ fn verify(network: &NetworkFacts, container: &ContainerFacts) -> Result<Addressi
     if !network.subnets.contains(&(addressing.subnet(), Some(addressing.gateway()))) {
         return Err(format!("its network is not {} any more", addressing.subnet()));
     }
-    if !container.running {
+    if container.state != State::Running {
         return Err("its container does not run".into());
     }
     match container.addresses.get(&network.id) {

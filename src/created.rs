@@ -5,14 +5,17 @@ use std::time::Duration;
 
 use crate::engine::diagnosis::Cause;
 use crate::engine::{ContainerRequest, Failed, Made, Resource};
-use crate::error::{Error, State, StepError};
+use crate::error::{Error, GiveUp, StepError};
 use crate::guard::Guard;
 use crate::labels::owner_in;
 use crate::lease::Kept;
 use crate::planned::NetworkPlanned;
+use crate::ready::Ready;
 use crate::removal;
 use crate::running::BundleRunning;
-use crate::spec::BundleSpec;
+use crate::spec::{BundleSpec, CheckedSpec, Pull};
+use crate::status::{State, Status};
+use crate::waiting::last_words;
 
 /// A bundle whose network exists: [`NetworkPlanned::create_network`] leads here,
 /// [`start`](Self::start) leads on.
@@ -48,7 +51,10 @@ impl NetworkCreated {
         Self { plan, network }
     }
 
-    /// Starts the container at the planned address: `docker run --detach`.
+    /// Starts the container at the planned address, `docker run --detach`, and takes one look at it.
+    ///
+    /// It runs then, and need not be ready: see [`BundleRunning::wait_ready`]. An image that is not there
+    /// is pulled first, unless the specification says otherwise.
     ///
     /// # Errors
     ///
@@ -56,13 +62,18 @@ impl NetworkCreated {
     /// [`Error::NotRemoved`] comes with the error:
     ///
     /// - [`Error::Spec`] before the engine is asked for anything,
-    /// - [`Error::Start`] when the engine did not start it.
+    /// - [`Error::Pull`] when the image is not there and cannot be pulled,
+    /// - [`Error::Start`] when the engine did not start it,
+    /// - [`Error::Died`] when it had ended already at the one look that follows, with its exit code and
+    ///   last words,
+    /// - [`Error::WrongAddress`], [`Error::Gone`] or [`Error::Look`] when that look found another
+    ///   address, no container, or no answer.
     #[expect(clippy::needless_pass_by_value, reason = "a specification is built for one start")]
     pub fn start(self, spec: BundleSpec) -> Result<BundleRunning, StepError<Self>> {
         let span = tracing::info_span!("start", slug = %self.plan.slug(), ip = %self.plan.ip());
         let _entered = span.enter();
         match self.run(&spec) {
-            Ok(container) => Ok(BundleRunning::new(container, self)),
+            Ok((container, ready)) => Ok(BundleRunning::new(container, ready, self)),
             Err(error) => Err(StepError::new(error, self)),
         }
     }
@@ -130,13 +141,18 @@ impl NetworkCreated {
         source.is_ok_and(|source| source.ip() == self.plan.gateway())
     }
 
-    fn run(&self, spec: &BundleSpec) -> Result<Guard, Error> {
+    fn run(&self, spec: &BundleSpec) -> Result<(Guard, Vec<Ready>), Error> {
         let spec = spec.check(self.plan.product())?;
         self.network.engine().hide(&spec);
         let name = self.plan.container_name();
         let mut container = self.network.beside(Resource::Container, name);
         // What a dead owner's last command makes may appear while this one is at it.
         let patience = container.engine().now() + Duration::from_secs(5);
+        let mut pulled = spec.options.pull == Pull::Always;
+        if pulled {
+            pull(&container, &spec)?;
+        }
+        container.set_grace(spec.options.grace);
         loop {
             container.arm();
             let request = ContainerRequest {
@@ -150,10 +166,21 @@ impl NetworkCreated {
             match container.engine().run_container(&request) {
                 Ok(id) => {
                     container.set_made(Made::Id(id));
-                    return Ok(container);
+                    return match self.look(&container, &spec) {
+                        Ok(()) => Ok((container, spec.ready)),
+                        Err(error) => Err(error.and(container.close())),
+                    };
                 }
                 Err(Failed { error, made }) => {
                     container.set_made(made);
+                    if error.cause() == Cause::ImageMissing
+                        && spec.options.pull == Pull::IfMissing
+                        && !pulled
+                    {
+                        pull(&container, &spec)?;
+                        pulled = true;
+                        continue;
+                    }
                     if error.cause() == Cause::ContainerNameTaken
                         && container.engine().now() < patience
                         && bury_namesake(&container)?
@@ -170,6 +197,39 @@ impl NetworkCreated {
             }
         }
     }
+
+    /// One look after the start: `docker run` reports success for a container that is dead at once.
+    fn look(&self, container: &Guard, spec: &CheckedSpec) -> Result<(), Error> {
+        let engine = container.engine();
+        let name = || container.name().to_owned();
+        let facts = engine.container(container.id(), engine.now() + engine.remove_deadline());
+        let facts =
+            facts.map_err(|source| Error::Look { what: "the container's state", source })?;
+        let status = match facts {
+            Some(facts) => facts.status(self.network.id()),
+            None => return Err(Error::Gone { container: name() }),
+        };
+        match status {
+            Status { state: State::Exited, exit: Some(exit), .. } => {
+                // Before it is removed, and its log with it.
+                let log = last_words(engine, container.id());
+                Err(Error::Died { container: name(), exit: Box::new(exit), log })
+            }
+            // One that is started again and again has its address only now and then.
+            Status { address: None, .. } if spec.options.restarts => Ok(()),
+            Status { address, .. } if address == Some(self.plan.ip()) => Ok(()),
+            Status { address, .. } => Err(Error::WrongAddress {
+                container: name(),
+                planned: self.plan.ip(),
+                found: address,
+            }),
+        }
+    }
+}
+
+fn pull(container: &Guard, spec: &CheckedSpec) -> Result<(), Error> {
+    let pulled = container.engine().pull(&spec.image);
+    pulled.map_err(|source| Error::Pull { image: spec.image.clone(), source })
 }
 
 /// Removes the container that has the name already, if its owner is dead.
@@ -190,7 +250,7 @@ fn bury_namesake(guard: &Guard) -> Result<bool, Error> {
     Ok(dead)
 }
 
-impl State for NetworkCreated {
+impl GiveUp for NetworkCreated {
     fn give_up(self) -> Result<(), Error> {
         self.close()
     }

@@ -2,8 +2,9 @@
 
 use std::fmt;
 use std::io;
+use std::net::Ipv4Addr;
 use std::path::PathBuf;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use ipnet::Ipv4Net;
 
@@ -13,6 +14,7 @@ use crate::engine::command::CommandError;
 use crate::engine::diagnosis::Cause;
 use crate::slug::{NameError, Slug};
 use crate::spec::SpecError;
+use crate::status::Exit;
 
 /// Everything that a bundle's way up and down can fail with.
 ///
@@ -143,6 +145,74 @@ pub enum Error {
         /// The engine's command.
         source: CommandError,
     },
+    /// The image could not be pulled. No container has been made.
+    #[error("image {image} could not be pulled")]
+    #[non_exhaustive]
+    Pull {
+        /// The image.
+        image: String,
+        /// The engine's command.
+        source: CommandError,
+    },
+    /// The container has ended. After a start it has been removed; while waiting it is left as it is.
+    #[error("container {container} ended with {exit}{}", after_log(log))]
+    #[non_exhaustive]
+    Died {
+        /// The container's name.
+        container: String,
+        /// How it ended.
+        exit: Box<Exit>,
+        /// The last lines of its log, without secrets.
+        log: String,
+    },
+    /// The container does not have the address that it was pinned at. It has been removed.
+    #[error("container {container} has the address {}, not {planned}", found.map_or("none".into(), |ip| ip.to_string()))]
+    #[non_exhaustive]
+    WrongAddress {
+        /// The container's name.
+        container: String,
+        /// The planned address.
+        planned: Ipv4Addr,
+        /// Its address on the network, if it has one.
+        found: Option<Ipv4Addr>,
+    },
+    /// The container does not exist any more: somebody else removed it.
+    #[error("container {container} does not exist any more")]
+    #[non_exhaustive]
+    Gone {
+        /// The container's name.
+        container: String,
+    },
+    /// The bundle was not ready in time. It is left as it is.
+    #[error("waited {within:?} in vain for {waited_for}; seen last: {seen}{}", after_log(log))]
+    #[non_exhaustive]
+    NotReady {
+        /// The condition.
+        waited_for: String,
+        /// For how long.
+        within: Duration,
+        /// What was seen last.
+        seen: String,
+        /// The last lines of the container's log, without secrets.
+        log: String,
+    },
+    /// The bundle's address is not on this host, so nothing connects to it from here.
+    #[error("address {ip} cannot be reached from here: its bridge is not on this host")]
+    #[non_exhaustive]
+    Unreachable {
+        /// The bundle's address.
+        ip: Ipv4Addr,
+    },
+    /// The engine did not run a command in the container, or the command did not end in time and may
+    /// run still.
+    #[error("{program} could not be run to its end in the container")]
+    #[non_exhaustive]
+    Exec {
+        /// The command's first word.
+        program: String,
+        /// The engine's command.
+        source: CommandError,
+    },
     /// Something of ours could not be removed, or could not be seen to be gone.
     #[error("{resource} {name} may be left{}; remove it with `{command}`", in_use_by(attached))]
     #[non_exhaustive]
@@ -173,7 +243,9 @@ impl Error {
             Self::CreateNetwork { source, .. }
             | Self::Start { source, .. }
             | Self::SubnetTaken { source, .. }
+            | Self::Exec { source, .. }
             | Self::Look { source, .. } => Some(source.cause()),
+            Self::Pull { .. } => Some(Cause::ImageMissing),
             Self::NotRemoved { source, .. } => source.as_ref().map(CommandError::cause),
             Self::Several(errors) => errors.first().and_then(Self::cause),
             _ => None,
@@ -268,7 +340,7 @@ impl<S> std::error::Error for StepError<S> {
     }
 }
 
-impl<S: State> From<StepError<S>> for Error {
+impl<S: GiveUp> From<StepError<S>> for Error {
     fn from(failed: StepError<S>) -> Self {
         let (error, state) = failed.into_parts();
         error.and(state.give_up())
@@ -276,7 +348,7 @@ impl<S: State> From<StepError<S>> for Error {
 }
 
 /// A state that a failed step hands back. Public in name only.
-pub trait State {
+pub trait GiveUp {
     /// Removes what the state owns.
     fn give_up(self) -> Result<(), Error>;
 }
@@ -285,6 +357,10 @@ fn by(pid: Option<u32>, since: Option<SystemTime>) -> String {
     let pid = pid.map(|pid| format!(" by pid {pid}")).unwrap_or_default();
     let since = since.map(|t| format!(" since {}", humantime::format_rfc3339_seconds(t)));
     pid + &since.unwrap_or_default()
+}
+
+fn after_log(log: &str) -> String {
+    if log.is_empty() { String::new() } else { format!("; its log ends with:\n{log}") }
 }
 
 fn in_use_by(attached: &[String]) -> String {

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use crate::engine::{Made, Operations, Resource};
 use crate::error::Error;
@@ -20,6 +21,8 @@ pub(crate) struct Guard {
     name: String,
     labels: Labels,
     made: Made,
+    /// What a container is given to end by itself.
+    grace: Duration,
     // Last, so that the slug is free for others only when its thing is gone.
     hold: Arc<Hold>,
 }
@@ -33,7 +36,8 @@ impl Guard {
         labels: Labels,
         hold: Arc<Hold>,
     ) -> Self {
-        Self { engine, resource, name, labels, made: Made::Nothing, hold }
+        let (made, grace) = (Made::Nothing, Duration::ZERO);
+        Self { engine, resource, name, labels, made, grace, hold }
     }
 
     /// A guard of another thing of the same slug.
@@ -49,6 +53,10 @@ impl Guard {
 
     pub(crate) fn set_made(&mut self, made: Made) {
         self.made = made;
+    }
+
+    pub(crate) fn set_grace(&mut self, grace: Duration) {
+        self.grace = grace;
     }
 
     /// Somebody else has made the thing, and now it is ours.
@@ -99,6 +107,13 @@ impl Guard {
         let removed = match std::mem::replace(&mut self.made, Made::Nothing) {
             Made::Nothing => return Ok(()),
             Made::Id(id) => {
+                if !self.grace.is_zero() {
+                    let until = engine.now() + self.grace + engine.remove_deadline();
+                    // The removal that follows says what matters.
+                    if let Err(error) = engine.stop(&id, self.grace, until) {
+                        tracing::debug!(%error, "a container was not stopped before its removal");
+                    }
+                }
                 let until = engine.now() + engine.remove_deadline();
                 let removed = removal::by_id(engine, self.resource, &self.name, &id, until);
                 if removed.is_ok() {
@@ -128,6 +143,41 @@ impl Drop for Guard {
                 error = %error.chain(),
                 "a dropped bundle left something behind"
             );
+        }
+    }
+}
+
+/// A program that goes on until it is not wanted any more.
+#[derive(Debug)]
+pub(crate) struct KillOnDrop(duct::Handle);
+
+impl KillOnDrop {
+    pub(crate) fn new(handle: duct::Handle) -> Self {
+        Self(handle)
+    }
+
+    /// How it ended by itself, if it does within a moment.
+    pub(crate) fn end(self) -> Option<std::process::ExitStatus> {
+        for _ in 0..200 {
+            if let Ok(Some(output)) = self.0.try_wait() {
+                return Some(output.status);
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        None
+    }
+}
+
+impl Drop for KillOnDrop {
+    fn drop(&mut self) {
+        // It may have ended, and there is nobody left to tell of anything else.
+        let _ = self.0.kill();
+        // Killed, it needs a moment until it can be waited for, so that it is no zombie.
+        for _ in 0..100 {
+            match self.0.try_wait() {
+                Ok(None) => std::thread::sleep(Duration::from_millis(2)),
+                Ok(Some(_)) | Err(_) => break,
+            }
         }
     }
 }

@@ -127,17 +127,21 @@ mod created;
 mod engine;
 mod error;
 mod guard;
+mod inside;
 mod labels;
 mod lease;
 mod planned;
 mod product;
+mod ready;
 mod reaper;
 mod removal;
 mod running;
 mod slug;
 mod spec;
+mod status;
 mod survey;
 mod sweep;
+mod waiting;
 
 pub use addressing::{AddressPool, Addressing, AddressingError};
 pub use created::NetworkCreated;
@@ -146,12 +150,15 @@ pub use engine::command::CommandError;
 pub use engine::diagnosis::Cause;
 pub use engine::{Engine, Resource};
 pub use error::{Error, StepError};
+pub use inside::LogFollower;
 pub use ipnet;
 pub use planned::NetworkPlanned;
 pub use product::Product;
+pub use ready::Ready;
 pub use running::BundleRunning;
 pub use slug::{NameError, Slug};
-pub use spec::{BundleSpec, SpecError};
+pub use spec::{BundleSpec, Daemon, Publish, Pull, Restart, SpecError};
+pub use status::{ExecOutput, Exit, Health, LogLine, LogStream, State, Status};
 pub use sweep::{Swept, SweptOutcome, sweep, sweep_dry_run};
 
 #[cfg(doctest)]

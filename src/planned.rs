@@ -12,7 +12,7 @@ use crate::created::NetworkCreated;
 use crate::engine::command::CommandError;
 use crate::engine::diagnosis::Cause;
 use crate::engine::{Engine, Failed, Made, NetworkFacts, NetworkRequest, Operations, Resource};
-use crate::error::{Error, State, StepError};
+use crate::error::{Error, GiveUp, StepError};
 use crate::guard::{Guard, Hold};
 use crate::labels::{Labels, owner_in, ownership};
 use crate::lease::{Kept, Lease};
@@ -399,7 +399,7 @@ impl fmt::Display for NetworkPlanned {
 }
 
 /// Nothing to remove.
-impl State for NetworkPlanned {
+impl GiveUp for NetworkPlanned {
     fn give_up(self) -> Result<(), Error> {
         Ok(())
     }

@@ -4,12 +4,13 @@ use std::net::Ipv4Addr;
 
 use crate::attach;
 use crate::created::NetworkCreated;
-use crate::engine::Engine;
-use crate::error::{Error, State, StepError};
+use crate::engine::{Engine, Operations};
+use crate::error::{Error, GiveUp, StepError};
 use crate::guard::Guard;
 use crate::lease::Kept;
 use crate::planned::NetworkPlanned;
 use crate::product::Product;
+use crate::ready::Ready;
 use crate::slug::Slug;
 
 /// A bundle that runs: [`NetworkCreated::start`] leads here, [`close`](Self::close) or a drop ends it.
@@ -42,11 +43,21 @@ pub struct BundleRunning {
     // In the order of teardown: a network goes after what is attached to it.
     container: Guard,
     network: NetworkCreated,
+    ready: Vec<Ready>,
 }
 
 impl BundleRunning {
-    pub(crate) fn new(container: Guard, network: NetworkCreated) -> Self {
-        Self { container, network }
+    pub(crate) fn new(container: Guard, ready: Vec<Ready>, network: NetworkCreated) -> Self {
+        Self { container, network, ready }
+    }
+
+    pub(crate) fn engine(&self) -> &dyn Operations {
+        self.container.engine()
+    }
+
+    /// What the daemons brought along to be waited for.
+    pub(crate) fn ready(&self) -> &[Ready] {
+        &self.ready
     }
 
     /// Removes the container and then the network, now: `docker rm --force --volumes` and
@@ -118,7 +129,7 @@ impl BundleRunning {
     /// [`Error::Lease`] when the mark that they stay cannot be written. This state is handed back, and
     /// nothing has changed.
     pub fn keep(self) -> Result<NetworkPlanned, StepError<Self>> {
-        let Self { container, network } = self;
+        let Self { container, network, ready } = self;
         match network.keep_as(Kept::Bundle) {
             Ok(plan) => {
                 container.disarm();
@@ -126,7 +137,7 @@ impl BundleRunning {
             }
             Err(failed) => {
                 let (error, network) = failed.into_parts();
-                Err(StepError::new(error, Self { container, network }))
+                Err(StepError::new(error, Self { container, network, ready }))
             }
         }
     }
@@ -162,7 +173,7 @@ impl BundleRunning {
     }
 }
 
-impl State for BundleRunning {
+impl GiveUp for BundleRunning {
     fn give_up(self) -> Result<(), Error> {
         self.close()
     }

@@ -5,19 +5,22 @@ use std::env;
 use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::mpsc::{self, RecvTimeoutError, Sender};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
 use crate::engine::command::{Command, CommandError, Failure, Secrets};
 use crate::engine::diagnosis::{Cause, MadeNothing};
+use crate::engine::follow::{Event, Followed};
 use crate::engine::{
     ContainerFacts, ContainerRequest, Failed, Filter, Made, NetworkFacts, NetworkRequest,
     Operations, Resource,
 };
 use crate::labels::label_of;
 use crate::reaper::Stranger;
-use crate::spec::{CheckedMount, CheckedSpec, CheckedVariable};
+use crate::spec::{CheckedMount, CheckedSpec, CheckedVariable, MountKind};
+use crate::status::{ExecOutput, Exit, Health, LogLine, LogStream, State};
 
 /// An engine that is driven through its command-line program.
 ///
@@ -28,7 +31,8 @@ use crate::spec::{CheckedMount, CheckedSpec, CheckedVariable};
 ///
 /// | deadline | bounds | by default |
 /// |---|---|---|
-/// | start | each command that creates or starts, pulling an image included | 120 s |
+/// | start | each command that creates or starts | 120 s |
+/// | pull | pulling an image | 600 s |
 /// | remove | one removal with everything that it asks; one look | 30 s |
 ///
 /// ```
@@ -45,6 +49,7 @@ pub struct CliEngine {
     context: Option<OsString>,
     state_dir: Option<PathBuf>,
     start_deadline: Duration,
+    pull_deadline: Duration,
     remove_deadline: Duration,
     reaper: bool,
     /// Values that the program may print back, as every one of its commands sees what this process
@@ -69,6 +74,7 @@ impl CliEngine {
             context,
             state_dir: default_state_dir(),
             start_deadline: Duration::from_secs(120),
+            pull_deadline: Duration::from_secs(600),
             remove_deadline: Duration::from_secs(30),
             reaper: true,
             hidden: Secrets::default(),
@@ -96,6 +102,13 @@ impl CliEngine {
     #[must_use]
     pub fn with_start_deadline(mut self, deadline: Duration) -> Self {
         self.start_deadline = deadline;
+        self
+    }
+
+    /// Replaces the deadline of pulling an image.
+    #[must_use]
+    pub fn with_pull_deadline(mut self, deadline: Duration) -> Self {
+        self.pull_deadline = deadline;
         self
     }
 
@@ -252,7 +265,12 @@ impl Operations for CliEngine {
         for mount in &request.spec.mounts {
             command = command.arg("--mount").arg(mount_argument(mount));
         }
-        self.make(command.arg(&request.spec.image).tethered(request.tether.as_ref()))
+        let options = &request.spec.options;
+        command = options.arguments.iter().fold(command, Command::arg);
+        // A pull is a step of its own.
+        command = command.arg("--pull=never").arg(&request.spec.image);
+        command = options.command.iter().fold(command, Command::arg);
+        self.make(command.tethered(request.tether.as_ref()))
     }
 
     fn networks(&self, names: &[&str], until: Instant) -> Result<Vec<NetworkFacts>, CommandError> {
@@ -279,6 +297,88 @@ impl Operations for CliEngine {
     ) -> Result<Option<ContainerFacts>, CommandError> {
         let found = self.inspect("container", &[name], until)?;
         Ok(found.first().and_then(container_facts))
+    }
+
+    fn pull(&self, image: &str) -> Result<(), CommandError> {
+        let command = self.command().args(["pull", image]);
+        let until = Instant::now() + self.pull_deadline;
+        let (events, incoming) = mpsc::channel();
+        let followed = command.clone().follow(&events)?;
+        drop(events);
+        let mut stderr = String::new();
+        loop {
+            match incoming.recv_timeout(until.saturating_duration_since(Instant::now())) {
+                Ok(Event::Line(LogLine { stream: LogStream::Stdout, text })) => {
+                    tracing::debug!(image, progress = text, "pulling");
+                }
+                Ok(Event::Line(LogLine { text, .. })) => stderr += &(text + "\n"),
+                Ok(Event::End) | Err(RecvTimeoutError::Disconnected) => break,
+                Err(RecvTimeoutError::Timeout) => {
+                    return Err(command.killed(self.pull_deadline, &stderr));
+                }
+            }
+        }
+        match followed.end() {
+            Some(status) if status.success() => Ok(()),
+            Some(status) => Err(command.exited(status, &stderr)),
+            None => Err(command.killed(self.pull_deadline, &stderr)),
+        }
+    }
+
+    fn stop(&self, id: &str, grace: Duration, until: Instant) -> Result<(), CommandError> {
+        let seconds = grace.as_secs() + u64::from(grace.subsec_nanos() > 0);
+        let command = self.command().args(["stop", "--time"]).arg(seconds.to_string()).arg(id);
+        command.run(until).map(drop).map_err(|failure| failure.error)
+    }
+
+    fn logs(&self, id: &str, last: Option<usize>) -> Result<Vec<LogLine>, CommandError> {
+        let command = log_command(self.command().args(["logs", "--timestamps"]), last).arg(id);
+        let until = Instant::now() + self.remove_deadline;
+        let (status, stdout, stderr) = command.clone().run_to_end(until)?;
+        if !status.success() {
+            return Err(command.exited(status, &stderr));
+        }
+        let lines = |text: String, stream| {
+            let line = move |line: &str| {
+                let (time, text) = line.split_once(' ')?;
+                Some((time.to_owned(), LogLine { stream, text: text.to_owned() }))
+            };
+            text.lines().filter_map(line).collect::<Vec<_>>()
+        };
+        let mut all = lines(stdout, LogStream::Stdout);
+        all.extend(lines(stderr, LogStream::Stderr));
+        // Times of one width, to the nanosecond.
+        all.sort_by(|(a, _), (b, _)| a.cmp(b));
+        Ok(all.into_iter().map(|(_, line)| line).collect())
+    }
+
+    fn follow_log(
+        &self,
+        id: &str,
+        last: Option<usize>,
+        events: Sender<Event>,
+    ) -> Result<Followed, CommandError> {
+        log_command(self.command().args(["logs", "--follow"]), last).arg(id).follow(&events)
+    }
+
+    fn follow_end(&self, id: &str, events: Sender<Event>) -> Result<Followed, CommandError> {
+        self.command().args(["wait", id]).follow(&events)
+    }
+
+    fn exec(&self, id: &str, words: &[String], until: Instant) -> Result<ExecOutput, CommandError> {
+        let command = words.iter().fold(self.command().args(["exec", id]), Command::private_arg);
+        let (status, stdout, stderr) = command.clone().run_to_end(until)?;
+        let of_the_engine = ["Error response from daemon:", "Error: No such", "Cannot connect"];
+        match status.code() {
+            Some(code) if code == 0 || !of_the_engine.iter().any(|it| stderr.starts_with(it)) => {
+                Ok(ExecOutput { code, stdout, stderr })
+            }
+            _ => Err(command.exited(status, &stderr)),
+        }
+    }
+
+    fn redacted(&self, text: &str) -> String {
+        self.hidden.redacted(text)
     }
 
     fn find(
@@ -310,6 +410,13 @@ impl Operations for CliEngine {
     }
 }
 
+fn log_command(command: Command, last: Option<usize>) -> Command {
+    match last {
+        Some(last) => command.arg(format!("--tail={last}")),
+        None => command,
+    }
+}
+
 /// Never `network rm --force`: podman then deletes the containers on it.
 fn removal(resource: Resource) -> &'static [&'static str] {
     match resource {
@@ -333,10 +440,19 @@ fn mount_argument(mount: &CheckedMount) -> String {
             field
         }
     };
-    let host = field("source", &mount.host);
-    let container = field("target", &mount.container);
-    let read_only = if mount.read_only { ",readonly" } else { "" };
-    format!("type=bind,{host},{container}{read_only}")
+    let (kind, source, size) = match &mount.kind {
+        MountKind::Host(path) => ("bind", Some(path), None),
+        MountKind::Volume(name) => ("volume", Some(name), None),
+        MountKind::Tmpfs(size) => ("tmpfs", None, *size),
+    };
+    let fields = [
+        Some(format!("type={kind}")),
+        source.map(|source| field("source", source)),
+        Some(field("target", &mount.container)),
+        size.map(|size| format!("tmpfs-size={size}")),
+        mount.read_only.then(|| "readonly".to_owned()),
+    ];
+    fields.into_iter().flatten().collect::<Vec<_>>().join(",")
 }
 
 fn network_facts(network: &Value) -> Option<NetworkFacts> {
@@ -364,13 +480,37 @@ fn container_facts(container: &Value) -> Option<ContainerFacts> {
     Some(ContainerFacts {
         id: container["Id"].as_str()?.to_owned(),
         labels: labels(&container["Config"]["Labels"]),
-        running: container["State"]["Running"].as_bool()?,
+        state: match container["State"]["Status"].as_str()? {
+            "created" => State::Created,
+            "running" => State::Running,
+            "restarting" => State::Restarting,
+            "paused" => State::Paused,
+            "exited" | "dead" => State::Exited,
+            _ => State::Other,
+        },
+        exit: exit(&container["State"]),
+        health: match container["State"]["Health"]["Status"].as_str() {
+            Some("starting") => Some(Health::Starting),
+            Some("healthy") => Some(Health::Healthy),
+            Some("unhealthy") => Some(Health::Unhealthy),
+            _ => None,
+        },
         addresses: networks
             .filter_map(|(_, network)| {
                 let ip = network["IPAddress"].as_str()?.parse().ok()?;
                 Some((network["NetworkID"].as_str()?.to_owned(), ip))
             })
             .collect(),
+    })
+}
+
+/// An engine says code 0 of a container that has never ended.
+fn exit(state: &Value) -> Option<Exit> {
+    let ended = state["FinishedAt"].as_str().is_some_and(|time| !time.starts_with("0001-"));
+    ended.then_some(Exit {
+        code: state["ExitCode"].as_i64().and_then(|code| code.try_into().ok()).unwrap_or(-1),
+        out_of_memory: state["OOMKilled"].as_bool().unwrap_or(false),
+        error: state["Error"].as_str().unwrap_or_default().to_owned(),
     })
 }
 

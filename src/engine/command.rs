@@ -6,11 +6,13 @@ use std::fmt;
 use std::fs::File;
 use std::io::{self, PipeWriter, Read, Seek, SeekFrom};
 use std::process::ExitStatus;
+use std::sync::mpsc::Sender;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::engine::diagnosis::{Cause, MadeNothing, diagnose};
+use crate::engine::follow::{self, Event, Followed};
 
 /// An engine's command that failed.
 ///
@@ -177,6 +179,13 @@ impl Command {
         self
     }
 
+    /// An argument that is nobody's business.
+    pub(crate) fn private_arg(mut self, arg: impl Into<String>) -> Self {
+        self.shown.push("***".into());
+        self.args.push(arg.into().into());
+        self
+    }
+
     /// Sets or removes a variable of the program's environment.
     pub(crate) fn env(mut self, name: &str, value: Option<OsString>) -> Self {
         self.env.push((name.into(), value));
@@ -219,6 +228,40 @@ impl Command {
         }
     }
 
+    /// Runs it to its end, whatever that is: its status, standard output and standard error.
+    pub(crate) fn run_to_end(
+        self,
+        until: Instant,
+    ) -> Result<(ExitStatus, String, String), CommandError> {
+        tracing::debug!(command = %self.shown_line(), "engine command");
+        match self.end_and_output(until) {
+            Ok((End::Exited(status), stdout, stderr)) => Ok((status, stdout, stderr)),
+            Ok((end, stdout, stderr)) => Err(self.failure(end, stdout, &stderr).error),
+            Err(error) => Err(self.not_started(error)),
+        }
+    }
+
+    /// Starts it and tells what it prints as it comes.
+    pub(crate) fn follow(self, events: &Sender<Event>) -> Result<Followed, CommandError> {
+        tracing::debug!(command = %self.shown_line(), "engine command, followed");
+        let followed = follow::follow(&self.expression().stdin_null(), events);
+        followed.map_err(|error| self.not_started(error))
+    }
+
+    /// The failure of a command that ended like this.
+    pub(crate) fn exited(self, status: ExitStatus, stderr: &str) -> CommandError {
+        self.failure(End::Exited(status), String::new(), stderr).error
+    }
+
+    /// The failure of a command that was ended after this time.
+    pub(crate) fn killed(self, after: Duration, stderr: &str) -> CommandError {
+        self.failure(End::Killed(after), String::new(), stderr).error
+    }
+
+    fn not_started(self, error: io::Error) -> CommandError {
+        self.failure(End::NotStarted(error.into()), String::new(), "").error
+    }
+
     /// The failure of a command that succeeded, but whose answer is not `expected`.
     pub(crate) fn nonsense(self, expected: &'static str, stdout: &str) -> CommandError {
         self.failure(End::Nonsense(expected), stdout.to_owned(), "").error
@@ -227,23 +270,26 @@ impl Command {
     fn end_and_output(&self, until: Instant) -> io::Result<(End, String, String)> {
         let mut stdout = tempfile::tempfile()?;
         let mut stderr = tempfile::tempfile()?;
-        let mut expression = duct::cmd(&self.program, &self.args)
+        let expression = self
+            .expression()
             .stdout_file(stdout.try_clone()?)
             .stderr_file(stderr.try_clone()?)
             .unchecked();
-        expression = match &self.tether {
+        let expression = match &self.tether {
             Some(pipe) => expression.stdin_file(pipe.try_clone()?),
             None => expression.stdin_null(),
         };
-        for (name, value) in &self.env {
-            expression = match value {
-                Some(value) => expression.env(name, value),
-                None => expression.env_remove(name),
-            };
-        }
         let start = Instant::now();
         let end = wait(&expression.start()?, start, until)?;
         Ok((end, self.tail(&mut stdout), self.tail(&mut stderr)))
+    }
+
+    fn expression(&self) -> duct::Expression {
+        let expression = duct::cmd(&self.program, &self.args);
+        self.env.iter().fold(expression, |expression, (name, value)| match value {
+            Some(value) => expression.env(name, value),
+            None => expression.env_remove(name),
+        })
     }
 
     fn failure(self, end: End, stdout: String, stderr: &str) -> Failure {
@@ -282,7 +328,7 @@ impl Command {
     }
 
     fn redacted(&self, text: &str) -> String {
-        self.secrets.iter().fold(text.to_owned(), |text, secret| text.replace(secret, "***"))
+        redacted(&self.secrets, text)
     }
 
     fn shown_line(&self) -> String {
@@ -314,6 +360,16 @@ impl Secrets {
         all.sort_by_key(|secret| std::cmp::Reverse(secret.len()));
         all
     }
+}
+
+impl Secrets {
+    pub(crate) fn redacted(&self, text: &str) -> String {
+        redacted(&self.longest_first(), text)
+    }
+}
+
+fn redacted(secrets: &[String], text: &str) -> String {
+    secrets.iter().fold(text.to_owned(), |text, secret| text.replace(secret, "***"))
 }
 
 impl fmt::Debug for Secrets {

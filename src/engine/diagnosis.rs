@@ -25,6 +25,8 @@ pub enum Cause {
     MountSourceMissing,
     /// A container of this name exists.
     ContainerNameTaken,
+    /// The container's program does not exist in its image, or cannot be run.
+    CommandNotRun,
     /// The address belongs to another container.
     AddressTaken,
     /// The network has containers attached.
@@ -124,6 +126,14 @@ const RULES: &[Rule] = &[
         &[&["container name", "already in use by"], &["is already used by id"]],
     ),
     uncertain(
+        Cause::CommandNotRun,
+        &[
+            &["oci runtime", "executable file not found"],
+            &["oci runtime", "no such file or directory"],
+            &["oci runtime", "permission denied"],
+        ],
+    ),
+    uncertain(
         Cause::NetworkInUse,
         &[&["active endpoints"], &["has associated containers"], &["is in use by container"]],
     ),
@@ -205,6 +215,10 @@ mod tests {
             (
                 "Unable to find image 'I' locally\ndocker: Error response from daemon: pull access denied for I",
                 ImageMissing,
+            ),
+            (
+                "docker: Error response from daemon: OCI runtime create failed: runc create failed: unable to start container process: exec: \"nope\": executable file not found in $PATH: unknown.",
+                CommandNotRun,
             ),
             (
                 "Unable to find image 'I' locally\nStatus: Downloaded newer image for I\ndocker: Error response from daemon: OCI runtime create failed",

@@ -3,6 +3,7 @@
 pub(crate) mod cli;
 pub(crate) mod command;
 pub(crate) mod diagnosis;
+pub(crate) mod follow;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -10,6 +11,7 @@ use std::io::PipeWriter;
 use std::net::Ipv4Addr;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::mpsc::Sender;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -17,11 +19,13 @@ use ipnet::Ipv4Net;
 
 use crate::addressing::Addressing;
 use crate::engine::command::CommandError;
+use crate::engine::follow::{Event, Followed};
 use crate::error::Error;
 use crate::labels::Labels;
 use crate::lease;
 use crate::reaper::Stranger;
 use crate::spec::CheckedSpec;
+use crate::status::{ExecOutput, Exit, Health, LogLine, State, Status};
 
 /// Something that runs containers, such as a [`CliEngine`](crate::CliEngine).
 ///
@@ -80,6 +84,32 @@ pub trait Operations: fmt::Debug + Send + Sync {
     /// Looks a container up by name or id; `None` if there is none.
     fn container(&self, name: &str, until: Instant)
     -> Result<Option<ContainerFacts>, CommandError>;
+
+    /// Pulls an image, within the deadline of pulls.
+    fn pull(&self, image: &str) -> Result<(), CommandError>;
+
+    /// Asks the container to end, and ends it after the grace period.
+    fn stop(&self, id: &str, grace: Duration, until: Instant) -> Result<(), CommandError>;
+
+    /// The container's log so far, or its last lines.
+    fn logs(&self, id: &str, last: Option<usize>) -> Result<Vec<LogLine>, CommandError>;
+
+    /// Tells the lines of the container's log as they come, and then its end.
+    fn follow_log(
+        &self,
+        id: &str,
+        last: Option<usize>,
+        events: Sender<Event>,
+    ) -> Result<Followed, CommandError>;
+
+    /// Tells the container's end.
+    fn follow_end(&self, id: &str, events: Sender<Event>) -> Result<Followed, CommandError>;
+
+    /// Runs a command in the container.
+    fn exec(&self, id: &str, words: &[String], until: Instant) -> Result<ExecOutput, CommandError>;
+
+    /// A text without the values that must not be shown.
+    fn redacted(&self, text: &str) -> String;
 
     /// The ids of what the filter finds, in any state.
     fn find(
@@ -176,7 +206,16 @@ pub struct NetworkFacts {
 pub struct ContainerFacts {
     pub(crate) id: String,
     pub(crate) labels: BTreeMap<String, String>,
-    pub(crate) running: bool,
+    pub(crate) state: State,
+    pub(crate) exit: Option<Exit>,
+    pub(crate) health: Option<Health>,
     /// Its address on each network, by the network's id.
     pub(crate) addresses: BTreeMap<String, Ipv4Addr>,
+}
+
+impl ContainerFacts {
+    pub(crate) fn status(self, network_id: &str) -> Status {
+        let address = self.addresses.get(network_id).copied();
+        Status { state: self.state, exit: self.exit, health: self.health, address }
+    }
 }

@@ -23,7 +23,7 @@ fn payload(fake: &Fake) -> Vec<String> {
 }
 
 #[test]
-fn up_and_down_are_four_commands() {
+fn up_is_three_commands_and_down_two() {
     let fake = Fake::new();
     let bundle = fake.up();
     let (container, network) = (bundle.container_id().to_owned(), bundle.network_id().to_owned());
@@ -58,8 +58,9 @@ fn up_and_down_are_four_commands() {
         ),
         format!(
             "run --detach --name {CONTAINER} --network {network} --ip 10.56.132.2 {labels} \
-             --env CLAUDE_BOTTLE_SIDECAR_DAEMONS=egress,pipelock claude-bottle-sidecars:latest"
+             --env CLAUDE_BOTTLE_SIDECAR_DAEMONS=egress,pipelock --pull=never claude-bottle-sidecars:latest"
         ),
+        format!("container inspect {container}"),
         format!("rm --force --volumes {container}"),
         format!("network rm {network}"),
     ];
@@ -111,13 +112,14 @@ fn only_a_literal_variable_has_its_value_on_the_command_line() {
             "--env",
             "CLAUDE_BOTTLE_SIDECAR_DAEMONS=egress,pipelock",
             "--env",
-            "LITERAL=a b=\"c\"\n$HOME",
-            "--env",
             "EMPTY=",
             "--env",
             "HERMETIC_INHERITED",
             "--env",
+            "LITERAL=a b=\"c\"\n$HOME",
+            "--env",
             "SEC.RET-1",
+            "--pull=never",
             "claude-bottle-sidecars:latest"
         ]
     );
@@ -144,11 +146,12 @@ fn mounts_travel_as_csv() {
             "--mount",
             "type=bind,source=/plain,target=/a/b",
             "--mount",
-            "type=bind,source=/etc/my rules,target=/rules,readonly",
-            "--mount",
             "type=bind,\"source=/with,comma\",target=/c",
             "--mount",
             "type=bind,\"source=/with\"\"quote\",\"target=/d,\"\"e\"\"\",readonly",
+            "--mount",
+            "type=bind,source=/etc/my rules,target=/rules,readonly",
+            "--pull=never",
             "claude-bottle-sidecars:latest"
         ]
     );
@@ -159,7 +162,10 @@ fn an_empty_list_of_daemons_is_an_empty_variable() {
     let fake = Fake::new();
     let spec = BundleSpec::new().daemons(Vec::<String>::new()).image("own:1");
     plan().launch(&fake.engine(), spec).unwrap().close().unwrap();
-    assert_eq!(payload(&fake), ["--env", "CLAUDE_BOTTLE_SIDECAR_DAEMONS=", "own:1"]);
+    assert_eq!(
+        payload(&fake),
+        ["--env", "CLAUDE_BOTTLE_SIDECAR_DAEMONS=", "--pull=never", "own:1"]
+    );
 }
 
 #[test]
@@ -168,8 +174,8 @@ fn another_product_has_its_own_names() {
     let product = Product::new("acme.x").unwrap();
     let spec = BundleSpec::new().daemons(["git-gate", "egress"]);
     plan().with_product(product).launch(&fake.engine(), spec).unwrap().close().unwrap();
-    let daemons = "ACME_X_SIDECAR_DAEMONS=git-gate,egress";
-    assert_eq!(payload(&fake), ["--env", daemons, "acme.x-sidecars:latest"]);
+    let daemons = "ACME_X_SIDECAR_DAEMONS=egress,git-gate";
+    assert_eq!(payload(&fake), ["--env", daemons, "--pull=never", "acme.x-sidecars:latest"]);
     let calls = fake.calls();
     assert_eq!(calls[0].args.last().unwrap(), "acme.x-bundle-demo");
     assert_eq!(calls[1].args[2..4], ["--name", "acme.x-sidecars-demo"]);
@@ -217,6 +223,7 @@ fn a_trace_has_a_span_for_each_transition_and_an_event_for_each_command() {
             "network create --subnet 10.56.132.0/24 ",
         ),
         ("start{slug=demo ip=10.56.132.2}", "run --detach --name claude-bottle-sidecars-demo "),
+        ("start{slug=demo ip=10.56.132.2}", "container inspect 0"),
         ("close{slug=demo}", "rm --force --volumes 0"),
         ("close{slug=demo}", "network rm 0"),
     ];

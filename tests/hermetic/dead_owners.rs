@@ -162,7 +162,10 @@ fn an_owner_that_has_closed_leaves_its_reaper_nothing_to_ask() {
     let start = Instant::now();
     wait_for("the reaper", || reapers(&fake) == 0);
     assert!(start.elapsed() < Duration::from_secs(1), "{:?}", start.elapsed());
-    assert_eq!(fake.operations(), ["network create", "run", "rm", "network rm"]);
+    assert_eq!(
+        fake.operations(),
+        ["network create", "run", "container inspect", "rm", "network rm"]
+    );
 }
 
 #[test]

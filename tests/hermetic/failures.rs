@@ -4,9 +4,9 @@ use std::error::Error as _;
 use std::fs;
 use std::path::Path;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use sidecar_bundle::{BundleRunning, BundleSpec, Cause, Error};
+use sidecar_bundle::{BundleRunning, BundleSpec, Cause, Error, Pull};
 
 use crate::fake::{CONTAINER, Fake, NETWORK, plan};
 use crate::texts::refuse;
@@ -113,11 +113,6 @@ fn a_container_that_is_refused_leaves_the_network_to_try_again() {
     ];
     for (says, cause, looks) in [
         (
-            "docker: Error response from daemon: pull access denied for claude-bottle-sidecars, repository does not exist or may require 'docker login': denied: requested access to the resource is denied",
-            Cause::ImageMissing,
-            0,
-        ),
-        (
             "docker: Error response from daemon: invalid mount config for type \"bind\": bind source path does not exist: /nope",
             Cause::MountSourceMissing,
             0,
@@ -138,14 +133,7 @@ fn a_container_that_is_refused_leaves_the_network_to_try_again() {
             3,
         ),
     ] {
-        let whole = format!(
-            "Unable to find image 'x' locally\n{says}\n\nRun 'docker run --help' for more information"
-        );
-        let whole = if cause == Cause::ImageMissing {
-            whole
-        } else {
-            whole.split_once('\n').unwrap().1.to_owned()
-        };
+        let whole = format!("{says}\n\nRun 'docker run --help' for more information");
         cases.push((whole, says, cause, looks));
     }
     thread::scope(|scope| {
@@ -335,20 +323,137 @@ fn a_container_that_does_not_start_is_removed_by_the_id_it_was_given() {
     fake.assert_nothing_left();
 }
 
+/// An engine that has the image only once it was pulled.
+const RUN_AFTER_PULL: &str = "[ -e \"$dir/pulled\" ] || fail 125 'docker: Error response from daemon: No such image: x'; obey";
+
+#[test]
+fn an_image_that_is_missing_is_pulled_as_a_step_of_its_own() {
+    let fake = Fake::new();
+    fake.on("run", RUN_AFTER_PULL);
+    fake.on("pull", "echo 'Layer 1 of 2'; : >\"$dir/pulled\"");
+    let (bundle, trace) = crate::surroundings::traced(|| fake.up());
+    assert_eq!(fake.operations(), ["network create", "run", "pull", "run", "container inspect"]);
+    assert!(trace.contains("progress=\"Layer 1 of 2\""), "{trace}");
+    bundle.close().unwrap();
+
+    let spec = BundleSpec::new().pull(Pull::Always);
+    plan().launch(&fake.engine(), spec).unwrap().close().unwrap();
+    assert_eq!(fake.operations()[7..10], ["network create", "pull", "run"]);
+    fake.assert_nothing_left();
+}
+
+#[test]
+fn an_image_that_cannot_be_had_is_said() {
+    let fake = Fake::new();
+    fake.on("run", RUN_AFTER_PULL);
+    let says = "Error response from daemon: pull access denied for x";
+    fake.on("pull", &refuse(1, says));
+    let failed = plan().launch(&fake.engine(), BundleSpec::new()).unwrap_err();
+    assert_eq!(failed.error().cause(), Some(Cause::ImageMissing));
+    assert_eq!(
+        fake.chain(&failed),
+        [
+            "image claude-bottle-sidecars:latest could not be pulled".to_owned(),
+            format!("docker pull claude-bottle-sidecars:latest ended with exit status: 1: {says}"),
+        ]
+    );
+    fake.assert_nothing_left();
+
+    let failed = plan().launch(&fake.engine(), BundleSpec::new().pull(Pull::Never)).unwrap_err();
+    assert!(matches!(failed.error(), Error::Start { .. }), "{failed:?}");
+    assert_eq!(failed.error().cause(), Some(Cause::ImageMissing));
+    fake.assert_nothing_left();
+}
+
+#[test]
+fn a_pull_has_a_deadline_of_its_own() {
+    let fake = Fake::new();
+    fake.on("pull", "echo $$ >>\"$dir/pids\"; trap '' TERM; exec sleep 60");
+    let engine = fake.engine().with_pull_deadline(Duration::from_millis(300));
+    let start = Instant::now();
+    let failed = plan().launch(&engine, BundleSpec::new().pull(Pull::Always)).unwrap_err();
+    assert!(start.elapsed() < Duration::from_secs(10), "{:?}", start.elapsed());
+    let chain = fake.chain(&failed);
+    assert!(chain[1].contains("was killed at its deadline"), "{chain:?}");
+    fake.assert_nothing_left();
+}
+
+#[test]
+fn a_container_that_is_dead_at_the_look_is_removed_and_its_last_words_are_kept() {
+    let fake = Fake::new();
+    fake.on(
+        "container-inspect",
+        r#"echo '[{"Id":"x","State":{"Status":"exited","ExitCode":3,"OOMKilled":false,"FinishedAt":"2026-01-01T00:00:00Z"},"Config":{}}]'"#,
+    );
+    fake.on(
+        "logs",
+        "echo '2026-01-01T00:00:00.000000002Z out'; echo '2026-01-01T00:00:00.000000001Z bad token s3cr3t' >&2",
+    );
+    let spec = BundleSpec::new().secret("TOKEN", "s3cr3t");
+    let failed = plan().launch(&fake.engine(), spec).unwrap_err();
+    assert_eq!(
+        fake.chain(&failed),
+        [
+            "container claude-bottle-sidecars-demo ended with code 3; its log ends with:\nbad token ***\nout"
+        ]
+    );
+    let Error::Died { exit, .. } = failed.error() else { panic!("{failed:?}") };
+    assert_eq!((exit.code, exit.out_of_memory, exit.signal()), (3, false, None));
+    fake.assert_nothing_left();
+}
+
+#[test]
+fn a_container_at_another_address_is_removed() {
+    for (network, says) in [
+        ("\"n\":{\"NetworkID\":\"$id\",\"IPAddress\":\"10.56.132.9\"}", "10.56.132.9"),
+        ("", "none"),
+    ] {
+        let fake = Fake::new();
+        let id = format!("{:064x}", 1);
+        let network = network.replace("$id", &id);
+        fake.on(
+            "container-inspect",
+            &format!(
+                "echo '[{{\"Id\":\"x\",\"State\":{{\"Status\":\"running\"}},\"Config\":{{}},\"NetworkSettings\":{{\"Networks\":{{{network}}}}}}}]'"
+            ),
+        );
+        let failed = plan().launch(&fake.engine(), BundleSpec::new()).unwrap_err();
+        assert_eq!(
+            fake.chain(&failed),
+            [format!(
+                "container claude-bottle-sidecars-demo has the address {says}, not 10.56.132.2"
+            )]
+        );
+        fake.assert_nothing_left();
+    }
+}
+
+#[test]
+fn a_container_that_vanished_before_the_look_is_said() {
+    let fake = Fake::new();
+    fake.once("run", "id=$(obey) && rm \"$dir/container/$id\" && echo \"$id\"");
+    let failed = plan().launch(&fake.engine(), BundleSpec::new()).unwrap_err();
+    assert_eq!(
+        fake.chain(&failed),
+        ["container claude-bottle-sidecars-demo does not exist any more"]
+    );
+    fake.assert_nothing_left();
+}
+
 #[test]
 fn a_failed_step_in_a_foreign_error_removes_when_that_drops() {
     fn up(fake: &Fake) -> Result<BundleRunning, Box<dyn std::error::Error + Send + Sync>> {
         Ok(plan().create_network(&fake.engine())?.start(BundleSpec::new())?)
     }
     let fake = Fake::new();
-    fake.on("run", &refuse(125, "docker: no such image: x"));
+    fake.on("run", &refuse(125, "docker: Error response from daemon: Address already in use"));
     let error = up(&fake).unwrap_err();
     assert_eq!(fake.things().len(), 1, "the network lives in the error");
     assert_eq!(
         fake.chain(&*error),
         [
             "container claude-bottle-sidecars-demo could not be started from image claude-bottle-sidecars:latest",
-            "docker run ended with exit status: 125: docker: no such image: x",
+            "docker run ended with exit status: 125: docker: Error response from daemon: Address already in use",
         ]
     );
     drop(error);
@@ -358,16 +463,16 @@ fn a_failed_step_in_a_foreign_error_removes_when_that_drops() {
 #[test]
 fn what_cannot_be_rolled_back_comes_with_the_error() {
     let fake = Fake::new();
-    fake.on("run", &refuse(125, "docker: no such image: x"));
+    fake.on("run", &refuse(125, "docker: Error response from daemon: Address already in use"));
     fake.on("network-rm", &refuse(1, UNKNOWN));
     let error = both_steps(&fake).unwrap_err();
-    assert_eq!(error.cause(), Some(Cause::ImageMissing));
+    assert_eq!(error.cause(), Some(Cause::AddressTaken));
     let id = format!("{:064x}", 1);
     assert_eq!(
         fake.chain(&error),
         [format!(
             "2 errors: container claude-bottle-sidecars-demo could not be started from image claude-bottle-sidecars:latest: \
-             docker run ended with exit status: 125: docker: no such image: x; \
+             docker run ended with exit status: 125: docker: Error response from daemon: Address already in use; \
              network claude-bottle-bundle-demo may be left; remove it with `docker network rm {id}`: \
              docker network rm ended with exit status: 1: {UNKNOWN}"
         )]

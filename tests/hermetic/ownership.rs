@@ -128,7 +128,7 @@ fn what_could_not_be_removed_is_made_anew_by_the_next_try() {
     assert_ne!(bundle.network_id(), id);
     assert_eq!(
         fake.operations()[before..],
-        ["ps", "rm", "network ls", "network rm", "network create", "run"]
+        ["ps", "rm", "network ls", "network rm", "network create", "run", "container inspect"]
     );
     bundle.close().unwrap();
     fake.assert_nothing_left();
@@ -144,12 +144,12 @@ fn a_kept_bundle_stays() {
         things
     };
     assert_eq!(fake.things(), before);
-    assert_eq!(fake.operations(), ["network create", "run"]);
+    assert_eq!(fake.operations(), ["network create", "run", "container inspect"]);
     for _ in 0..2 {
         let failed = plan().launch(&fake.engine(), BundleSpec::new()).unwrap_err();
         assert_eq!(fake.chain(&failed), ["a bundle of slug demo was kept; attach to it"]);
     }
-    assert_eq!(fake.operations().len(), 2, "and the engine is not asked");
+    assert_eq!(fake.operations().len(), 3, "and the engine is not asked");
     assert_eq!(fake.things(), before);
 }
 

@@ -20,9 +20,9 @@ fn dropping_running_removes_container_then_network() {
     let ids = [bundle.container_id().to_owned(), bundle.network_id().to_owned()];
     drop(bundle);
     let calls = fake.calls();
-    assert_eq!(calls[2].args, ["rm", "--force", "--volumes", &ids[0]]);
-    assert_eq!(calls[3].args, ["network", "rm", &ids[1]]);
-    assert_eq!(calls.len(), 4);
+    assert_eq!(calls[3].args, ["rm", "--force", "--volumes", &ids[0]]);
+    assert_eq!(calls[4].args, ["network", "rm", &ids[1]]);
+    assert_eq!(calls.len(), 5);
     fake.assert_nothing_left();
 }
 
@@ -43,7 +43,10 @@ fn a_panic_in_a_thread_removes_container_then_network() {
         panic!("meant to");
     });
     panicked.join().unwrap_err();
-    assert_eq!(fake.operations(), ["network create", "run", "rm", "network rm"]);
+    assert_eq!(
+        fake.operations(),
+        ["network create", "run", "container inspect", "rm", "network rm"]
+    );
     fake.assert_nothing_left();
 }
 
@@ -142,7 +145,7 @@ fn what_is_gone_already_was_removed() {
         fake.on(operation, &format!("obey >/dev/null\n{}", refuse(1, says)));
     }
     bundle.close().unwrap();
-    assert_eq!(fake.operations()[2..], ["rm", "ps", "network rm", "network ls"]);
+    assert_eq!(fake.operations()[3..], ["rm", "ps", "network rm", "network ls"]);
     fake.assert_nothing_left();
 }
 
@@ -155,7 +158,7 @@ fn what_vanished_behind_our_back_was_removed() {
         std::fs::remove_file(fake.path(kind).join(id)).unwrap();
     }
     bundle.close().unwrap();
-    assert_eq!(fake.operations()[2..], ["rm", "network rm", "network ls"]);
+    assert_eq!(fake.operations()[3..], ["rm", "network rm", "network ls"]);
 }
 
 #[test]

@@ -1,16 +1,28 @@
 //! What a bundle's container is made of.
 
-use std::collections::BTreeSet;
+mod daemon;
+mod options;
+mod parts;
+
+use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fmt;
-use std::path::{Component, Path, PathBuf};
+use std::path::PathBuf;
+
+pub use daemon::Daemon;
+pub use options::{Publish, Pull, Restart};
 
 use crate::product::Product;
+use crate::ready::Ready;
+use options::Options;
+use parts::{Mount, Parts, Source, Value, Variable, check_image, check_variable_name};
 
 /// What the bundle's container is made of: image, daemons, variables and mounts.
 ///
 /// Everything is checked by the step that takes the specification, before that step asks the engine
-/// for anything. Methods that take one thing add to what was added before.
+/// for anything. Methods that take one thing add to what was added before. What the bundle and its
+/// [`Daemon`]s bring along is merged, in any order to the same result; where two of them want different
+/// things, the error names both.
 ///
 /// There are three kinds of variables. A [`variable`](Self::variable) is a literal and stands on the
 /// engine's command line, where every user of the host can read it. An [`inherit`](Self::inherit)ed one
@@ -27,13 +39,13 @@ use crate::product::Product;
 ///     .mount_read_only("/etc/rules", "/rules");
 /// assert!(!format!("{spec:?}").contains("hunter2"));
 /// ```
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 #[must_use]
 pub struct BundleSpec {
     image: Option<String>,
-    daemons: Option<Vec<String>>,
-    variables: Vec<Variable>,
-    mounts: Vec<Mount>,
+    daemons: Option<Vec<Daemon>>,
+    parts: Parts,
+    options: Options,
 }
 
 impl BundleSpec {
@@ -48,155 +60,142 @@ impl BundleSpec {
         self
     }
 
-    /// Replaces the list of daemons; an empty one is legal.
+    /// Replaces the list of daemons by plain names; an empty one is legal.
     ///
-    /// Names are made of letters, digits, `-`, `_` and `.`, since they travel as a CSV.
+    /// Names are made of letters, digits, `-`, `_` and `.`, since they travel as a CSV, in their
+    /// alphabetical order.
     pub fn daemons<I>(mut self, names: I) -> Self
     where
         I: IntoIterator,
         I::Item: Into<String>,
     {
-        self.daemons = Some(names.into_iter().map(Into::into).collect());
+        self.daemons = Some(names.into_iter().map(Daemon::new).collect());
+        self
+    }
+
+    /// Adds a daemon with what it brings along; the first one replaces the default list.
+    pub fn daemon(mut self, daemon: Daemon) -> Self {
+        self.daemons.get_or_insert_default().push(daemon);
         self
     }
 
     /// Adds a variable with a value that anyone may read.
-    pub fn variable(self, name: impl Into<String>, value: impl Into<String>) -> Self {
-        let value = value.into();
-        self.with_variable(name, Value::Literal(value))
+    pub fn variable(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        self.parts.variable(name.into(), value.into());
+        self
     }
 
     /// Adds a variable whose value is taken from this process's environment when the bundle starts.
     ///
     /// It must be set by then.
-    pub fn inherit(self, name: impl Into<String>) -> Self {
-        self.with_variable(name, Value::Inherited)
+    pub fn inherit(mut self, name: impl Into<String>) -> Self {
+        self.parts.inherit(name.into());
+        self
     }
 
     /// Adds a variable with a value that nobody else may see.
-    pub fn secret(self, name: impl Into<String>, value: impl Into<String>) -> Self {
-        let value = Secret(value.into());
-        self.with_variable(name, Value::Secret(value))
+    pub fn secret(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        self.parts.secret(name.into(), value.into());
+        self
     }
 
     /// Mounts a path of the engine's host into the container, writable.
     ///
     /// Both paths are absolute. Whether `host` exists is for the engine to say, which may run elsewhere.
-    pub fn mount(self, host: impl Into<PathBuf>, container: impl Into<PathBuf>) -> Self {
-        self.with_mount(host.into(), container.into(), false)
+    pub fn mount(mut self, host: impl Into<PathBuf>, container: impl Into<PathBuf>) -> Self {
+        self.parts.mount(host.into(), container.into(), false);
+        self
     }
 
     /// Mounts a path of the engine's host into the container, read-only.
     ///
     /// Both paths are absolute. Whether `host` exists is for the engine to say, which may run elsewhere.
-    pub fn mount_read_only(self, host: impl Into<PathBuf>, container: impl Into<PathBuf>) -> Self {
-        self.with_mount(host.into(), container.into(), true)
+    pub fn mount_read_only(
+        mut self,
+        host: impl Into<PathBuf>,
+        container: impl Into<PathBuf>,
+    ) -> Self {
+        self.parts.mount(host.into(), container.into(), true);
+        self
     }
 
     /// Everything that can be said without an engine; reads the inherited variables.
     pub(crate) fn check(&self, product: &Product) -> Result<CheckedSpec, SpecError> {
-        let daemons = match &self.daemons {
-            None => "egress,pipelock".to_owned(),
-            Some(names) => daemons_csv(names)?,
-        };
         let image = self.image.as_deref().unwrap_or(product.image());
         check_image(image)?;
-
-        let mut names = BTreeSet::new();
-        let mut variables =
-            vec![CheckedVariable::Literal(product.daemons_variable().to_owned(), daemons)];
-        check_variable_name(product.daemons_variable())?;
-        names.insert(product.daemons_variable());
-        for variable in &self.variables {
-            if !names.insert(&variable.name) {
-                return Err(SpecError::DuplicateVariable { name: variable.name.clone() });
-            }
-            variables.push(variable.check()?);
-        }
-
-        let mut targets = BTreeSet::new();
-        let mut mounts = Vec::new();
-        for mount in &self.mounts {
-            let checked = mount.check()?;
-            if !targets.insert(checked.container.clone()) {
-                return Err(SpecError::DuplicateTarget { target: mount.container.clone() });
-            }
-            mounts.push(checked);
-        }
-        Ok(CheckedSpec { image: image.to_owned(), variables, mounts })
-    }
-
-    fn with_variable(mut self, name: impl Into<String>, value: Value) -> Self {
-        self.variables.push(Variable { name: name.into(), value });
-        self
-    }
-
-    fn with_mount(mut self, host: PathBuf, container: PathBuf, read_only: bool) -> Self {
-        self.mounts.push(Mount { host, container, read_only });
-        self
-    }
-}
-
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct Variable {
-    name: String,
-    value: Value,
-}
-
-impl Variable {
-    fn check(&self) -> Result<CheckedVariable, SpecError> {
-        let name = self.name.clone();
-        check_variable_name(&name)?;
-        if !matches!(self.value, Value::Literal(_)) && steers_the_program(&name) {
-            return Err(SpecError::SteersEngine { name });
-        }
-        let value = match &self.value {
-            Value::Literal(value) | Value::Secret(Secret(value)) => OsString::from(value),
-            Value::Inherited => match std::env::var_os(&name) {
-                Some(value) => value,
-                None => return Err(SpecError::Unset { name }),
-            },
+        let mut daemons = match &self.daemons {
+            None => vec![Daemon::new("egress"), Daemon::new("pipelock")],
+            Some(daemons) => daemons.clone(),
         };
-        if value.as_encoded_bytes().contains(&0) {
-            return Err(SpecError::NulInValue { name });
+        daemons.sort_by(|a, b| a.name.cmp(&b.name));
+        let list = Variable {
+            name: product.daemons_variable().to_owned(),
+            value: Value::Literal(daemons_csv(&daemons)?),
+        };
+
+        let mut variables: BTreeMap<&str, (Side, &Variable)> = BTreeMap::new();
+        let mut mounts: BTreeMap<String, (Side, CheckedMount)> = BTreeMap::new();
+        check_variable_name(product.daemons_variable())?;
+        variables.insert(&list.name, (Side::List, &list));
+        let tmpfs: Vec<_> = self.options.tmpfs_mounts().collect();
+        for (side, theirs, more) in std::iter::once((Side::Bundle, &self.parts, tmpfs.as_slice()))
+            .chain(daemons.iter().map(|it| (Side::Daemon(&it.name), &it.parts, &[][..])))
+        {
+            for variable in &theirs.variables {
+                match variables.get(variable.name.as_str()) {
+                    Some((other, there)) if there.value != variable.value => {
+                        return Err(SpecError::VariableConflict {
+                            name: variable.name.clone(),
+                            first: other.to_string(),
+                            second: side.to_string(),
+                        });
+                    }
+                    Some(_) => {}
+                    None => {
+                        variables.insert(&variable.name, (side, variable));
+                    }
+                }
+            }
+            for mount in theirs.mounts.iter().chain(more) {
+                let mount = mount.check()?;
+                if let Some((other, _)) = mounts.get(&mount.container) {
+                    return Err(SpecError::TargetConflict {
+                        target: mount.container.into(),
+                        first: other.to_string(),
+                        second: side.to_string(),
+                    });
+                }
+                mounts.insert(mount.container.clone(), (side, mount));
+            }
         }
-        Ok(match &self.value {
-            Value::Literal(value) => CheckedVariable::Literal(name, value.clone()),
-            Value::Inherited | Value::Secret(_) => CheckedVariable::Hidden(name, value),
+        Ok(CheckedSpec {
+            image: image.to_owned(),
+            variables: variables
+                .into_values()
+                .map(|(_, variable)| variable.check())
+                .collect::<Result<_, _>>()?,
+            mounts: mounts.into_values().map(|(_, mount)| mount).collect(),
+            ready: daemons.iter().flat_map(|daemon| daemon.ready.iter().cloned()).collect(),
+            options: self.options.check()?,
         })
     }
 }
 
-#[derive(Clone, Debug, PartialEq, Eq)]
-enum Value {
-    Literal(String),
-    Inherited,
-    Secret(Secret),
+/// Who wants something.
+#[derive(Clone, Copy)]
+enum Side<'a> {
+    List,
+    Bundle,
+    Daemon(&'a str),
 }
 
-#[derive(Clone, PartialEq, Eq)]
-struct Secret(String);
-
-impl fmt::Debug for Secret {
+impl fmt::Display for Side<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("***")
-    }
-}
-
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct Mount {
-    host: PathBuf,
-    container: PathBuf,
-    read_only: bool,
-}
-
-impl Mount {
-    fn check(&self) -> Result<CheckedMount, SpecError> {
-        Ok(CheckedMount {
-            host: checked_path(&self.host)?.to_owned(),
-            container: normal_target(&self.container)?,
-            read_only: self.read_only,
-        })
+        match self {
+            Self::List => f.write_str("the list of daemons"),
+            Self::Bundle => f.write_str("the bundle"),
+            Self::Daemon(name) => write!(f, "daemon {name}"),
+        }
     }
 }
 
@@ -204,8 +203,12 @@ impl Mount {
 #[derive(Clone)]
 pub struct CheckedSpec {
     pub(crate) image: String,
+    /// By name.
     pub(crate) variables: Vec<CheckedVariable>,
+    /// By target.
     pub(crate) mounts: Vec<CheckedMount>,
+    pub(crate) ready: Vec<Ready>,
+    pub(crate) options: options::Checked,
 }
 
 #[derive(Clone)]
@@ -218,10 +221,17 @@ pub(crate) enum CheckedVariable {
 
 #[derive(Clone)]
 pub(crate) struct CheckedMount {
-    pub(crate) host: String,
+    pub(crate) kind: MountKind,
     /// Without a trailing slash and `.` components.
     pub(crate) container: String,
     pub(crate) read_only: bool,
+}
+
+#[derive(Clone)]
+pub(crate) enum MountKind {
+    Host(String),
+    Volume(String),
+    Tmpfs(Option<u64>),
 }
 
 /// What is wrong with a [`BundleSpec`]. Its step has not asked the engine for anything.
@@ -258,12 +268,16 @@ pub enum SpecError {
         /// The name as given.
         name: String,
     },
-    /// A variable is given twice, or is the one that lists the daemons.
-    #[error("variable {name} is given twice")]
+    /// A variable has two values.
+    #[error("variable {name} has two values, one of {first} and one of {second}")]
     #[non_exhaustive]
-    DuplicateVariable {
+    VariableConflict {
         /// The variable's name.
         name: String,
+        /// Who gave the first.
+        first: String,
+        /// Who gave the second.
+        second: String,
     },
     /// An inherited or secret variable has a name that the engine's own program reads.
     #[error(
@@ -299,90 +313,53 @@ pub enum SpecError {
         problem: &'static str,
     },
     /// Two mounts have the same target.
-    #[error("mount target {target:?} is given twice")]
+    #[error("mount target {} is wanted twice, by {first} and by {second}", target.display())]
     #[non_exhaustive]
-    DuplicateTarget {
-        /// The second one, as given.
+    TargetConflict {
+        /// The target, without a trailing slash and `.` components.
         target: PathBuf,
+        /// Who wants it first.
+        first: String,
+        /// Who wants it, too.
+        second: String,
+    },
+    /// A volume's name is not one.
+    #[error(
+        "volume {name:?} is not a name; it must start with a letter or a digit, then letters, digits, '_', '.' and '-'"
+    )]
+    #[non_exhaustive]
+    VolumeName {
+        /// The name as given.
+        name: String,
+    },
+    /// A pattern for log lines is not a regular expression.
+    #[error("{pattern:?} is not a regular expression")]
+    #[non_exhaustive]
+    Pattern {
+        /// The pattern as given.
+        pattern: String,
+    },
+    /// An option cannot be as it is.
+    #[error("option {option} {problem}")]
+    #[non_exhaustive]
+    Option {
+        /// Which option, with its value.
+        option: String,
+        /// What is wrong with it.
+        problem: &'static str,
     },
 }
 
-fn daemons_csv(names: &[String]) -> Result<String, SpecError> {
+fn daemons_csv(sorted: &[Daemon]) -> Result<String, SpecError> {
     let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
-    let mut seen = BTreeSet::new();
-    for name in names {
-        if name.is_empty() || !name.chars().all(allowed) {
-            return Err(SpecError::DaemonName { name: name.clone() });
-        }
-        if !seen.insert(name) {
-            return Err(SpecError::DuplicateDaemon { name: name.clone() });
-        }
+    let names: Vec<_> = sorted.iter().map(|daemon| daemon.name.as_str()).collect();
+    if let Some(name) = names.iter().find(|name| name.is_empty() || !name.chars().all(allowed)) {
+        return Err(SpecError::DaemonName { name: (*name).to_owned() });
+    }
+    if let Some(twice) = names.windows(2).find(|pair| pair[0] == pair[1]) {
+        return Err(SpecError::DuplicateDaemon { name: twice[0].to_owned() });
     }
     Ok(names.join(","))
-}
-
-/// The engine judges references; this keeps an image from being read as an option or as two words.
-fn check_image(image: &str) -> Result<(), SpecError> {
-    let fine = |c: char| c.is_ascii_graphic();
-    if image.is_empty() || image.starts_with('-') || !image.chars().all(fine) {
-        return Err(SpecError::Image { image: image.to_owned() });
-    }
-    Ok(())
-}
-
-fn check_variable_name(name: &str) -> Result<(), SpecError> {
-    let first = |c: char| c.is_ascii_alphabetic() || c == '_';
-    let later = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '-');
-    if name.starts_with(first) && name.chars().all(later) {
-        Ok(())
-    } else {
-        Err(SpecError::VariableName { name: name.to_owned() })
-    }
-}
-
-/// Whether docker, podman, their Go runtime, ssh or the dynamic loader read a variable of this name.
-fn steers_the_program(name: &str) -> bool {
-    const PREFIXES: [&str; 9] = [
-        "DOCKER_",
-        "CONTAINER",
-        "XDG_",
-        "SSH_",
-        "LD_",
-        "SSL_CERT_",
-        "BUILDKIT_",
-        "PODMAN_",
-        "DYLD_",
-    ];
-    const NAMES: [&str; 8] =
-        ["PATH", "HOME", "TMPDIR", "USER", "GODEBUG", "GOMAXPROCS", "GOTRACEBACK", "GOMEMLIMIT"];
-    PREFIXES.iter().any(|prefix| name.starts_with(prefix))
-        || NAMES.contains(&name)
-        || name.to_ascii_uppercase().ends_with("_PROXY")
-}
-
-fn checked_path(path: &Path) -> Result<&str, SpecError> {
-    let wrong = |problem| SpecError::MountPath { path: path.to_owned(), problem };
-    let text = path.to_str().ok_or_else(|| wrong("is not UTF-8"))?;
-    if !text.starts_with('/') {
-        return Err(wrong("is relative"));
-    }
-    if text.chars().any(char::is_control) {
-        return Err(wrong("holds a control character"));
-    }
-    Ok(text)
-}
-
-fn normal_target(path: &Path) -> Result<String, SpecError> {
-    let wrong = |problem| SpecError::MountPath { path: path.to_owned(), problem };
-    checked_path(path)?;
-    if path.components().any(|c| c == Component::ParentDir) {
-        return Err(wrong("has \"..\" in it"));
-    }
-    let normal: PathBuf = path.components().collect();
-    match normal.to_str() {
-        Some("/") | None => Err(wrong("is the container's root")),
-        Some(text) => Ok(text.to_owned()),
-    }
 }
 
 #[cfg(test)]
@@ -418,10 +395,13 @@ mod tests {
                 new().secret("", "1"),
                 "variable \"\" is not a name; it must start with a letter or '_', then letters, digits, '_', '.' and '-'",
             ),
-            (new().variable("A", "1").secret("A", "2"), "variable A is given twice"),
+            (
+                new().variable("A", "1").secret("A", "2"),
+                "variable A has two values, one of the bundle and one of the bundle",
+            ),
             (
                 new().variable("CLAUDE_BOTTLE_SIDECAR_DAEMONS", "x"),
-                "variable CLAUDE_BOTTLE_SIDECAR_DAEMONS is given twice",
+                "variable CLAUDE_BOTTLE_SIDECAR_DAEMONS has two values, one of the list of daemons and one of the bundle",
             ),
             (
                 new().secret("DOCKER_HOST", "x"),
@@ -439,7 +419,7 @@ mod tests {
             (new().mount("/a\n", "/b"), "mount path \"/a\\n\" holds a control character"),
             (
                 new().mount("/a", "/b").mount_read_only("/c", "/./b/"),
-                "mount target \"/./b/\" is given twice",
+                "mount target /b is wanted twice, by the bundle and by the bundle",
             ),
         ] {
             assert_eq!(refused(&spec), message);
