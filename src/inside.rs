@@ -25,7 +25,9 @@ impl BundleRunning {
         }
     }
 
-    /// The log so far, or its last lines, in the order in which they were printed.
+    /// The log so far, or its last lines, in the order in which the engine took them: lines of the two
+    /// streams that were printed at the same moment may have changed places. At most the last 1 MiB of
+    /// each stream.
     ///
     /// # Errors
     ///

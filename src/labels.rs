@@ -24,6 +24,16 @@ impl Labels {
         lease: &Lease,
         owner: &str,
     ) -> Self {
+        Self::with_directory(product, slug, addressing, lease.directory_id(), owner)
+    }
+
+    fn with_directory(
+        product: &Product,
+        slug: &Slug,
+        addressing: &Addressing,
+        directory: &str,
+        owner: &str,
+    ) -> Self {
         Self(BTreeMap::from([
             ("format", FORMAT.to_owned()),
             ("prefix", product.prefix().to_owned()),
@@ -32,9 +42,14 @@ impl Labels {
             ("gateway", addressing.gateway().to_string()),
             ("ip", addressing.bundle_ip().to_string()),
             ("attempt", addressing.attempt().to_string()),
-            ("lease-dir", lease.directory_id().to_owned()),
+            ("lease-dir", directory.to_owned()),
             (OWNER, owner.to_owned()),
         ]))
+    }
+
+    #[cfg(fuzzing)]
+    pub(crate) fn fuzzed(product: &Product, slug: &Slug, addressing: &Addressing) -> Self {
+        Self::with_directory(product, slug, addressing, "directory", "owner")
     }
 
     /// Each label as the engine stores it, in a fixed order.

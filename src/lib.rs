@@ -161,6 +161,9 @@ pub use spec::{BundleSpec, Daemon, Publish, Pull, Restart, SpecError};
 pub use status::{ExecOutput, Exit, Health, LogLine, LogStream, State, Status};
 pub use sweep::{Swept, SweptOutcome, sweep, sweep_dry_run};
 
+#[cfg(fuzzing)]
+pub mod fuzzing;
+
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
 struct Readme;

@@ -1,6 +1,5 @@
 //! An engine behind a docker-compatible command-line program.
 
-use std::collections::BTreeMap;
 use std::env;
 use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
@@ -12,15 +11,17 @@ use serde_json::Value;
 
 use crate::engine::command::{Command, CommandError, Failure, Secrets};
 use crate::engine::diagnosis::{Cause, MadeNothing};
+use crate::engine::facts::{container_facts, network_facts};
 use crate::engine::follow::{Event, Followed};
+use crate::engine::run::run;
 use crate::engine::{
     ContainerFacts, ContainerRequest, Failed, Filter, Made, NetworkFacts, NetworkRequest,
     Operations, Resource,
 };
 use crate::labels::label_of;
 use crate::reaper::Stranger;
-use crate::spec::{CheckedMount, CheckedSpec, CheckedVariable, MountKind};
-use crate::status::{ExecOutput, Exit, Health, LogLine, LogStream, State};
+use crate::spec::{CheckedSpec, CheckedVariable};
+use crate::status::{ExecOutput, LogLine, LogStream};
 
 /// An engine that is driven through its command-line program.
 ///
@@ -245,32 +246,7 @@ impl Operations for CliEngine {
     }
 
     fn run_container(&self, request: &ContainerRequest<'_>) -> Result<String, Failed> {
-        let mut command = self
-            .command()
-            .args(["run", "--detach", "--name", request.name, "--network", request.network_id])
-            .arg("--ip")
-            .arg(request.ip.to_string());
-        for (key, value) in request.labels.pairs() {
-            command = command.arg("--label").arg(format!("{key}={value}"));
-        }
-        for variable in &request.spec.variables {
-            command = command.arg("--env");
-            command = match variable {
-                CheckedVariable::Literal(name, value) => command.assignment(name, value),
-                CheckedVariable::Hidden(name, value) => {
-                    command.arg(name).env(name, Some(value.clone()))
-                }
-            };
-        }
-        for mount in &request.spec.mounts {
-            command = command.arg("--mount").arg(mount_argument(mount));
-        }
-        let options = &request.spec.options;
-        command = options.arguments.iter().fold(command, Command::arg);
-        // A pull is a step of its own.
-        command = command.arg("--pull=never").arg(&request.spec.image);
-        command = options.command.iter().fold(command, Command::arg);
-        self.make(command.tethered(request.tether.as_ref()))
+        self.make(run(self.command(), request))
     }
 
     fn networks(&self, names: &[&str], until: Instant) -> Result<Vec<NetworkFacts>, CommandError> {
@@ -428,95 +404,6 @@ fn removal(resource: Resource) -> &'static [&'static str] {
 fn id_in(stdout: &str) -> Option<&str> {
     let is_id = |line: &&str| line.len() == 64 && line.bytes().all(|b| b.is_ascii_hexdigit());
     stdout.lines().map(str::trim).find(is_id)
-}
-
-/// One record of CSV, as `--mount` wants it.
-fn mount_argument(mount: &CheckedMount) -> String {
-    let field = |key: &str, value: &str| {
-        let field = format!("{key}={value}");
-        if field.contains([',', '"']) {
-            format!("\"{}\"", field.replace('"', "\"\""))
-        } else {
-            field
-        }
-    };
-    let (kind, source, size) = match &mount.kind {
-        MountKind::Host(path) => ("bind", Some(path), None),
-        MountKind::Volume(name) => ("volume", Some(name), None),
-        MountKind::Tmpfs(size) => ("tmpfs", None, *size),
-    };
-    let fields = [
-        Some(format!("type={kind}")),
-        source.map(|source| field("source", source)),
-        Some(field("target", &mount.container)),
-        size.map(|size| format!("tmpfs-size={size}")),
-        mount.read_only.then(|| "readonly".to_owned()),
-    ];
-    fields.into_iter().flatten().collect::<Vec<_>>().join(",")
-}
-
-fn network_facts(network: &Value) -> Option<NetworkFacts> {
-    let configs = network["IPAM"]["Config"].as_array().into_iter().flatten();
-    let attached = network["Containers"].as_object().into_iter().flatten();
-    Some(NetworkFacts {
-        id: network["Id"].as_str()?.to_owned(),
-        name: network["Name"].as_str()?.to_owned(),
-        labels: labels(&network["Labels"]),
-        subnets: configs
-            .filter_map(|config| {
-                let subnet = config["Subnet"].as_str()?.parse().ok()?;
-                let gateway = config["Gateway"].as_str().and_then(|it| it.parse().ok());
-                Some((subnet, gateway))
-            })
-            .collect(),
-        attached: attached
-            .filter_map(|(_, container)| Some(container["Name"].as_str()?.to_owned()))
-            .collect(),
-    })
-}
-
-fn container_facts(container: &Value) -> Option<ContainerFacts> {
-    let networks = container["NetworkSettings"]["Networks"].as_object().into_iter().flatten();
-    Some(ContainerFacts {
-        id: container["Id"].as_str()?.to_owned(),
-        labels: labels(&container["Config"]["Labels"]),
-        state: match container["State"]["Status"].as_str()? {
-            "created" => State::Created,
-            "running" => State::Running,
-            "restarting" => State::Restarting,
-            "paused" => State::Paused,
-            "exited" | "dead" => State::Exited,
-            _ => State::Other,
-        },
-        exit: exit(&container["State"]),
-        health: match container["State"]["Health"]["Status"].as_str() {
-            Some("starting") => Some(Health::Starting),
-            Some("healthy") => Some(Health::Healthy),
-            Some("unhealthy") => Some(Health::Unhealthy),
-            _ => None,
-        },
-        addresses: networks
-            .filter_map(|(_, network)| {
-                let ip = network["IPAddress"].as_str()?.parse().ok()?;
-                Some((network["NetworkID"].as_str()?.to_owned(), ip))
-            })
-            .collect(),
-    })
-}
-
-/// An engine says code 0 of a container that has never ended.
-fn exit(state: &Value) -> Option<Exit> {
-    let ended = state["FinishedAt"].as_str().is_some_and(|time| !time.starts_with("0001-"));
-    ended.then_some(Exit {
-        code: state["ExitCode"].as_i64().and_then(|code| code.try_into().ok()).unwrap_or(-1),
-        out_of_memory: state["OOMKilled"].as_bool().unwrap_or(false),
-        error: state["Error"].as_str().unwrap_or_default().to_owned(),
-    })
-}
-
-fn labels(labels: &Value) -> BTreeMap<String, String> {
-    let pairs = labels.as_object().into_iter().flatten();
-    pairs.filter_map(|(key, value)| Some((key.clone(), value.as_str()?.to_owned()))).collect()
 }
 
 /// Which context the user has chosen with `docker context use`.

@@ -179,6 +179,11 @@ impl Command {
         self
     }
 
+    #[cfg(fuzzing)]
+    pub(crate) fn into_arguments(self) -> Vec<String> {
+        self.args.into_iter().map(|arg| arg.to_string_lossy().into_owned()).collect()
+    }
+
     /// An argument that is nobody's business.
     pub(crate) fn private_arg(mut self, arg: impl Into<String>) -> Self {
         self.shown.push("***".into());

@@ -3,7 +3,9 @@
 pub(crate) mod cli;
 pub(crate) mod command;
 pub(crate) mod diagnosis;
+pub(crate) mod facts;
 pub(crate) mod follow;
+pub(crate) mod run;
 
 use std::collections::BTreeMap;
 use std::fmt;

@@ -454,6 +454,191 @@ mod tests {
     }
 
     #[test]
+    fn options_that_cannot_be_are_refused() {
+        let new = BundleSpec::new;
+        for (spec, message) in [
+            (new().user(""), "option user \"\" is empty"),
+            (
+                new().label("sidecar-bundle.owner", "me"),
+                "option label \"sidecar-bundle.owner\" is empty, has a '=', or starts with the library's \"sidecar-bundle.\"",
+            ),
+            (new().publish(Publish::tcp(0)), "option publish 0 is not a port of a container"),
+            (new().extra_host("a:b", [1, 2, 3, 4]), "option extra host \"a:b\" is not a name"),
+            (new().cpus(f64::NAN), "option cpus NaN is not a number of cores"),
+            (new().pids(0), "option pids 0 would bound nothing; None does"),
+            (
+                new().add_capabilities(["NET ADMIN"]),
+                "option cap-add \"NET ADMIN\" is not a capability",
+            ),
+            (new().command(["a\0"]), "option command \"a\\0\" holds a NUL byte"),
+            (
+                new().volume("/a", "/b"),
+                "volume \"/a\" is not a name; it must start with a letter or a digit, then letters, digits, '_', '.' and '-'",
+            ),
+            (
+                new().tmpfs("/a", None).mount("/b", "/a/"),
+                "mount target /a is wanted twice, by the bundle and by the bundle",
+            ),
+            (
+                new()
+                    .daemon(Daemon::new("a").secret("X", "1"))
+                    .daemon(Daemon::new("b").secret("X", "2")),
+                "variable X has two values, one of daemon a and one of daemon b",
+            ),
+            (
+                new().daemon(Daemon::new("a").mount("/x", "/y")).mount("/z", "/y"),
+                "mount target /y is wanted twice, by the bundle and by daemon a",
+            ),
+        ] {
+            assert_eq!(refused(&spec), message);
+        }
+        assert_eq!(
+            Ready::log_matching("(").unwrap_err().to_string(),
+            "\"(\" is not a regular expression"
+        );
+    }
+
+    #[test]
+    fn the_escape_hatch_overrides_no_guarantee_in_any_spelling() {
+        for word in [
+            "--name=x",
+            "--name",
+            "--network=host",
+            "--net=host",
+            "--net",
+            "--ip=1.2.3.4",
+            "--ip6=::1",
+            "--label=a=b",
+            "--label-file=/x",
+            "-l",
+            "-la=b",
+            "-d",
+            "-d=false",
+            "-dit",
+            "--detach=false",
+            "--detach",
+            "--rm=true",
+            "--rm",
+            "-e",
+            "-eX=y",
+            "--env=X=y",
+            "--env-file=/x",
+            "-it",
+            "--",
+            "--=x",
+            "",
+            "x",
+            "image",
+            "---name=x",
+            "--Name=x",
+            " --dns=1",
+            "--na\u{200b}me=x",
+            "--attach=stdin",
+            "--replace=true",
+            "--pod=x",
+            "--cidfile=/x",
+            "--link-local-ip=1.2.3.4",
+            "--help=true",
+            "--entrypoint=x",
+            "--pull=always",
+            "--detach-keys=a",
+        ] {
+            let spec = BundleSpec::new().engine_option(word);
+            let refused = spec.check(&Product::default()).is_err();
+            assert!(refused, "{word:?} was let through");
+        }
+        for word in
+            ["--dns=1.1.1.1", "--tty=true", "--shm-size=1g", "--network-alias=x", "--sysctl=a=b"]
+        {
+            let spec = BundleSpec::new().engine_option(word);
+            let checked = spec.check(&Product::default()).unwrap_or_else(|error| panic!("{error}"));
+            assert_eq!(checked.options.arguments, [word]);
+        }
+        assert_eq!(
+            refused(&BundleSpec::new().engine_option("--name=x")),
+            "option \"--name=x\" would override what the library guarantees, or has a method of its own"
+        );
+        assert_eq!(
+            refused(&BundleSpec::new().engine_option("--init")),
+            "option \"--init\" has no value; write --init=true, too"
+        );
+        assert_eq!(
+            refused(&BundleSpec::new().engine_option("-d")),
+            "option \"-d\" is not an option in its long form, such as --dns=1.1.1.1"
+        );
+    }
+
+    mod laws {
+        use proptest::prelude::*;
+
+        use super::super::*;
+
+        /// A daemon of few names, values and targets, so that many of them are in conflict.
+        fn daemons() -> impl Strategy<Value = Vec<Daemon>> {
+            let part = (0..3_u8, "[AB]", "[12]");
+            let daemon = ("[a-e]", prop::collection::vec(part, 0..3));
+            let daemon = daemon.prop_map(|(name, parts)| {
+                parts.into_iter().fold(
+                    Daemon::new(name),
+                    |daemon, (kind, name, value)| match kind {
+                        0 => daemon.variable(name, value),
+                        1 => daemon.secret(name, value),
+                        _ => daemon.mount(format!("/{value}"), format!("/{name}/{value}")),
+                    },
+                )
+            });
+            prop::collection::vec(daemon, 0..5)
+        }
+
+        /// All that comes of it, or that nothing does.
+        fn merged(daemons: &[Daemon]) -> Option<String> {
+            let spec = daemons.iter().cloned().fold(BundleSpec::new(), BundleSpec::daemon);
+            let checked = spec.check(&Product::default()).ok()?;
+            let variables = checked.variables.iter().map(|variable| match variable {
+                CheckedVariable::Literal(name, value) => format!("{name}={value}"),
+                CheckedVariable::Hidden(name, value) => format!("{name}:{value:?}"),
+            });
+            let mounts = checked.mounts.iter().map(|mount| match &mount.kind {
+                MountKind::Host(host) => format!("{host}>{}", mount.container),
+                MountKind::Volume(_) | MountKind::Tmpfs(_) => unreachable!("none is made here"),
+            });
+            Some(variables.chain(mounts).collect::<Vec<_>>().join(" "))
+        }
+
+        proptest! {
+            #[test]
+            fn daemons_merge_in_any_order_to_the_same(
+                (one, other) in daemons().prop_flat_map(|it| (Just(it.clone()), Just(it).prop_shuffle()))
+            ) {
+                prop_assert_eq!(merged(&one), merged(&other));
+            }
+
+            #[test]
+            fn what_goes_in_comes_out(daemons in daemons()) {
+                let Some(merged) = merged(&daemons) else { return Ok(()) };
+                for daemon in &daemons {
+                    for variable in &daemon.parts.variables {
+                        prop_assert!(merged.contains(&variable.name));
+                    }
+                    for mount in &daemon.parts.mounts {
+                        prop_assert!(merged.contains(mount.container.to_str().unwrap()));
+                    }
+                    prop_assert!(merged.contains(&daemon.name));
+                }
+            }
+
+            #[test]
+            fn whether_two_daemons_get_along_does_not_depend_on_who_comes_first(
+                mut daemons in daemons()
+            ) {
+                let before = merged(&daemons).is_some();
+                daemons.reverse();
+                prop_assert_eq!(merged(&daemons).is_some(), before);
+            }
+        }
+    }
+
+    #[test]
     fn debug_shows_no_secret() {
         let shown = format!("{:?}", BundleSpec::new().secret("A", "hunter2"));
         assert!(shown.contains("Secret(***)") && !shown.contains("hunter2"), "{shown}");

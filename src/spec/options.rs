@@ -456,6 +456,9 @@ fn engine_option(option: &str) -> Result<String, SpecError> {
     {
         return of("is not an option in its long form, such as --dns=1.1.1.1");
     }
+    if name.starts_with('-') {
+        return of("is not an option in its long form, such as --dns=1.1.1.1");
+    }
     if GUARANTEED.contains(&name) {
         return of("would override what the library guarantees, or has a method of its own");
     }

@@ -1,6 +1,7 @@
 //! The library on a real engine.
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
+mod inside;
 mod support;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use sidecar_bundle::{BundleRunning, BundleSpec, Cause, Error, Pull};
+use sidecar_bundle::{BundleRunning, BundleSpec, Cause, Error, Pull, Ready};
 
 use crate::fake::{CONTAINER, Fake, NETWORK, plan};
 use crate::texts::refuse;
@@ -321,6 +321,23 @@ fn a_container_that_does_not_start_is_removed_by_the_id_it_was_given() {
     fake.obey("run");
     network.start(BundleSpec::new()).unwrap().close().unwrap();
     fake.assert_nothing_left();
+}
+
+#[test]
+fn nothing_connects_to_an_address_that_is_not_on_this_host() {
+    let fake = Fake::new();
+    let bundle = fake.up();
+    for condition in
+        [Ready::tcp(80), Ready::all([Ready::log("x"), Ready::any([Ready::http(80, "/", 200)])])]
+    {
+        let error = bundle.wait_for(&condition, Duration::from_secs(60)).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "address 10.56.132.2 cannot be reached from here: its bridge is not on this host"
+        );
+    }
+    assert_eq!(fake.operations().len(), 3, "and the engine is not asked");
+    bundle.close().unwrap();
 }
 
 /// An engine that has the image only once it was pulled.
