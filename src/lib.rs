@@ -29,6 +29,7 @@
 //!                     v
 //!                   NetworkCreated        owns the network
 //!                     │ start             docker run --detach --name C --network ID --ip IP IMAGE
+//!                     │                   docker container inspect ID, one look
 //!                     v
 //!                   BundleRunning         owns container and network
 //!                     │ close, or a drop  docker rm --force --volumes ID
@@ -63,6 +64,52 @@
 //! [`BundleRunning::keep`] leaves a bundle where it is, and [`BundleRunning::attach`] takes it back, in
 //! any later process.
 //!
+//! # What runs in it, and the truth about it
+//!
+//! A [`BundleSpec`] is put together from independent [`Daemon`]s, in any order, and takes what users of
+//! such a container expect to set; [`hardened`](BundleSpec::hardened) lets it do less harm.
+//!
+//! [`start`](NetworkCreated::start) takes one look at the container: one that is dead at once is an error
+//! with its exit code and last words, and so is one at another address. That a container runs does not
+//! mean that it is ready: [`wait_ready`](BundleRunning::wait_ready) waits for the conditions that the
+//! daemons brought along, and tells of a death as soon as it comes.
+//! [`status`](BundleRunning::status), [`logs`](BundleRunning::logs),
+//! [`follow_logs`](BundleRunning::follow_logs), [`wait_exit`](BundleRunning::wait_exit) and
+//! [`exec`](BundleRunning::exec) look inside later.
+//!
+//! ```no_run
+//! # use sidecar_bundle::{BundleSpec, CliEngine, Daemon, NetworkPlanned, Ready, Slug};
+//! # fn main() -> Result<(), sidecar_bundle::Error> {
+//! use std::time::Duration;
+//!
+//! let egress = Daemon::new("egress").secret("EGRESS_TOKEN", "hunter2").ready(Ready::tcp(8080));
+//! let git_gate = Daemon::new("git-gate").ready(Ready::log("git-gate: listening"));
+//! let spec = BundleSpec::new().daemon(egress).daemon(git_gate).hardened();
+//! let bundle = NetworkPlanned::new(Slug::new("demo")?).launch(&CliEngine::docker(), spec)?;
+//! bundle.wait_ready(Duration::from_secs(10))?; // or what died, and its last words
+//! # bundle.close()
+//! # }
+//! ```
+//!
+//! # In async code
+//!
+//! Every call blocks its thread for as long as the engine takes, and needs no runtime; it works on a
+//! runtime's threads, and better on those that are for blocking:
+//!
+//! ```no_run
+//! # use sidecar_bundle::{BundleRunning, BundleSpec, CliEngine, Error, NetworkPlanned, Slug};
+//! async fn launch(slug: Slug) -> Result<BundleRunning, Error> {
+//!     let launched = tokio::task::spawn_blocking(move || {
+//!         Ok(NetworkPlanned::new(slug).launch(&CliEngine::docker(), BundleSpec::new())?)
+//!     });
+//!     launched.await.expect("it does not panic")
+//! }
+//! ```
+//!
+//! A bundle lives where it is held. When the task that holds it is dropped, so is the bundle, on the
+//! thread that drops the task, which waits for the teardown. A blocking launch cannot be cancelled: it
+//! goes on when nobody waits for it any more, and its bundle is removed as soon as it is there.
+//!
 //! # Better on purpose
 //!
 //! People who come from a launcher around `docker` command lines may notice that
@@ -72,6 +119,7 @@
 //! - mounts use `--mount`: a host path that does not exist is an error, not a new empty directory;
 //! - an inherited variable that is not set is an error, not silence;
 //! - removal takes anonymous volumes along;
+//! - an image that is not there is pulled as a step of its own, with a deadline of its own;
 //! - there is no `--rm`, with which a container that dies at once takes its last words along.
 //!
 //! # Dropped too early
@@ -117,7 +165,8 @@
 //!
 //! # What this crate does not do
 //!
-//! It builds no images, and drives one container for each slug, not a composition of several. It runs
+//! A container that [restarts](BundleSpec::restart) by itself keeps its address; what it does in between
+//! is not watched. The library builds no images, and drives one container for each slug, not a composition of several. It runs
 //! on Unix hosts; the engine may be elsewhere, but its bundles' addresses then cannot be reached from
 //! here ([`BundleRunning::is_reachable`]).
 
