@@ -73,7 +73,10 @@ impl BundleRunning {
         };
         let mut seen = Seen::default();
         loop {
-            if self.is_met(condition, &mut seen)? {
+            let met = self.is_met(condition, &mut seen)?;
+            // Each condition has seen them.
+            seen.lines.clear();
+            if met {
                 // What was met just before death is not up.
                 return match self.exit()? {
                     Some(exit) => Err(self.died(exit)),
@@ -195,6 +198,7 @@ impl BundleRunning {
 struct Seen {
     /// Conditions that were met, by where they are.
     met: HashSet<usize>,
+    /// Those of the log that are new.
     lines: Vec<String>,
     last: Option<String>,
 }

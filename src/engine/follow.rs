@@ -1,12 +1,15 @@
 //! A command of an engine's program that goes on until what it watches ends.
 
-use std::io::{self, BufRead, BufReader, PipeReader};
+use std::io::{self, BufRead, BufReader, PipeReader, Read};
 use std::sync::Arc;
 use std::sync::mpsc::Sender;
 use std::thread;
 
 use crate::guard::KillOnDrop;
 use crate::status::{LogLine, LogStream};
+
+/// In bytes.
+const MAX_LINE: u64 = 1 << 20;
 
 /// What such a command tells.
 #[derive(Debug)]
@@ -54,7 +57,8 @@ fn read(pipe: PipeReader, stream: LogStream, events: &Sender<Event>, both: Arc<(
     let mut bytes = Vec::new();
     loop {
         bytes.clear();
-        match pipe.read_until(b'\n', &mut bytes) {
+        // What never ends its line is told in pieces.
+        match pipe.by_ref().take(MAX_LINE).read_until(b'\n', &mut bytes) {
             Ok(0) | Err(_) => break,
             Ok(_) => {}
         }
