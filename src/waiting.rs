@@ -92,26 +92,21 @@ impl BundleRunning {
                     log: last_words(engine, id),
                 });
             }
-            match incoming.recv_timeout(TICK.min(deadline - now)) {
-                Ok(Event::Line(line)) => seen.hear(line),
-                Ok(Event::End) => {
-                    // What follows the log may end a moment before what waits for the end.
-                    if let Some(exit) = self.exit()? {
-                        return Err(self.died(exit));
-                    }
-                }
-                Err(RecvTimeoutError::Timeout) => {}
-                Err(RecvTimeoutError::Disconnected) => std::thread::sleep(TICK),
+            let first = incoming.recv_timeout(TICK.min(deadline - now));
+            if matches!(first, Err(RecvTimeoutError::Disconnected)) {
+                std::thread::sleep(TICK);
             }
-            while let Ok(event) = incoming.try_recv() {
+            let mut ended = false;
+            // Not all there are: a log that never pauses must not outlast the deadline.
+            for event in first.into_iter().chain(incoming.try_iter().take(1000)) {
                 match event {
                     Event::Line(line) => seen.hear(line),
-                    Event::End => {
-                        if let Some(exit) = self.exit()? {
-                            return Err(self.died(exit));
-                        }
-                    }
+                    Event::End => ended = true,
                 }
+            }
+            // What follows the log may end a moment before the container, and tells of its end first.
+            if ended && let Some(exit) = self.exit()? {
+                return Err(self.died(exit));
             }
         }
     }
