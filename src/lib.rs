@@ -179,6 +179,8 @@ mod guard;
 mod inside;
 mod labels;
 mod lease;
+#[cfg(test)]
+mod model;
 mod planned;
 mod product;
 mod ready;

@@ -1,5 +1,6 @@
 //! The first state: everything is known, and nothing exists.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::net::Ipv4Addr;
 use std::sync::Arc;
@@ -247,6 +248,9 @@ impl NetworkPlanned {
         let labels = Labels::new(&self.product, &self.slug, &self.addressing, &lease, &owner);
         let hold = Arc::new(Hold::new(lease, engine.stranger(&owner).map(Reaper::of)));
         let mut guard = Guard::new(engine, Resource::Network, self.network_name(), labels, hold);
+        if guard.hold().kept() == Kept::Network && self.take_over(&mut guard)? {
+            return Ok(guard);
+        }
         self.bury_predecessors(&guard)?;
 
         // What a dead owner's last command makes may appear while this one is at it.
@@ -259,40 +263,42 @@ impl NetworkPlanned {
                 addressing: &self.addressing,
                 labels: guard.labels(),
             };
-            let created = guard.engine().create_network(&request);
-            let error = match created {
+            match guard.engine().create_network(&request) {
                 Ok(id) => {
                     guard.set_made(Made::Id(id));
-                    return match guard.hold().keep(Kept::Nothing) {
-                        Ok(()) => Ok(guard),
-                        Err(error) => Err(error.and(guard.close())),
-                    };
+                    return Ok(guard);
                 }
                 Err(Failed { error, made }) => {
                     guard.set_made(made);
-                    error
-                }
-            };
-            match self.obstacle(&guard, error, patience) {
-                Ok(Obstacle::Kept(id)) => {
-                    guard.hold().keep(Kept::Nothing)?;
-                    guard.adopt(id);
-                    return Ok(guard);
-                }
-                Ok(Obstacle::OfTheDead) => {
+                    if let Err(error) = self.must_be_of_the_dead(&guard, error, patience) {
+                        return Err(error.and(guard.close()));
+                    }
                     self.bury_predecessors(&guard)?;
                     guard.engine().pause(Duration::from_millis(100));
                 }
-                Err(error) => return Err(error.and(guard.close())),
             }
         }
     }
 
-    /// Removes what dead owners of the slug left, unless it was kept.
-    fn bury_predecessors(&self, guard: &Guard) -> Result<(), Error> {
-        if guard.hold().kept() != Kept::Nothing {
-            return Ok(());
+    /// Takes over the network that was kept; false if there is none any more.
+    ///
+    /// It is looked for before anything is created: afterwards, what an owner has kept could not be told
+    /// from what it has made just now.
+    fn take_over(&self, guard: &mut Guard) -> Result<bool, Error> {
+        let Some(found) = namesake(guard)? else {
+            guard.hold().keep(Kept::Nothing)?;
+            return Ok(false);
+        };
+        if let Some(differs) = self.difference(guard, &found, is_dead(guard, &found.labels)) {
+            return Err(differs);
         }
+        guard.hold().keep(Kept::Nothing)?;
+        guard.adopt(found.id);
+        Ok(true)
+    }
+
+    /// Removes what dead owners of the slug left.
+    fn bury_predecessors(&self, guard: &Guard) -> Result<(), Error> {
         for owner in guard.hold().predecessors() {
             for (resource, name) in [
                 (Resource::Container, self.container_name()),
@@ -309,42 +315,25 @@ impl NetworkPlanned {
         Ok(())
     }
 
-    /// What stands in the way of the network; an error if it is to stay there.
-    fn obstacle(
+    /// An error, unless what stands in the way is a dead owner's, or may be, and so is to go.
+    fn must_be_of_the_dead(
         &self,
         guard: &Guard,
         error: CommandError,
         patience: Instant,
-    ) -> Result<Obstacle, Error> {
-        let hold = guard.hold();
-        let is_dead = |owner: Option<&str>| {
-            owner.is_some_and(|owner| hold.predecessors().iter().any(|dead| dead == owner))
-        };
-        let patient = guard.engine().now() < patience && hold.kept() == Kept::Nothing;
+    ) -> Result<(), Error> {
+        let patient = guard.engine().now() < patience;
         match error.cause() {
             Cause::NetworkExists => match namesake(guard)? {
-                Some(found) if is_dead(owner_in(&found.labels)) && patient => {
-                    Ok(Obstacle::OfTheDead)
-                }
-                None if patient => Ok(Obstacle::OfTheDead),
+                Some(found) if patient && is_dead(guard, &found.labels) => Ok(()),
+                None if patient => Ok(()),
                 None => Err(Error::CreateNetwork { network: self.network_name(), source: error }),
-                Some(found) => {
-                    let kept = hold.kept() == Kept::Network && is_dead(owner_in(&found.labels));
-                    match self.difference(guard.labels(), &found, kept) {
-                        None => Ok(Obstacle::Kept(found.id)),
-                        Some((field, planned, has)) => Err(Error::NetworkDiffers {
-                            network: found.name,
-                            id: found.id,
-                            field,
-                            planned,
-                            found: has,
-                        }),
-                    }
-                }
+                // Where all is as planned, the owner included, it is this process's own, left before.
+                Some(found) => Err(self
+                    .difference(guard, &found, false)
+                    .unwrap_or(Error::CreateNetwork { network: found.name, source: error })),
             },
-            Cause::SubnetOverlap if patient && !hold.predecessors().is_empty() => {
-                Ok(Obstacle::OfTheDead)
-            }
+            Cause::SubnetOverlap if patient && !guard.hold().predecessors().is_empty() => Ok(()),
             Cause::SubnetOverlap => Err(Error::SubnetTaken {
                 subnet: self.subnet(),
                 holder: survey::holder(guard.engine(), self.subnet()),
@@ -354,25 +343,33 @@ impl NetworkPlanned {
         }
     }
 
+    /// How a network differs from the planned one - but for the owner, if it does not matter who made it.
     fn difference(
         &self,
-        labels: &Labels,
+        guard: &Guard,
         found: &NetworkFacts,
         whoever_made_it: bool,
-    ) -> Option<(String, String, Option<String>)> {
+    ) -> Option<Error> {
+        let has = found.subnets.first();
         let (subnet, gateway) = (self.subnet(), self.gateway());
-        let has = found.subnets.first().map(|(subnet, _)| *subnet);
-        if has != Some(subnet) {
-            let has = has.map(|subnet| subnet.to_string());
-            return Some(("subnet".into(), subnet.to_string(), has));
-        }
-        let has = found.subnets.first().and_then(|(_, gateway)| *gateway);
-        if has != Some(gateway) {
-            let has = has.map(|gateway| gateway.to_string());
-            return Some(("gateway".into(), gateway.to_string(), has));
-        }
-        labels.difference(&found.labels, whoever_made_it)
+        let (field, planned, has) = match has {
+            Some((theirs, _)) if *theirs != subnet => {
+                ("subnet".into(), subnet.to_string(), Some(theirs.to_string()))
+            }
+            None => ("subnet".into(), subnet.to_string(), None),
+            Some((_, theirs)) if *theirs != Some(gateway) => {
+                ("gateway".into(), gateway.to_string(), theirs.map(|it| it.to_string()))
+            }
+            Some(_) => guard.labels().difference(&found.labels, whoever_made_it)?,
+        };
+        let (network, id) = (found.name.clone(), found.id.clone());
+        Some(Error::NetworkDiffers { network, id, field, planned, found: has })
     }
+}
+
+fn is_dead(guard: &Guard, labels: &BTreeMap<String, String>) -> bool {
+    let owner = owner_in(labels);
+    owner.is_some_and(|owner| guard.hold().predecessors().iter().any(|dead| dead == owner))
 }
 
 fn namesake(guard: &Guard) -> Result<Option<NetworkFacts>, Error> {
@@ -381,14 +378,6 @@ fn namesake(guard: &Guard) -> Result<Option<NetworkFacts>, Error> {
     let found = found.map_err(|source| Error::Look { what: "a network of this name", source })?;
     // An engine takes the beginning of an id for a name, too.
     Ok(found.into_iter().find(|network| network.name == guard.name()))
-}
-
-/// What can stand in the way of a network, and need not stay there.
-enum Obstacle {
-    /// The planned network, left on purpose.
-    Kept(String),
-    /// Something of an owner that is dead.
-    OfTheDead,
 }
 
 /// Prints slug and addresses on one line.

@@ -80,6 +80,14 @@ impl CommandError {
         &self.0.stderr
     }
 
+    /// What an engine that is no program says.
+    #[cfg(test)]
+    pub(crate) fn for_test(text: &str) -> Self {
+        use std::os::unix::process::ExitStatusExt;
+        let command = Command::new(OsStr::new("model"), &Secrets::default());
+        command.exited(ExitStatus::from_raw(256), text)
+    }
+
     /// The first words of the command, without options: `docker network create`.
     fn name(&self) -> String {
         let words = self.0.args.iter().take(2).take_while(|arg| !arg.starts_with('-'));
