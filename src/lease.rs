@@ -18,6 +18,9 @@ use crate::error::Error;
 use crate::product::Product;
 use crate::slug::Slug;
 
+/// An owner's last command may be at it for so long after its owner was seen to be dead.
+const SETTLED: Duration = Duration::from_secs(600);
+
 /// How long a launcher waits for a sweep that holds its lease.
 const SWEEP_PATIENCE: Duration = Duration::from_secs(5);
 
@@ -28,6 +31,8 @@ pub(crate) struct Lease {
     path: PathBuf,
     directory_id: String,
     predecessors: Vec<String>,
+    /// The owner; nobody in a sweep.
+    me: String,
     record: Mutex<Record>,
 }
 
@@ -84,13 +89,13 @@ impl Lease {
                     let mut record = Record::new(prefix, slug.as_str());
                     if let Some(before) = before {
                         record.kept = before.kept;
-                        record.owners = before.owners;
+                        record.owners = before.owners_seen_dead();
                     }
-                    let predecessors = record.owners.clone();
+                    let predecessors = record.names_of_owners();
                     record.add_owner(owner);
                     record.write(&file).map_err(at(&path))?;
-                    let record = Mutex::new(record);
-                    return Ok(Self { file, path, directory_id, predecessors, record });
+                    let (me, record) = (owner.to_owned(), Mutex::new(record));
+                    return Ok(Self { file, path, directory_id, predecessors, me, record });
                 }
                 // The file's last owner has ended well in this very moment.
                 Ok(()) if Instant::now() < patience => {}
@@ -124,17 +129,18 @@ impl Lease {
         }
         let record = Record::read(&file).filter(|_| leads_to(path, &file).unwrap_or(false));
         let (path, directory_id) = (path.to_owned(), directory_id(directory)?);
-        let Some(record) = record else {
+        let Some(mut record) = record else {
             // Nothing can be said of an owner whose record cannot be read, so nothing is removed.
             file.unlock()?;
             return Ok(Claim::Gone);
         };
         // A launcher that meets this lock is to wait for its end; the rest of the record stays.
+        record.owners = record.owners_seen_dead();
         let sweeping = Record { pid: std::process::id(), sweep: true, ..record.clone() };
         sweeping.write(&file)?;
-        let predecessors = record.owners.clone();
-        let record = Mutex::new(record);
-        Ok(Claim::Won(Self { file, path, directory_id, predecessors, record }))
+        let predecessors = record.names_of_owners();
+        let (me, record) = (String::new(), Mutex::new(record));
+        Ok(Claim::Won(Self { file, path, directory_id, predecessors, me, record }))
     }
 
     /// The random id that is stored in the lease's directory.
@@ -152,11 +158,6 @@ impl Lease {
         self.record().kept
     }
 
-    /// When the lease was taken.
-    pub(crate) fn since(&self) -> SystemTime {
-        self.record().since
-    }
-
     /// Marks what is to stay. The mark is on the disk afterwards.
     pub(crate) fn set_kept(&self, kept: Kept) -> Result<(), Error> {
         let mut record = self.record();
@@ -170,7 +171,15 @@ impl Lease {
     }
 
     /// Lets go of the slug, whose things are all gone.
+    ///
+    /// The file stays while one of them may yet appear: an engine's command may outlive the owner that
+    /// has died over it.
     pub(crate) fn end(self) {
+        let unsettled = self.record().unsettled_owners(&self.me);
+        if !unsettled.is_empty() {
+            self.record().owners = unsettled;
+            return self.abandon();
+        }
         if let Err(error) = fs::remove_file(&self.path) {
             tracing::warn!(path = %self.path.display(), %error, "a lease file could not be removed");
         }
@@ -217,7 +226,15 @@ pub(crate) struct Record {
     pub(crate) kept: Kept,
     /// Held for a moment, by a sweep.
     pub(crate) sweep: bool,
-    pub(crate) owners: Vec<String>,
+    pub(crate) owners: Vec<Owner>,
+}
+
+/// Somebody who may have made things of the slug.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Owner {
+    pub(crate) name: String,
+    /// When it was first seen to be dead, in seconds since 1970; 0 while it may live.
+    seen_dead: u64,
 }
 
 impl Record {
@@ -237,10 +254,34 @@ impl Record {
     }
 
     fn add_owner(&mut self, owner: &str) {
-        self.owners.retain(|it| it != owner);
-        self.owners.push(owner.to_owned());
+        self.owners.retain(|it| it.name != owner);
+        self.owners.push(Owner { name: owner.to_owned(), seen_dead: 0 });
         let old = self.owners.len().saturating_sub(Self::MAX_OWNERS);
         self.owners.drain(..old);
+    }
+
+    fn names_of_owners(&self) -> Vec<String> {
+        self.owners.iter().map(|owner| owner.name.clone()).collect()
+    }
+
+    /// The owners, now that nobody holds the lease.
+    fn owners_seen_dead(&self) -> Vec<Owner> {
+        let seen = |owner: &Owner| Owner {
+            name: owner.name.clone(),
+            seen_dead: if owner.seen_dead == 0 {
+                seconds(SystemTime::now())
+            } else {
+                owner.seen_dead
+            },
+        };
+        self.owners.iter().map(seen).collect()
+    }
+
+    /// The others that were alive a short while ago.
+    fn unsettled_owners(&self, me: &str) -> Vec<Owner> {
+        let before = seconds(SystemTime::now()).saturating_sub(SETTLED.as_secs());
+        let others = self.owners.iter().filter(|owner| owner.name != me);
+        others.filter(|owner| owner.seen_dead > before).cloned().collect()
     }
 
     /// Who holds the lease. An owner that has just locked it may need a moment to write that down, and
@@ -277,20 +318,27 @@ impl Record {
                 _ => Kept::Nothing,
             },
             sweep: field("sweep")? == "true",
-            owners: field("owners")?.split_whitespace().map(str::to_owned).collect(),
+            owners: field("owners")?
+                .split_whitespace()
+                .map(|owner| {
+                    let (name, seen_dead) = owner.split_once('@')?;
+                    Some(Owner { name: name.to_owned(), seen_dead: seen_dead.parse().ok()? })
+                })
+                .collect::<Option<_>>()?,
         })
     }
 
     /// The old end is cut off last: whenever the writer dies, one of the two records can be read.
     fn write(&self, mut file: &File) -> io::Result<()> {
         let Self { prefix, slug, pid, since, kept, sweep, owners } = self;
-        let since = since.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+        let since = seconds(*since);
         let kept = match kept {
             Kept::Nothing => "nothing",
             Kept::Network => "network",
             Kept::Bundle => "bundle",
         };
-        let owners = owners.join(" ");
+        let owners = owners.iter().map(|it| format!("{}@{}", it.name, it.seen_dead));
+        let owners = owners.collect::<Vec<_>>().join(" ");
         let text = format!(
             "prefix={prefix}\nslug={slug}\npid={pid}\nsince={since}\nkept={kept}\nsweep={sweep}\nowners={owners}\nend\n"
         );
@@ -321,6 +369,10 @@ pub(crate) fn leases(directory: &Path, endpoint: &str) -> io::Result<Vec<(PathBu
     }
     leases.sort_by(|(a, _), (b, _)| a.cmp(b));
     Ok(leases)
+}
+
+fn seconds(time: SystemTime) -> u64 {
+    time.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
 }
 
 fn open(path: &Path, create: bool) -> io::Result<File> {
@@ -450,15 +502,20 @@ mod tests {
         take("b").abandon();
         let lease = take("a");
         assert_eq!(lease.predecessors(), ["a", "b"]);
-        assert_eq!(lease.record().owners, ["b", "a"]);
+        assert_eq!(lease.record().names_of_owners(), ["b", "a"]);
         lease.end();
+        // What b was at may appear yet; a has ended well.
         let lease = take("c");
+        assert_eq!(lease.predecessors(), ["b"]);
+        lease.record().owners[0].seen_dead -= SETTLED.as_secs();
+        lease.end();
+        let lease = take("d");
         assert!(lease.predecessors().is_empty());
         lease.end();
         for owner in 0..40 {
             take(&owner.to_string()).abandon();
         }
-        assert_eq!(take("d").predecessors().len(), Record::MAX_OWNERS);
+        assert_eq!(take("e").predecessors().len(), Record::MAX_OWNERS);
     }
 
     #[test]
@@ -472,6 +529,9 @@ mod tests {
         let Claim::Won(claimed) = claim() else { panic!("nobody held it") };
         assert_eq!(claimed.predecessors(), ["o"]);
         assert!(matches!(claim(), Claim::Held(Some(record)) if record.sweep));
+        claimed.end();
+        let Claim::Won(claimed) = claim() else { panic!("what o was at may appear yet") };
+        claimed.record().owners[0].seen_dead -= SETTLED.as_secs();
         claimed.end();
         assert!(matches!(claim(), Claim::Gone));
         assert!(!path.exists(), "a claim creates nothing");

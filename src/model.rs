@@ -97,6 +97,7 @@ struct World {
     late: Vec<(u64, Thing)>,
     faults: VecDeque<Fault>,
     dead: HashSet<String>,
+    waited: BTreeMap<String, u64>,
     /// By id: what its owner has left on purpose, and who has adopted what.
     kept: BTreeSet<String>,
     /// What is under guard, by id: by whom.
@@ -208,10 +209,10 @@ impl ModelEngine {
     /// A command that changes nothing, or is settled by asking again.
     fn ask(&self) -> Result<MutexGuard<'_, World>, CommandError> {
         let mut world = self.world();
-        world.pass(10);
         if world.dead.contains(&self.owner) {
             return Err(CommandError::for_test("the owner is dead"));
         }
+        world.pass(10);
         match world.faults.pop_front() {
             Some(Fault::Refuse) => Err(CommandError::for_test("the moon is full")),
             Some(Fault::Away) => Err(CommandError::for_test("Cannot connect to the Docker daemon")),
@@ -226,10 +227,10 @@ impl ModelEngine {
     fn create(&self, thing: Thing) -> Result<String, Failed> {
         let failed = |text: &str, made| Failed { error: CommandError::for_test(text), made };
         let mut world = self.world();
-        world.pass(10);
         if world.dead.contains(&self.owner) {
             return Err(failed("the owner is dead", Made::Nothing));
         }
+        world.pass(10);
         let fault = world.faults.pop_front().unwrap_or(Fault::Obey);
         if matches!(fault, Fault::DieBefore | Fault::DieAfter | Fault::DieLate(_)) {
             world.dead.insert(self.owner.clone());
@@ -282,11 +283,20 @@ impl Operations for ModelEngine {
     }
 
     fn now(&self) -> Instant {
-        self.start + Duration::from_millis(self.world().clock)
+        let world = self.world();
+        let waited = world.waited.get(&self.owner).copied().unwrap_or_default();
+        self.start + Duration::from_millis(world.clock + waited)
     }
 
+    /// A dead owner waits in a time of its own: it is gone at once.
     fn pause(&self, duration: Duration) {
-        self.world().pass(u64::try_from(duration.as_millis()).unwrap());
+        let milliseconds = u64::try_from(duration.as_millis()).unwrap();
+        let mut world = self.world();
+        if world.dead.contains(&self.owner) {
+            *world.waited.entry(self.owner.clone()).or_default() += milliseconds;
+        } else {
+            world.pass(milliseconds);
+        }
     }
 
     fn remove_deadline(&self) -> Duration {
@@ -385,10 +395,10 @@ impl Operations for ModelEngine {
 
     fn remove(&self, resource: Resource, id: &str, _: Instant) -> Result<(), CommandError> {
         let mut world = self.world();
-        world.pass(10);
         if world.dead.contains(&self.owner) {
             return Err(CommandError::for_test("the owner is dead"));
         }
+        world.pass(10);
         world.tried.insert(id.to_owned());
         let fault = world.faults.pop_front().unwrap_or(Fault::Obey);
         if matches!(fault, Fault::DieBefore | Fault::DieAfter | Fault::DieLate(_)) {
@@ -717,7 +727,7 @@ impl Model {
         for thing in world.things.iter().filter(|it| it.owner().is_some()) {
             let owner = thing.owner().unwrap();
             let known = leases.iter().any(|(_, record)| {
-                record.slug == thing.slug() && record.owners.iter().any(|it| it == owner)
+                record.slug == thing.slug() && record.owners.iter().any(|it| it.name == owner)
             });
             if !known {
                 return Err(format!("nobody knows of {thing:?}"));

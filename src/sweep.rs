@@ -1,16 +1,13 @@
 //! What dead owners left, and even the reaper could not remove.
 
 use std::path::Path;
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use crate::engine::{Engine, Filter, Operations, Resource};
 use crate::error::Error;
 use crate::labels::ownership;
 use crate::lease::{Claim, Kept, Lease, Record, directory_of, leases};
 use crate::removal;
-
-/// A lease's file stays for so long after its owner: one of that owner's commands may still be at it.
-const SETTLED: Duration = Duration::from_secs(600);
 
 /// Removes what dead owners left on an engine.
 ///
@@ -124,8 +121,7 @@ fn sweep_one(
         return Ok(Some(SweptOutcome::Kept));
     }
     let removed = remove(engine, &lease, record, dry_run);
-    let settled = lease.since().elapsed().is_ok_and(|age| age > SETTLED);
-    if removed.is_ok() && settled && !dry_run {
+    if removed.is_ok() && !dry_run {
         lease.end();
     } else {
         lease.abandon();
