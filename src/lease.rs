@@ -22,7 +22,7 @@ use crate::slug::Slug;
 const SETTLED: Duration = Duration::from_secs(600);
 
 /// How long a launcher waits for a sweep that holds its lease.
-const SWEEP_PATIENCE: Duration = Duration::from_secs(5);
+const SWEEP_PATIENCE: Duration = Duration::from_secs(10);
 
 /// The proof that the owner of a slug lives.
 #[derive(Debug)]

@@ -427,13 +427,17 @@ impl Operations for ModelEngine {
             world.violations.push(format!("{} {violation}: {thing:?}", self.owner));
         }
         if resource == Resource::Network {
+            let mine = |it: &&Thing| {
+                it.network == id
+                    && world.held.get(&it.id).is_some_and(|holder| *holder == self.owner)
+            };
+            let stray = world.things.iter().filter(mine).find(|it| !world.tried.contains(&it.id));
+            if let Some(stray) = stray {
+                let violation = format!("{} removes a network before {stray:?}", self.owner);
+                world.violations.push(violation);
+            }
             if world.in_use(id) {
                 return Err(CommandError::for_test("network N has active endpoints"));
-            }
-            let mut on_it = world.things.iter().filter(|it| it.network == id);
-            if let Some(stray) = on_it.find(|it| !world.tried.contains(&it.id)) {
-                let violation = format!("{} removed a network before {stray:?}", self.owner);
-                world.violations.push(violation);
             }
         }
         world.forget(id);

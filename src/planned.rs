@@ -15,7 +15,7 @@ use crate::engine::diagnosis::Cause;
 use crate::engine::{Engine, Failed, Made, NetworkFacts, NetworkRequest, Operations, Resource};
 use crate::error::{Error, GiveUp, StepError};
 use crate::guard::{Guard, Hold};
-use crate::labels::{Labels, owner_in, ownership};
+use crate::labels::{Labels, owner_in};
 use crate::lease::{Kept, Lease};
 use crate::product::Product;
 use crate::reaper::Reaper;
@@ -299,20 +299,13 @@ impl NetworkPlanned {
 
     /// Removes what dead owners of the slug left.
     fn bury_predecessors(&self, guard: &Guard) -> Result<(), Error> {
-        for owner in guard.hold().predecessors() {
-            for (resource, name) in [
-                (Resource::Container, self.container_name()),
-                (Resource::Network, self.network_name()),
-            ] {
-                let labels = ownership(self.product.prefix(), self.slug.as_str(), owner);
-                let removed = removal::of_labelled(guard.engine(), resource, &name, labels);
-                if removed.is_err() {
-                    guard.hold().leave();
-                }
-                removed?;
-            }
+        let (prefix, slug) = (self.product.prefix(), self.slug.as_str());
+        let dead = guard.hold().predecessors();
+        let buried = removal::of_the_dead(guard.engine(), prefix, slug, dead);
+        if buried.is_err() {
+            guard.hold().leave();
         }
-        Ok(())
+        buried.map(drop)
     }
 
     /// An error, unless what stands in the way is a dead owner's, or may be, and so is to go.

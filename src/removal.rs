@@ -6,6 +6,7 @@ use crate::engine::command::CommandError;
 use crate::engine::diagnosis::Cause;
 use crate::engine::{Filter, Operations, Resource};
 use crate::error::Error;
+use crate::labels::ownership;
 
 /// Removes a thing by its id.
 ///
@@ -68,9 +69,46 @@ pub(crate) fn of_whatever_appears(
     }
 }
 
-/// Removes all things of a kind that carry these labels, and gives their ids. The caller holds the
-/// lease of the slug that they belong to.
-pub(crate) fn of_labelled(
+/// Removes what dead owners of a slug left, and gives the ids: containers and networks. The caller holds
+/// the slug's lease.
+///
+/// All containers go before any network: one may be on another owner's. And one may come while its network
+/// is about to go, from a command that has outlived its owner.
+pub(crate) fn of_the_dead(
+    engine: &dyn Operations,
+    prefix: &str,
+    slug: &str,
+    owners: &[String],
+) -> Result<(Vec<String>, Vec<String>), Error> {
+    const PATIENCE: Duration = Duration::from_secs(3);
+    const PAUSE: Duration = Duration::from_millis(100);
+    let patience = engine.now() + PATIENCE;
+    let mut removed = (Vec::new(), Vec::new());
+    let name = format!("of slug {slug}");
+    loop {
+        let of = |resource, ids: &mut Vec<String>| {
+            owners.iter().try_for_each(|owner| {
+                let labels = ownership(prefix, slug, owner);
+                ids.extend(of_labelled(engine, resource, &name, labels)?);
+                Ok::<_, Error>(())
+            })
+        };
+        let done = of(Resource::Container, &mut removed.0)
+            .and_then(|()| of(Resource::Network, &mut removed.1));
+        match done {
+            Ok(()) => return Ok(removed),
+            Err(error)
+                if error.cause() != Some(Cause::NetworkInUse) || engine.now() >= patience =>
+            {
+                return Err(error);
+            }
+            Err(_) => engine.pause(PAUSE),
+        }
+    }
+}
+
+/// Removes all things of a kind that carry these labels, and gives their ids.
+fn of_labelled(
     engine: &dyn Operations,
     resource: Resource,
     name: &str,

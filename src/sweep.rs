@@ -137,21 +137,19 @@ fn remove(
     record: &Record,
     dry_run: bool,
 ) -> Result<(Vec<String>, Vec<String>), Error> {
-    let of = |resource: Resource| {
-        let name = format!("of slug {}", record.slug);
-        let mut ids = Vec::new();
-        for owner in lease.predecessors() {
-            let labels = ownership(&record.prefix, &record.slug, owner);
-            ids.extend(if dry_run {
-                let until = engine.now() + engine.remove_deadline();
-                engine
-                    .find(resource, &Filter::Labels(labels), until)
-                    .map_err(|source| Error::Look { what: "what is left", source })?
-            } else {
-                removal::of_labelled(engine, resource, &name, labels)?
-            });
-        }
-        Ok::<_, Error>(ids)
+    let (prefix, slug, owners) = (&record.prefix, &record.slug, lease.predecessors());
+    if !dry_run {
+        return removal::of_the_dead(engine, prefix, slug, owners);
+    }
+    let until = engine.now() + engine.remove_deadline();
+    let find = |resource| {
+        let found = owners.iter().map(|owner| {
+            engine.find(resource, &Filter::Labels(ownership(prefix, slug, owner)), until)
+        });
+        let found: Result<Vec<_>, _> = found.collect();
+        found
+            .map(|ids| ids.into_iter().flatten().collect())
+            .map_err(|source| Error::Look { what: "what is left", source })
     };
-    Ok((of(Resource::Container)?, of(Resource::Network)?))
+    Ok((find(Resource::Container)?, find(Resource::Network)?))
 }
