@@ -5,8 +5,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use sidecar_bundle::{
-    BundleRunning, BundleSpec, Daemon, Error, Exit, LogStream, NetworkPlanned, Publish, Ready,
-    Restart, Slug, State,
+    BundleRunning, BundleSpec, Daemon, Error, Exit, LogStream, NetworkPlanned, Publish, Pull,
+    Ready, Restart, Slug, State,
 };
 
 use crate::support::{World, docker, inspect, shout, world};
@@ -376,6 +376,81 @@ fn a_hardened_bundle_can_do_less_harm() {
     assert!(status.contains("NoNewPrivs:\t0") && !status.contains("CapEff:\t0000000000000000"));
     assert_eq!(bundle.exec(["touch", "/here"], LONG).unwrap().code, 0);
     bundle.close().unwrap();
+    world.assert_nothing_left();
+}
+
+/// A registry of the test's own, in the namespace of the test and its engine.
+struct Registry {
+    process: std::process::Child,
+    _directory: tempfile::TempDir,
+    port: u16,
+}
+
+impl Registry {
+    /// `None` where the program is missing, said loudly.
+    fn start() -> Option<Self> {
+        let directory = tempfile::tempdir().unwrap();
+        let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = free.local_addr().unwrap().port();
+        drop(free);
+        let config = directory.path().join("config.yml");
+        let text = format!(
+            "version: 0.1\nstorage:\n  filesystem:\n    rootdirectory: {}\nhttp:\n  addr: 127.0.0.1:{port}\n",
+            directory.path().display()
+        );
+        std::fs::write(&config, text).unwrap();
+        let process = std::process::Command::new("docker-registry")
+            .arg("serve")
+            .arg(&config)
+            .stdout(std::process::Stdio::null())
+            .stderr(std::process::Stdio::null())
+            .spawn();
+        let Ok(process) = process else {
+            let required = std::env::var_os("SIDECAR_BUNDLE_ENGINE_TESTS").is_some();
+            assert!(!required, "docker-registry is required");
+            shout("SKIPPED pulling: there is no docker-registry");
+            return None;
+        };
+        let registry = Self { process, _directory: directory, port };
+        let deadline = Instant::now() + LONG;
+        while std::net::TcpStream::connect(("127.0.0.1", port)).is_err() {
+            assert!(Instant::now() < deadline, "the registry does not start");
+            thread::sleep(Duration::from_millis(20));
+        }
+        Some(registry)
+    }
+}
+
+impl Drop for Registry {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+#[test]
+fn an_image_is_pulled_when_the_policy_says_so() {
+    let Some(world) = world("pull") else { return };
+    let Some(registry) = Registry::start() else { return };
+    let image = format!("127.0.0.1:{}/sidecars:1", registry.port);
+    docker(&["tag", "claude-bottle-sidecars:latest", &image]);
+    docker(&["push", &image]);
+    docker(&["image", "rm", &image]);
+    let spec = |pull| BundleSpec::new().image(&image).pull(pull);
+
+    let failed = world.plan().launch(&world.engine(), spec(Pull::Never)).unwrap_err();
+    assert_eq!(failed.error().cause(), Some(sidecar_bundle::Cause::ImageMissing), "{failed:?}");
+    assert!(inspect("image", &image).is_none());
+    for pull in [Pull::IfMissing, Pull::IfMissing, Pull::Always] {
+        let bundle = world.plan().launch(&world.engine(), spec(pull)).unwrap();
+        assert!(inspect("image", &image).is_some());
+        bundle.close().unwrap();
+    }
+    let missing = format!("127.0.0.1:{}/none:1", registry.port);
+    let spec = BundleSpec::new().image(&missing);
+    let failed = world.plan().launch(&world.engine(), spec).unwrap_err();
+    assert_eq!(failed.error().to_string(), format!("image {missing} could not be pulled"));
+    docker(&["image", "rm", &image]);
     world.assert_nothing_left();
 }
 
