@@ -15,7 +15,8 @@ use crate::removal;
 /// where one can be taken, its owner is dead: what the labels say was made by it goes, containers
 /// first. What a living owner holds, what was kept, and what was made with leases of another
 /// directory, by other users or on other hosts, is never touched. A launcher that meets the sweep
-/// waits for it.
+/// waits for it, ten seconds at most. The file of a swept lease stays for ten minutes: a command of the
+/// dead owner may have outlived it, and make its thing only then.
 ///
 /// ```no_run
 /// use sidecar_bundle::{CliEngine, SweptOutcome, sweep};
