@@ -9,7 +9,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use sidecar_bundle::{
-    BundleRunning, BundleSpec, CliEngine, Error, NetworkPlanned, Slug, SweptOutcome, sweep,
+    AddressPool, BundleRunning, BundleSpec, CliEngine, Error, NetworkPlanned, Slug, SweptOutcome,
+    sweep,
 };
 
 use crate::support::{docker, inspect, shout, world};
@@ -70,7 +71,9 @@ fn works_as_told() {
     for line in std::io::stdin().lines() {
         let line = line.unwrap();
         let words: Vec<_> = line.split_whitespace().collect();
-        let plan = |slug: &str| NetworkPlanned::new(Slug::new(slug).unwrap());
+        // Far more subnets than slugs, away from what other tests are given.
+        let pool: AddressPool = "10.24.0.0/13:/29".parse().unwrap();
+        let plan = |slug: &str| NetworkPlanned::new(Slug::new(slug).unwrap()).with_pool(pool);
         let answer = match words.as_slice() {
             ["launch", slug] => match plan(slug).launch(&engine, spec()) {
                 Ok(up) => {

@@ -10,9 +10,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use sidecar_bundle::{BundleRunning, BundleSpec, CliEngine, Error, NetworkPlanned, Slug};
+use sidecar_bundle::{BundleRunning, BundleSpec, CliEngine, Error, NetworkPlanned};
 
-use crate::support::{docker, inspect, shout, world};
+use crate::support::{docker, inspect, plan_apart, shout, world};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Death {
@@ -129,7 +129,13 @@ impl Trial {
         let mut child = self.spawn();
         let deadline = Instant::now() + Duration::from_secs(30);
         while !self.mark.exists() {
-            assert!(Instant::now() < deadline, "{self} never came to its phase");
+            let early = child.try_wait().unwrap();
+            let said = || std::fs::read_to_string(self.said()).unwrap_or_default();
+            assert!(
+                early.is_none() && Instant::now() < deadline,
+                "{self} never came to its phase: {early:?} {}",
+                said()
+            );
             thread::sleep(Duration::from_millis(1));
         }
         thread::sleep(self.jitter);
@@ -176,7 +182,7 @@ impl Trial {
             .env("HELD_MARK", &self.mark)
             .stdin(Stdio::null())
             .stdout(Stdio::null())
-            .stderr(Stdio::null())
+            .stderr(std::fs::File::create(self.said()).unwrap())
             .process_group(0)
             .spawn()
             .unwrap()
@@ -200,13 +206,18 @@ impl Trial {
         }
     }
 
+    /// Where its child's last words are.
+    fn said(&self) -> PathBuf {
+        self.state.join(format!("{}.stderr", self.id))
+    }
+
     fn engine(&self) -> CliEngine {
         // The same program, so the same endpoint; its hold is over with the mark.
         CliEngine::docker().with_program(held_docker()).with_state_dir(&self.state)
     }
 
     fn plan(&self) -> NetworkPlanned {
-        NetworkPlanned::new(Slug::new(&self.id).unwrap())
+        plan_of(&self.id)
     }
 
     /// The next owner at once; what harm comes to it, if any.
@@ -315,6 +326,10 @@ fn reaper_of(id: &str) -> Option<u32> {
     })
 }
 
+fn plan_of(id: &str) -> NetworkPlanned {
+    plan_apart(id, 16, id.strip_prefix("chaos-").unwrap().parse().unwrap())
+}
+
 fn held_docker() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/chaos/held-docker")
 }
@@ -328,7 +343,7 @@ fn dies_as_told() {
     let mark = PathBuf::from(told("HELD_MARK"));
     let engine =
         CliEngine::docker().with_program(held_docker()).with_state_dir(told("CHAOS_STATE"));
-    let plan = NetworkPlanned::new(Slug::new(told("CHAOS_ID")).unwrap());
+    let plan = plan_of(&told("CHAOS_ID"));
     let bundle = thread::spawn({
         let mark = mark.clone();
         move || {

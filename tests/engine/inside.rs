@@ -6,10 +6,10 @@ use std::time::{Duration, Instant};
 
 use sidecar_bundle::{
     BundleRunning, BundleSpec, Daemon, Error, Exit, LogStream, NetworkPlanned, Publish, Pull,
-    Ready, Restart, Slug, State,
+    Ready, Restart, State,
 };
 
-use crate::support::{World, docker, inspect, shout, world};
+use crate::support::{World, docker, inspect, plan_apart, shout, world};
 
 const LONG: Duration = Duration::from_secs(20);
 
@@ -17,14 +17,11 @@ fn sh(script: &str) -> BundleSpec {
     BundleSpec::new().command(["sh", "-c", script])
 }
 
-fn plan(slug: &str) -> NetworkPlanned {
-    NetworkPlanned::new(Slug::new(slug).unwrap())
-}
-
 /// How a container that dies soon has died, and its last words, whoever notices it.
 #[track_caller]
-fn death(world: &World, slug: &str, spec: BundleSpec) -> (Exit, String) {
-    let died = match plan(slug).launch(&world.engine(), spec) {
+fn death(world: &World, plan: NetworkPlanned, spec: BundleSpec) -> (Exit, String) {
+    let slug = plan.slug().clone();
+    let died = match plan.launch(&world.engine(), spec) {
         Err(failed) => failed.into_parts().0,
         Ok(bundle) => {
             let error = bundle.wait_for(&Ready::log("what never comes"), LONG).unwrap_err();
@@ -65,7 +62,7 @@ fn a_container_that_dies_tells_how_and_its_last_words_every_time() {
                     }
                     let (name, spec, code, words) = &cases[number % cases.len()];
                     let slug = format!("dying-{number}");
-                    let (exit, log) = death(&world, &slug, spec.clone());
+                    let (exit, log) = death(&world, plan_apart(&slug, 20, number), spec.clone());
                     assert_eq!((exit.code, log.as_str()), (*code, *words), "{slug} {name}");
                     // Under load, Docker 20.10 loses one such notice in ten or twenty.
                     assert!(!exit.out_of_memory || *name == "memory", "{slug} {name}");

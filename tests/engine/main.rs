@@ -7,11 +7,9 @@ mod support;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
-use sidecar_bundle::{
-    AddressPool, Addressing, BundleSpec, Cause, Error, NetworkPlanned, Product, Slug,
-};
+use sidecar_bundle::{AddressPool, Addressing, BundleSpec, Cause, Error, NetworkPlanned, Product};
 
-use support::{docker, http_body, inspect, world};
+use support::{docker, http_body, inspect, plan_apart, world};
 
 #[test]
 fn a_slug_comes_up_at_its_address_and_goes_without_a_trace() {
@@ -354,7 +352,7 @@ fn thirty_creates_killed_at_their_deadline_leave_nothing() {
     let Some(world) = world("deadline") else { return };
     let engine = world.engine().with_start_deadline(Duration::from_millis(50));
     let kill_one = |round: usize| -> bool {
-        let plan = NetworkPlanned::new(Slug::new(format!("deadline-{round}")).unwrap());
+        let plan = plan_apart(&format!("deadline-{round}"), 21, round);
         match plan.create_network(&engine) {
             Ok(network) => {
                 network.close().unwrap();

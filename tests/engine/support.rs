@@ -63,6 +63,17 @@ impl World {
     }
 }
 
+/// A plan in a subnet of its own, 10.`block`.`number`.0/24: slugs of many tests that run side by side would
+/// now and then be derived to the same one.
+pub(crate) fn plan_apart(slug: &str, block: usize, number: usize) -> NetworkPlanned {
+    let block = u8::try_from(block + number / 256).unwrap();
+    let number = u8::try_from(number % 256).unwrap();
+    let host = |host: u8| std::net::Ipv4Addr::new(10, block, number, host);
+    let subnet = sidecar_bundle::ipnet::Ipv4Net::new(host(0), 24).unwrap();
+    let addressing = sidecar_bundle::Addressing::new(subnet, host(1), host(2)).unwrap();
+    NetworkPlanned::new(Slug::new(slug).unwrap()).with_addressing(addressing)
+}
+
 /// Runs the engine's program behind the library's back; it must succeed.
 #[track_caller]
 pub(crate) fn docker(arguments: &[&str]) -> String {
