@@ -162,7 +162,7 @@ pub enum Error {
         container: String,
         /// How it ended.
         exit: Box<Exit>,
-        /// The last lines of its log, without secrets.
+        /// The last lines of its log, at most 4 KiB, without secrets.
         log: String,
     },
     /// The container does not have the address that it was pinned at. It has been removed.
@@ -193,7 +193,7 @@ pub enum Error {
         within: Duration,
         /// What was seen last.
         seen: String,
-        /// The last lines of the container's log, without secrets.
+        /// The last lines of the container's log, at most 4 KiB, without secrets.
         log: String,
     },
     /// The bundle's address is not on this host, so nothing connects to it from here.

@@ -7,6 +7,7 @@ use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
 use crate::engine::Operations;
+use crate::engine::command::last_bytes;
 use crate::engine::follow::{Event, Followed};
 use crate::error::Error;
 use crate::ready::{Condition, Ready};
@@ -215,11 +216,11 @@ impl Seen {
     }
 }
 
-/// The end of the container's log, without secrets, a line each; empty if it cannot be had.
+/// The end of the container's log, at most 4 KiB of it and without secrets; empty if it cannot be had.
 pub(crate) fn last_words(engine: &dyn Operations, id: &str) -> String {
     let lines = engine.logs(id, Some(LAST_WORDS)).unwrap_or_default();
     let text: Vec<_> = lines.into_iter().map(|line| line.text).collect();
-    engine.redacted(&text.join("\n"))
+    last_bytes(&engine.redacted(&text.join("\n")))
 }
 
 fn connects(ready: &Ready) -> bool {

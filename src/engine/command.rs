@@ -425,7 +425,8 @@ fn last_word(output: &str) -> Option<&str> {
     output.lines().map(str::trim).rfind(|line| !line.is_empty() && !advice(line))
 }
 
-fn last_bytes(text: &str) -> String {
+/// The last 4 KiB, from a whole character on.
+pub(crate) fn last_bytes(text: &str) -> String {
     let mut from = text.len().saturating_sub(4096);
     while !text.is_char_boundary(from) {
         from += 1;

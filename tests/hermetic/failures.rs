@@ -420,6 +420,23 @@ fn a_container_that_is_dead_at_the_look_is_removed_and_its_last_words_are_kept()
 }
 
 #[test]
+fn last_words_are_bounded() {
+    let fake = Fake::new();
+    fake.on(
+        "container-inspect",
+        r#"echo '[{"Id":"x","State":{"Status":"exited","ExitCode":1,"FinishedAt":"2026-01-01T00:00:00Z"},"Config":{}}]'"#,
+    );
+    fake.on(
+        "logs",
+        "printf '2026-01-01T00:00:00.000000001Z '; head -c 100000 /dev/zero | tr '\\0' x; echo the end",
+    );
+    let failed = plan().launch(&fake.engine(), BundleSpec::new()).unwrap_err();
+    let Error::Died { log, .. } = failed.error() else { panic!("{failed:?}") };
+    assert!(log.len() == 4096 && log.ends_with("xthe end"), "{} bytes", log.len());
+    fake.assert_nothing_left();
+}
+
+#[test]
 fn a_container_at_another_address_is_removed() {
     for (network, says) in [
         ("\"n\":{\"NetworkID\":\"$id\",\"IPAddress\":\"10.56.132.9\"}", "10.56.132.9"),
