@@ -540,6 +540,9 @@ mod tests {
             "--link-local-ip=1.2.3.4",
             "--help=true",
             "--entrypoint=x",
+            "--mount=type=bind",
+            "--volume=/a:/b",
+            "--tmpfs=/a",
             "--pull=always",
             "--detach-keys=a",
         ] {

@@ -259,7 +259,7 @@ impl BundleSpec {
     /// form with its value: `--dns=1.1.1.1`, `--tty=true`.
     ///
     /// What the library guarantees cannot be overridden so: name, network, address, labels, detachment,
-    /// the variables, and that the container is there after its end.
+    /// variables, mounts, and that the container is there after its end.
     pub fn engine_option(mut self, option: impl Into<String>) -> Self {
         self.options.unmodelled.push(option.into());
         self
@@ -416,7 +416,7 @@ fn filled(name: &str, value: &str) -> Result<String, SpecError> {
 
 /// One word, in its long form, and nothing that a guarantee rests on. Docker's and podman's names.
 fn engine_option(option: &str) -> Result<String, SpecError> {
-    const GUARANTEED: [&str; 25] = [
+    const GUARANTEED: [&str; 28] = [
         "annotation",
         "attach",
         "cidfile",
@@ -434,6 +434,7 @@ fn engine_option(option: &str) -> Result<String, SpecError> {
         "label",
         "label-file",
         "link-local-ip",
+        "mount",
         "name",
         "net",
         "network",
@@ -442,6 +443,8 @@ fn engine_option(option: &str) -> Result<String, SpecError> {
         "pull",
         "replace",
         "rm",
+        "tmpfs",
+        "volume",
     ];
     let of = |problem| Err(wrong(format!("{option:?}"), problem));
     let Some(word) = option.strip_prefix("--") else {
