@@ -7,7 +7,7 @@ use crate::engine::diagnosis::Cause;
 use crate::engine::{ContainerRequest, Failed, Made, Resource};
 use crate::error::{Error, GiveUp, StepError};
 use crate::guard::Guard;
-use crate::labels::owner_in;
+use crate::labels::ownership;
 use crate::lease::Kept;
 use crate::planned::NetworkPlanned;
 use crate::ready::Ready;
@@ -183,7 +183,7 @@ impl NetworkCreated {
                     }
                     if error.cause() == Cause::ContainerNameTaken
                         && container.engine().now() < patience
-                        && bury_namesake(&container)?
+                        && bury_namesake(&self.plan, &container)?
                     {
                         continue;
                     }
@@ -233,7 +233,7 @@ fn pull(container: &Guard, spec: &CheckedSpec) -> Result<(), Error> {
 }
 
 /// Removes the container that has the name already, if its owner is dead.
-fn bury_namesake(guard: &Guard) -> Result<bool, Error> {
+fn bury_namesake(plan: &NetworkPlanned, guard: &Guard) -> Result<bool, Error> {
     let predecessors = guard.hold().predecessors();
     if predecessors.is_empty() {
         return Ok(false);
@@ -243,7 +243,11 @@ fn bury_namesake(guard: &Guard) -> Result<bool, Error> {
     let found = engine.container(guard.name(), until);
     let found = found.map_err(|source| Error::Look { what: "a container of this name", source })?;
     let Some(found) = found else { return Ok(true) };
-    let dead = owner_in(&found.labels).is_some_and(|it| predecessors.iter().any(|dead| dead == it));
+    // Another product's prefix and slug may come to the same name.
+    let dead = predecessors.iter().any(|owner| {
+        let labels = ownership(plan.product().prefix(), plan.slug().as_str(), owner);
+        labels.iter().all(|(key, value)| found.labels.get(key) == Some(value))
+    });
     if dead {
         removal::by_id(engine, Resource::Container, guard.name(), &found.id, until)?;
     }

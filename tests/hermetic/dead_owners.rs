@@ -1,5 +1,6 @@
 //! Owners that die: their reaper, the slug's next owner, and the sweep.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::thread;
@@ -68,17 +69,20 @@ fn wait_for(what: &str, mut done: impl FnMut() -> bool) {
 }
 
 /// The reaper of a fake's owner, by the program that it was started with.
+///
+/// Each has a process group of its own, with its subshells in it, which look the same.
 fn reapers(fake: &Fake) -> usize {
     let program = fake.path("docker");
     let processes = std::fs::read_dir("/proc").unwrap().flatten();
-    let cmdlines = processes.filter_map(|it| std::fs::read(it.path().join("cmdline")).ok());
-    cmdlines
-        .filter(|cmdline| {
-            let mut words = cmdline.split(|byte| *byte == 0);
-            words.any(|word| word == b"sidecar-bundle-reaper")
-                && words.any(|word| word == program.as_os_str().as_encoded_bytes())
-        })
-        .count()
+    let groups = processes.filter_map(|it| {
+        let cmdline = std::fs::read(it.path().join("cmdline")).ok()?;
+        let mut words = cmdline.split(|byte| *byte == 0);
+        let is_one = words.any(|word| word == b"sidecar-bundle-reaper")
+            && words.any(|word| word == program.as_os_str().as_encoded_bytes());
+        let stat = std::fs::read_to_string(it.path().join("stat")).ok().filter(|_| is_one)?;
+        stat.rsplit_once(") ")?.1.split(' ').nth(2).map(str::to_owned)
+    });
+    groups.collect::<BTreeSet<_>>().len()
 }
 
 #[test]
