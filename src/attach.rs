@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::addressing::Addressing;
 use crate::created::NetworkCreated;
-use crate::engine::{ContainerFacts, Filter, NetworkFacts, Operations, Resource};
+use crate::engine::{ContainerFacts, Filter, Named, NetworkFacts, Operations, Resource};
 use crate::error::Error;
 use crate::guard::{Guard, Hold};
 use crate::labels::{Labels, addressing_in, of_slug};
@@ -104,14 +104,16 @@ fn look(engine: &dyn Operations, labels: Vec<(String, String)>) -> Result<Found,
 /// The addresses that both agree on, or what is wrong with them.
 fn verify(network: &NetworkFacts, container: &ContainerFacts) -> Result<Addressing, String> {
     let addressing = addressing_in(&network.labels).ok_or("its labels name no addresses")?;
-    if !network.subnets.contains(&(addressing.subnet(), Some(addressing.gateway()))) {
+    let planned = (addressing.subnet().into(), Some(addressing.gateway().into()));
+    if !network.subnets.contains(&planned) {
         return Err(format!("its network is not {} any more", addressing.subnet()));
     }
     if container.state != State::Running {
         return Err("its container does not run".into());
     }
-    match container.addresses.get(&network.id) {
-        Some(ip) if *ip == addressing.bundle_ip() => Ok(addressing),
+    let endpoint = container.on(&Named { id: &network.id, name: &network.name });
+    match endpoint.and_then(|it| it.ip) {
+        Some(ip) if ip == addressing.bundle_ip() => Ok(addressing),
         Some(ip) => Err(format!("its address is {ip}, not {}", addressing.bundle_ip())),
         None => Err("its container is not on its network".into()),
     }

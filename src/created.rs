@@ -1,12 +1,12 @@
 //! The second state: the network exists, and its address is final.
 
-use std::net::UdpSocket;
 use std::time::Duration;
 
 use crate::engine::diagnosis::Cause;
-use crate::engine::{ContainerRequest, Failed, Made, Resource};
+use crate::engine::{ContainerRequest, Failed, Made, Named, Resource};
 use crate::error::{Error, GiveUp, StepError};
 use crate::guard::Guard;
+use crate::host;
 use crate::labels::ownership;
 use crate::lease::Kept;
 use crate::planned::NetworkPlanned;
@@ -127,18 +127,28 @@ impl NetworkCreated {
 
     /// Whether the bundle's address can be reached from here.
     ///
-    /// True if the bridge of this network is on this host, in this network namespace. It is asked
-    /// without sending a packet: the kernel is to say which source address it would use. With an engine
-    /// elsewhere - a remote one, or one in a virtual machine such as Docker Desktop's - it is false, and
-    /// whatever answers at the address is not the bundle.
+    /// True if the bridge of this very network is an interface of this host, in this network namespace,
+    /// and what is sent to the bundle leaves by it. It is asked without sending a packet. With an engine
+    /// elsewhere it is false, and whatever answers at the address is not the bundle;
+    /// [`CliEngine::reachability`](crate::CliEngine::reachability) says why. Podman makes the bridge
+    /// with the network's first container, and removes it with the last.
     #[must_use]
     pub fn is_reachable(&self) -> bool {
-        let source = UdpSocket::bind(("0.0.0.0", 0)).and_then(|socket| {
-            // Connecting a UDP socket looks up the route and sends nothing; the port is of no matter.
-            socket.connect((self.plan.ip(), 9))?;
-            socket.local_addr()
-        });
-        source.is_ok_and(|source| source.ip() == self.plan.gateway())
+        let (ip, gateway) = (self.plan.ip(), self.plan.gateway());
+        if !host::speaks_as(gateway, ip) {
+            return false;
+        }
+        // Another engine's network may have the same addresses: this one's bridge is known by its name.
+        let engine = self.network.engine();
+        let networks =
+            engine.networks(&[self.network.id()], engine.now() + engine.remove_deadline());
+        let bridge = networks.ok().and_then(|mut found| found.pop()?.bridge);
+        bridge.is_some_and(|bridge| host::has(&bridge, gateway.into()))
+    }
+
+    /// The network by both of its names.
+    pub(crate) fn with_named<T>(&self, work: impl FnOnce(&Named<'_>) -> T) -> T {
+        work(&Named { id: self.network.id(), name: &self.plan.network_name() })
     }
 
     fn run(&self, spec: &BundleSpec) -> Result<(Guard, Vec<Ready>), Error> {
@@ -206,7 +216,7 @@ impl NetworkCreated {
         let facts =
             facts.map_err(|source| Error::Look { what: "the container's state", source })?;
         let status = match facts {
-            Some(facts) => facts.status(self.network.id()),
+            Some(facts) => self.with_named(|network| facts.status(network)),
             None => return Err(Error::Gone { container: name() }),
         };
         match status {

@@ -6,12 +6,14 @@ use std::net::Ipv4Addr;
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
-use ipnet::Ipv4Net;
+use ipnet::IpNet;
 
 use crate::addressing::{AddressPool, AddressingError};
 use crate::engine::Resource;
+use crate::engine::about::Reachability;
 use crate::engine::command::CommandError;
 use crate::engine::diagnosis::Cause;
+use crate::host::Holder;
 use crate::slug::{NameError, Slug};
 use crate::spec::SpecError;
 use crate::status::Exit;
@@ -64,24 +66,26 @@ pub enum Error {
         source: CommandError,
     },
     /// The subnet overlaps one that exists. Nothing of ours is left.
-    #[error("subnet {subnet} is taken by {}", holder.as_deref().unwrap_or("something that the engine does not name"))]
+    #[error("subnet {subnet} is taken by {}", by_holder(holder.as_ref()))]
     #[non_exhaustive]
     SubnetTaken {
         /// The planned subnet.
-        subnet: Ipv4Net,
-        /// The network that holds it, where there is one, with its own subnet.
-        holder: Option<String>,
-        /// The engine's command.
-        source: CommandError,
+        subnet: IpNet,
+        /// What holds it, where it can be said.
+        holder: Option<Holder>,
+        /// The engine's command; `None` if it was not asked to create anything.
+        source: Option<CommandError>,
     },
-    /// Every subnet of the pool overlaps a network of the engine. Nothing has been touched.
-    #[error("none of the {subnets} subnets of pool {pool} is free")]
+    /// Something overlaps every subnet of the pool. Nothing has been touched.
+    #[error("none of the {subnets} subnets of pool {pool} is free; held by {}", Few(holders))]
     #[non_exhaustive]
     PoolFull {
         /// The pool.
         pool: AddressPool,
         /// How many subnets it has.
         subnets: u64,
+        /// All that overlaps it.
+        holders: Vec<Holder>,
     },
     /// The slug's bundle was kept; it can be attached to, and is not launched anew.
     #[error("a bundle of slug {slug} was kept; attach to it")]
@@ -105,6 +109,13 @@ pub enum Error {
         slug: Slug,
         /// What is wrong with it.
         problem: String,
+    },
+    /// No engine answers. Nothing has been touched.
+    #[error("no engine answers: {}", Sayings(said))]
+    #[non_exhaustive]
+    NoEngine {
+        /// What each that was tried said.
+        said: Vec<CommandError>,
     },
     /// The engine could not be asked. Nothing has been touched.
     #[error("the engine could not be asked for {what}")]
@@ -197,11 +208,13 @@ pub enum Error {
         log: String,
     },
     /// The bundle's address is not on this host, so nothing connects to it from here.
-    #[error("address {ip} cannot be reached from here: its bridge is not on this host")]
+    #[error("address {ip} cannot be reached from here: {reachability}")]
     #[non_exhaustive]
     Unreachable {
         /// The bundle's address.
         ip: Ipv4Addr,
+        /// Why, and what to do instead.
+        reachability: Reachability,
     },
     /// The engine did not run a command in the container, or the command did not end in time and may
     /// run still.
@@ -242,9 +255,10 @@ impl Error {
         match self {
             Self::CreateNetwork { source, .. }
             | Self::Start { source, .. }
-            | Self::SubnetTaken { source, .. }
             | Self::Exec { source, .. }
             | Self::Look { source, .. } => Some(source.cause()),
+            Self::NoEngine { said } => said.first().map(CommandError::cause),
+            Self::SubnetTaken { .. } => Some(Cause::SubnetOverlap),
             Self::Pull { .. } => Some(Cause::ImageMissing),
             Self::NotRemoved { source, .. } => source.as_ref().map(CommandError::cause),
             Self::Several(errors) => errors.first().and_then(Self::cause),
@@ -359,6 +373,24 @@ fn by(pid: Option<u32>, since: Option<SystemTime>) -> String {
     pid + &since.unwrap_or_default()
 }
 
+fn by_holder(holder: Option<&Holder>) -> String {
+    holder.map_or("something that the engine does not name".into(), Holder::to_string)
+}
+
+/// The first of them, and how many more.
+struct Few<'a>(&'a [Holder]);
+
+impl fmt::Display for Few<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let shown: Vec<_> = self.0.iter().take(3).map(Holder::to_string).collect();
+        f.write_str(&shown.join(", "))?;
+        match self.0.len() - shown.len() {
+            0 => Ok(()),
+            more => write!(f, " and {more} more"),
+        }
+    }
+}
+
 fn after_log(log: &str) -> String {
     if log.is_empty() { String::new() } else { format!("; its log ends with:\n{log}") }
 }
@@ -367,6 +399,18 @@ fn in_use_by(attached: &[String]) -> String {
     match attached {
         [] => String::new(),
         names => format!(", in use by {}", names.join(", ")),
+    }
+}
+
+/// One after the other, since a list has no single source.
+struct Sayings<'a>(&'a [CommandError]);
+
+impl fmt::Display for Sayings<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (i, said) in self.0.iter().enumerate() {
+            write!(f, "{}{said}", if i == 0 { "" } else { "; " })?;
+        }
+        Ok(())
     }
 }
 

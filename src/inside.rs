@@ -20,7 +20,7 @@ impl BundleRunning {
         let facts =
             facts.map_err(|source| Error::Look { what: "the container's state", source })?;
         match facts {
-            Some(facts) => Ok(facts.status(self.network_id())),
+            Some(facts) => Ok(self.network().with_named(|network| facts.status(network))),
             None => Err(Error::Gone { container: self.plan().container_name() }),
         }
     }

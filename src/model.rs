@@ -12,11 +12,12 @@ use ipnet::Ipv4Net;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 
+use crate::engine::about::Reachability;
 use crate::engine::command::CommandError;
 use crate::engine::diagnosis::diagnose;
 use crate::engine::follow::{Event, Followed};
 use crate::engine::{
-    ContainerFacts, ContainerRequest, Failed, Filter, Made, NetworkFacts, NetworkRequest,
+    ContainerFacts, ContainerRequest, Endpoint, Failed, Filter, Made, NetworkFacts, NetworkRequest,
     Operations, Resource,
 };
 use crate::labels::owner_in;
@@ -303,6 +304,10 @@ impl Operations for ModelEngine {
         Duration::from_secs(5)
     }
 
+    fn reachability(&self) -> Result<Reachability, CommandError> {
+        Ok(Reachability::OtherNamespace)
+    }
+
     fn removal_command(&self, resource: Resource, id: &str) -> String {
         format!("remove {resource} {id}")
     }
@@ -349,17 +354,18 @@ impl Operations for ModelEngine {
             labels: it.labels.clone(),
             subnets: it
                 .subnet
-                .map(|(subnet, gateway)| (subnet, Some(gateway)))
+                .map(|(subnet, gateway)| (subnet.into(), Some(gateway.into())))
                 .into_iter()
                 .collect(),
-            attached: world
-                .things
-                .iter()
-                .filter(|c| c.network == it.id)
-                .map(|c| c.name.clone())
-                .collect(),
+            bridge: None,
         };
         Ok(world.things.iter().filter(wanted).map(facts).collect())
+    }
+
+    fn attached(&self, network: &str, _: Instant) -> Result<Vec<String>, CommandError> {
+        let world = self.ask()?;
+        let attached = world.things.iter().filter(|it| it.network == network);
+        Ok(attached.map(|it| it.name.clone()).collect())
     }
 
     fn container(&self, name: &str, _: Instant) -> Result<Option<ContainerFacts>, CommandError> {
@@ -372,7 +378,7 @@ impl Operations for ModelEngine {
             state: if it.running { State::Running } else { State::Created },
             exit: None,
             health: None,
-            addresses: BTreeMap::from([(it.network.clone(), it.ip)]),
+            endpoints: vec![Endpoint { network: it.network.clone(), ip: Some(it.ip), ipv6: None }],
         }))
     }
 

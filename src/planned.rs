@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use ipnet::Ipv4Net;
+use ipnet::{IpNet, Ipv4Net};
 
 use crate::addressing::{AddressPool, Addressing, AddressingError};
 use crate::created::NetworkCreated;
@@ -121,7 +121,8 @@ impl NetworkPlanned {
     ///
     /// - [`Error::Taken`] or [`Error::Lease`] before the engine is asked for anything,
     /// - [`Error::Kept`] when a whole bundle of the slug was kept; it has been left alone,
-    /// - [`Error::SubnetTaken`] when another network has the range,
+    /// - [`Error::SubnetTaken`] when another network has the range, or, on the engine's host, an interface
+    ///   or a closer route does,
     /// - [`Error::NetworkDiffers`] when another network has the name; it has been left alone,
     /// - [`Error::CreateNetwork`] when the engine did not create it for another reason,
     /// - [`Error::NotRemoved`] alone when what a dead owner left cannot be removed.
@@ -256,6 +257,15 @@ impl NetworkPlanned {
         // What a dead owner's last command makes may appear while this one is at it.
         let patience = guard.engine().now() + Duration::from_secs(5);
         loop {
+            if let Some(holder) = survey::in_the_way(guard.engine(), self.subnet()) {
+                if guard.hold().predecessors().is_empty() || guard.engine().now() >= patience {
+                    let (subnet, holder) = (self.subnet().into(), Some(holder));
+                    return Err(Error::SubnetTaken { subnet, holder, source: None });
+                }
+                guard.engine().pause(Duration::from_millis(100));
+                self.bury_predecessors(&guard)?;
+                continue;
+            }
             guard.arm();
             let request = NetworkRequest {
                 tether: guard.hold().tether(),
@@ -328,9 +338,9 @@ impl NetworkPlanned {
             },
             Cause::SubnetOverlap if patient && !guard.hold().predecessors().is_empty() => Ok(()),
             Cause::SubnetOverlap => Err(Error::SubnetTaken {
-                subnet: self.subnet(),
-                holder: survey::holder(guard.engine(), self.subnet()),
-                source: error,
+                subnet: self.subnet().into(),
+                holder: survey::holder(guard.engine(), &[self.subnet().into()]),
+                source: Some(error),
             }),
             _ => Err(Error::CreateNetwork { network: self.network_name(), source: error }),
         }
@@ -346,11 +356,11 @@ impl NetworkPlanned {
         let has = found.subnets.first();
         let (subnet, gateway) = (self.subnet(), self.gateway());
         let (field, planned, has) = match has {
-            Some((theirs, _)) if *theirs != subnet => {
+            Some((theirs, _)) if *theirs != IpNet::V4(subnet) => {
                 ("subnet".into(), subnet.to_string(), Some(theirs.to_string()))
             }
             None => ("subnet".into(), subnet.to_string(), None),
-            Some((_, theirs)) if *theirs != Some(gateway) => {
+            Some((_, theirs)) if *theirs != Some(IpAddr::V4(gateway)) => {
                 ("gateway".into(), gateway.to_string(), theirs.map(|it| it.to_string()))
             }
             Some(_) => guard.labels().difference(&found.labels, whoever_made_it)?,

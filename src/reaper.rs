@@ -7,20 +7,28 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::fmt::Write as _;
+use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, PipeWriter, Write};
+use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::process::CommandExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use crate::engine::Resource;
+use crate::engine::dialect::Dialect;
 
 /// How a stranger to this process can remove things from an engine.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Stranger {
     pub(crate) program: OsString,
+    pub(crate) dialect: Dialect,
     /// Set, or removed from what this process has.
     pub(crate) env: Vec<(&'static str, Option<OsString>)>,
+    /// Locked while the owner, or the last of its commands that make something, lives.
+    pub(crate) alive: Option<PathBuf>,
     /// The label that this owner's things carry, as `key=value`.
     pub(crate) label: String,
 }
@@ -145,6 +153,34 @@ impl State {
     }
 }
 
+/// Which file is locked while an owner, or the last of its commands that make something, lives.
+pub(crate) fn alive_file(directory: &Path, owner: &str) -> PathBuf {
+    directory.join(format!("alive-{owner}"))
+}
+
+/// Waits until the last command of a dead owner has ended, ten seconds at most: what it is about to make
+/// cannot be removed yet, and podman does not like to have it removed half-way.
+pub(crate) fn wait_for_the_last_command(directory: &Path, owner: &str) {
+    const PATIENCE: Duration = Duration::from_secs(10);
+    // Without a reaper there is none.
+    let Ok(file) = File::open(alive_file(directory, owner)) else { return };
+    let until = Instant::now() + PATIENCE;
+    while matches!(file.try_lock(), Err(TryLockError::WouldBlock)) && Instant::now() < until {
+        thread::sleep(Duration::from_millis(10));
+    }
+}
+
+/// The lock is the reaper's: it is shared by all who hold the file as it was opened here.
+fn locked(path: &Path) -> io::Result<File> {
+    let file =
+        OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(path)?;
+    match file.try_lock() {
+        // An earlier reaper of this process has it still, if it was stopped.
+        Ok(()) | Err(TryLockError::WouldBlock) => Ok(file),
+        Err(TryLockError::Error(error)) => Err(error),
+    }
+}
+
 fn start(stranger: &Stranger) -> io::Result<Pipes> {
     let (messages_end, messages) = io::pipe()?;
     let (tether_end, tether) = io::pipe()?;
@@ -157,10 +193,20 @@ fn start(stranger: &Stranger) -> io::Result<Pipes> {
     sh.args(["-c", include_str!("reaper.sh"), "sidecar-bundle-reaper"])
         .arg(program)
         .arg(&stranger.label)
+        .args([Resource::Container, Resource::Network].into_iter().flat_map(|resource| {
+            [stranger.dialect.list(resource), stranger.dialect.removal(resource)]
+                .map(|words| words.join(" "))
+        }))
+        .arg(if stranger.dialect.protects_networks_in_use() { "" } else { "look" })
+        .arg(stranger.alive.as_deref().unwrap_or(Path::new("")))
         .stdin(messages_end)
-        // Of the three descriptors that can be handed over, the one that is left.
+        // Of the three descriptors that can be handed over, those that are left.
         .stdout(tether_end)
-        .stderr(Stdio::null())
+        .stderr(match stranger.alive.as_deref().map(locked) {
+            Some(Ok(file)) => file.into(),
+            // Who comes after a dead owner then does not wait for its last command.
+            Some(Err(_)) | None => Stdio::null(),
+        })
         .process_group(0)
         .current_dir("/");
     for (name, value) in &stranger.env {

@@ -7,6 +7,7 @@ use crate::engine::diagnosis::Cause;
 use crate::engine::{Filter, Operations, Resource};
 use crate::error::Error;
 use crate::labels::ownership;
+use crate::reaper;
 
 /// Removes a thing by its id.
 ///
@@ -82,6 +83,12 @@ pub(crate) fn of_the_dead(
 ) -> Result<(Vec<String>, Vec<String>), Error> {
     const PATIENCE: Duration = Duration::from_secs(3);
     const PAUSE: Duration = Duration::from_millis(100);
+    let me = engine.owner()?;
+    if let Some(directory) = engine.state_dir() {
+        for owner in owners.iter().filter(|owner| **owner != me) {
+            reaper::wait_for_the_last_command(&directory, owner);
+        }
+    }
     let patience = engine.now() + PATIENCE;
     let mut removed = (Vec::new(), Vec::new());
     let name = format!("of slug {slug}");
@@ -133,14 +140,14 @@ fn not_removed(
 ) -> Error {
     let in_use = source.as_ref().is_some_and(|error| error.cause() == Cause::NetworkInUse);
     let attached = match id {
-        Some(id) if in_use => engine.networks(&[id], until).unwrap_or_default(),
+        Some(id) if in_use => engine.attached(id, until).unwrap_or_default(),
         _ => Vec::new(),
     };
     Error::NotRemoved {
         resource,
         name: name.to_owned(),
         id: id.map(str::to_owned),
-        attached: attached.into_iter().flat_map(|network| network.attached).collect(),
+        attached,
         command: engine.removal_command(resource, id.unwrap_or(name)),
         source,
     }

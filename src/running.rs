@@ -55,6 +55,10 @@ impl BundleRunning {
         self.container.engine()
     }
 
+    pub(crate) fn network(&self) -> &NetworkCreated {
+        &self.network
+    }
+
     /// What the daemons brought along to be waited for.
     pub(crate) fn ready(&self) -> &[Ready] {
         &self.ready

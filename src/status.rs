@@ -1,7 +1,7 @@
 //! What is known of the container: its state, its end, and its log.
 
 use std::fmt;
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 
 /// What the engine says of the bundle's container.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -15,6 +15,8 @@ pub struct Status {
     pub health: Option<Health>,
     /// Its address on the bundle's network; `None` while it has none.
     pub address: Option<Ipv4Addr>,
+    /// Its IPv6 address there, if the network has any.
+    pub ipv6: Option<Ipv6Addr>,
 }
 
 /// What a container is doing.

@@ -1,14 +1,27 @@
 //! Which subnets are free, and who holds the others.
 
-use ipnet::Ipv4Net;
+use std::collections::BTreeMap;
+
+use ipnet::{IpNet, Ipv4Net};
 
 use crate::created::NetworkCreated;
 use crate::engine::{Engine, NetworkFacts, Operations};
 use crate::error::{Error, StepError};
+use crate::host::{self, Holder};
 use crate::planned::NetworkPlanned;
 
 impl NetworkPlanned {
-    /// Moves on to the first attempt, from this one on, whose subnet no network of the engine overlaps.
+    /// Moves on to the first attempt, from this one on, whose subnet nothing overlaps: no network of the
+    /// engine, and, if the engine is on this host, none of its interfaces and routes.
+    ///
+    /// Of the routes, those of the kernel's main table count, but for default routes, whole (`/0`) or in
+    /// halves (`/1`). A route to a wider range, such as a VPN's to `10.0.0.0/8`, takes all of the subnets
+    /// in it; plan with another pool then, or with
+    /// [`create_network`](Self::create_network) at this attempt, which only minds what would keep the
+    /// address from being the bundle's.
+    ///
+    /// It takes two engine commands, and once for each engine value two more, to learn whether it is on
+    /// this host.
     ///
     /// Nothing is created: somebody else may take the subnet before
     /// [`create_network`](Self::create_network) does.
@@ -26,15 +39,12 @@ impl NetworkPlanned {
     ///
     /// The plan is handed back, and nothing has been touched:
     ///
-    /// - [`Error::PoolFull`] when every subnet of the pool, from this attempt on, is overlapped,
-    /// - [`Error::Addressing`] when the addresses were given, and are overlapped,
+    /// - [`Error::PoolFull`] when every subnet of the pool, from this attempt on, is overlapped, with what
+    ///   holds them,
+    /// - [`Error::SubnetTaken`] when the addresses were given, and are overlapped,
     /// - [`Error::Look`] when the engine could not be asked.
     pub fn in_free_subnet<E: Engine + ?Sized>(self, engine: &E) -> Result<Self, StepError<Self>> {
-        let taken = match taken(engine) {
-            Ok(taken) => taken,
-            Err(error) => return Err(StepError::new(error, self)),
-        };
-        match first_free(&self, &taken) {
+        match holders(&*engine.shared()).and_then(|holders| first_free(&self, &holders)) {
             Ok(free) => Ok(free),
             Err(error) => Err(StepError::new(error, self)),
         }
@@ -69,35 +79,99 @@ impl NetworkPlanned {
     }
 }
 
-/// The network that overlaps a subnet, with its own subnet.
-pub(crate) fn holder(engine: &dyn Operations, subnet: Ipv4Net) -> Option<String> {
-    let networks = networks(engine).ok()?;
-    networks.iter().find_map(|network| {
-        let (theirs, _) = network.subnets.iter().find(|(theirs, _)| overlap(*theirs, subnet))?;
-        Some(format!("network {} ({theirs})", network.name))
-    })
+/// What holds one of the ranges, as far as it can be said.
+pub(crate) fn holder(engine: &dyn Operations, ranges: &[IpNet]) -> Option<Holder> {
+    let holds = |it: &Holder| ranges.iter().any(|range| it.overlaps(*range));
+    let network = networks(engine).ok()?.iter().flat_map(held_by).find(holds);
+    network.or_else(|| holders(engine).ok()?.into_iter().find(holds))
 }
 
-fn first_free(plan: &NetworkPlanned, taken: &[Ipv4Net]) -> Result<NetworkPlanned, Error> {
-    let is_free = |subnet: Ipv4Net| !taken.iter().any(|it| overlap(*it, subnet));
-    if is_free(plan.subnet()) {
+/// What of the engine's host, and not of the engine, would keep the addresses from being the bundle's: an
+/// interface in the same range, or a route that is closer than the bridge's own.
+///
+/// Docker does not look. The engine is asked for nothing unless something is there.
+pub(crate) fn in_the_way(engine: &dyn Operations, subnet: Ipv4Net) -> Option<Holder> {
+    let range = IpNet::V4(subnet);
+    let mut in_the_way = host::interfaces();
+    in_the_way.extend(host::routes().into_iter().filter(|it| range.contains(&it.range())));
+    in_the_way.retain(|it| it.overlaps(range));
+    if in_the_way.is_empty() || !engine.reachability().ok()?.is_here() {
+        return None;
+    }
+    // A network's own bridge is the engine's business, which says it better.
+    let networks = networks(engine).ok()?;
+    let is_a_network = networks.iter().flat_map(held_by).any(|it| it.overlaps(range));
+    in_the_way.into_iter().next().filter(|_| !is_a_network)
+}
+
+fn first_free(plan: &NetworkPlanned, holders: &[Holder]) -> Result<NetworkPlanned, Error> {
+    let taken = Ranges::of(holders);
+    if !taken.overlap(plan.subnet()) {
         return Ok(plan.clone());
     }
-    let Some(pool) = plan.pool() else { return Ok(plan.clone().next_attempt()?) };
-    let full = || Error::PoolFull { pool, subnets: pool.subnets() };
+    let within = |range: Ipv4Net| {
+        let overlapping = holders.iter().filter(move |it| it.overlaps(range.into()));
+        overlapping.cloned().collect::<Vec<_>>()
+    };
+    let Some(pool) = plan.pool() else {
+        let holder = within(plan.subnet()).into_iter().next();
+        return Err(Error::SubnetTaken { subnet: plan.subnet().into(), holder, source: None });
+    };
+    let full = || Error::PoolFull { pool, subnets: pool.subnets(), holders: within(pool.range()) };
     // One network over all of a large pool need not be met at each of its subnets.
-    if taken.iter().any(|it| it.contains(&pool.range())) {
+    if taken.contain(pool.range()) {
         return Err(full());
     }
     let from = plan.addressing().attempt();
-    let mut free = pool.attempts(plan.slug(), from).filter(|it| is_free(it.subnet()));
+    let mut free = pool.attempts(plan.slug(), from).filter(|it| !taken.overlap(it.subnet()));
     free.next().map(|addressing| plan.clone().at(addressing)).ok_or_else(full)
 }
 
-fn taken<E: Engine + ?Sized>(engine: &E) -> Result<Vec<Ipv4Net>, Error> {
-    let networks = networks(&*engine.shared())?;
-    let subnets = networks.iter().flat_map(|network| network.subnets.iter());
-    Ok(Ipv4Net::aggregate(&subnets.map(|(subnet, _)| subnet.trunc()).collect()))
+/// Ranges of addresses, apart from each other and in order.
+struct Ranges(Vec<Ipv4Net>);
+
+impl Ranges {
+    fn of(holders: &[Holder]) -> Self {
+        let ranges = holders.iter().filter_map(|it| match it.range() {
+            IpNet::V4(range) => Some(range),
+            IpNet::V6(_) => None,
+        });
+        let mut apart = Ipv4Net::aggregate(&ranges.collect());
+        apart.sort();
+        Self(apart)
+    }
+
+    fn overlap(&self, range: Ipv4Net) -> bool {
+        let after = self.0.partition_point(|it| it.broadcast() < range.network());
+        self.0.get(after).is_some_and(|it| it.network() <= range.broadcast())
+    }
+
+    fn contain(&self, range: Ipv4Net) -> bool {
+        self.0.iter().any(|it| it.contains(&range))
+    }
+}
+
+/// All that holds ranges where the engine is, in the order of ranges: a network's bridge has an interface
+/// and a route in the same range, which say less.
+fn holders(engine: &dyn Operations) -> Result<Vec<Holder>, Error> {
+    let mut all: Vec<_> = networks(engine)?.iter().flat_map(held_by).collect();
+    let reachability = engine.reachability();
+    let reachability =
+        reachability.map_err(|source| Error::Look { what: "where it is", source })?;
+    if reachability.is_here() {
+        all.extend(host::interfaces());
+        all.extend(host::routes());
+    }
+    let mut holders = BTreeMap::new();
+    for holder in all {
+        holders.entry(holder.range()).or_insert(holder);
+    }
+    Ok(holders.into_values().collect())
+}
+
+fn held_by(network: &NetworkFacts) -> Vec<Holder> {
+    let holder = |subnet| Holder::Network { name: network.name.clone(), subnet };
+    network.subnets.iter().map(|(subnet, _)| holder(*subnet)).collect()
 }
 
 fn networks(engine: &dyn Operations) -> Result<Vec<NetworkFacts>, Error> {
@@ -105,12 +179,10 @@ fn networks(engine: &dyn Operations) -> Result<Vec<NetworkFacts>, Error> {
     engine.networks(&[], until).map_err(|source| Error::Look { what: "its networks", source })
 }
 
-fn overlap(a: Ipv4Net, b: Ipv4Net) -> bool {
-    a.contains(&b) || b.contains(&a)
-}
-
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
     use crate::{AddressPool, Addressing, Slug};
 
@@ -119,30 +191,47 @@ mod tests {
         NetworkPlanned::new(Slug::new("survey").unwrap()).with_pool(pool)
     }
 
+    fn network(subnet: &str) -> Holder {
+        Holder::Network { name: format!("net-{subnet}"), subnet: subnet.parse().unwrap() }
+    }
+
+    fn route(destination: &str) -> Holder {
+        let (destination, interface) = (destination.parse().unwrap(), "wg0".into());
+        Holder::Route { destination, interface }
+    }
+
     #[test]
     fn the_one_free_subnet_of_a_pool_is_found() {
         let plan = plan("10.0.0.0/16:/24");
-        let all = plan.subnet().supernet().unwrap();
-        assert!(all.prefix_len() == 23);
         for free in 0..=255 {
-            let free: Ipv4Net = format!("10.0.{free}.0/24").parse().unwrap();
-            let pool: Ipv4Net = "10.0.0.0/16".parse().unwrap();
-            let taken: Vec<_> = pool.subnets(24).unwrap().filter(|it| *it != free).collect();
-            assert_eq!(first_free(&plan, &taken).unwrap().subnet(), free);
+            let taken: Vec<_> = (0..=255)
+                .filter(|it| *it != free)
+                .map(|it| network(&format!("10.0.{it}.0/24")))
+                .collect();
+            let found = first_free(&plan, &taken).unwrap().subnet();
+            assert_eq!(found.to_string(), format!("10.0.{free}.0/24"));
         }
     }
 
     #[test]
-    fn a_full_pool_is_said() {
+    fn a_full_pool_is_said_with_what_holds_it() {
         let plan = plan("10.0.0.0/20:/24");
-        for taken in ["10.0.0.0/20", "0.0.0.0/0"] {
-            let error = first_free(&plan, &[taken.parse().unwrap()]).unwrap_err();
-            assert_eq!(error.to_string(), "none of the 16 subnets of pool 10.0.0.0/20:/24 is free");
+        let full = "none of the 16 subnets of pool 10.0.0.0/20:/24 is free; held by";
+        for (holders, said) in [
+            (vec![network("10.0.0.0/20")], "network net-10.0.0.0/20 (10.0.0.0/20)"),
+            (
+                vec![network("192.168.0.0/24"), route("10.0.0.0/8")],
+                "the route to 10.0.0.0/8 via wg0",
+            ),
+            (
+                // A single address is enough to take a subnet.
+                (0..16).map(|it| network(&format!("10.0.{it}.7/32"))).collect(),
+                "network net-10.0.0.7/32 (10.0.0.7/32), network net-10.0.1.7/32 (10.0.1.7/32), network net-10.0.2.7/32 (10.0.2.7/32) and 13 more",
+            ),
+        ] {
+            let error = first_free(&plan, &holders).unwrap_err();
+            assert_eq!(error.to_string(), format!("{full} {said}"));
         }
-        let pool: Ipv4Net = "10.0.0.0/20".parse().unwrap();
-        // A single address is enough to take a subnet.
-        let odd: Vec<_> = pool.subnets(24).unwrap().map(|it| Ipv4Net::from(it.addr())).collect();
-        assert!(matches!(first_free(&plan, &odd), Err(Error::PoolFull { .. })));
     }
 
     #[test]
@@ -154,10 +243,38 @@ mod tests {
         );
         let plan = plan("10.0.0.0/20:/24").with_addressing(own.unwrap());
         assert_eq!(first_free(&plan, &[]).unwrap(), plan);
-        let error = first_free(&plan, &["10.0.0.128/30".parse().unwrap()]).unwrap_err();
+        let error = first_free(&plan, &[route("10.0.0.128/30")]).unwrap_err();
         assert_eq!(
             error.to_string(),
-            "subnet 10.0.0.0/24 was given, not derived from the slug; there is no other attempt"
+            "subnet 10.0.0.0/24 is taken by the route to 10.0.0.128/30 via wg0"
         );
+    }
+
+    proptest! {
+        /// The first attempt that nothing overlaps, and a full pool only if there is none.
+        #[test]
+        fn a_survey_finds_the_first_free_subnet_whenever_there_is_one(
+            slug in "[a-z]{1,8}",
+            ranges in prop::collection::vec((any::<u16>(), 17..=32_u8, any::<bool>()), 0..40),
+        ) {
+            let pool: AddressPool = "10.9.0.0/18:/24".parse().unwrap();
+            let holders: Vec<_> = ranges
+                .into_iter()
+                .map(|(low, prefix, is_route)| {
+                    let range = format!("10.9.{}.{}/{prefix}", low >> 8 & 0x7f, low & 0xff);
+                    // What holds a range may say it with host bits.
+                    let range: Ipv4Net = range.parse().unwrap();
+                    if is_route { route(&range.trunc().to_string()) } else { network(&range.to_string()) }
+                })
+                .collect();
+            let plan = NetworkPlanned::new(Slug::new(slug).unwrap()).with_pool(pool);
+            let free = |it: &Addressing| !holders.iter().any(|holder| holder.overlaps(it.subnet().into()));
+            let expected = (0..64).map(|n| pool.addressing(plan.slug(), n).unwrap()).find(free);
+            match (first_free(&plan, &holders), expected) {
+                (Ok(found), Some(expected)) => prop_assert_eq!(found.addressing(), &expected),
+                (Err(Error::PoolFull { subnets: 64, .. }), None) => {}
+                (found, expected) => prop_assert!(false, "{found:?}, not {expected:?}"),
+            }
+        }
     }
 }

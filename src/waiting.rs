@@ -1,15 +1,18 @@
 //! Waiting for a bundle: until it is ready, or until it ends, whichever comes first.
 
 use std::collections::HashSet;
-use std::io::{Read, Write};
-use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::io::{ErrorKind, Read, Write};
+use std::net::{SocketAddr, TcpStream};
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
 use crate::engine::Operations;
+use crate::engine::about::Reachability;
 use crate::engine::command::last_bytes;
 use crate::engine::follow::{Event, Followed};
 use crate::error::Error;
+use crate::host;
+use crate::planned::NetworkPlanned;
 use crate::ready::{Condition, Ready};
 use crate::running::BundleRunning;
 use crate::status::{Exit, Health, LogLine, State};
@@ -58,7 +61,7 @@ impl BundleRunning {
         let _entered =
             tracing::info_span!("wait", slug = %self.plan().slug(), %condition).entered();
         if connects(condition) && !self.is_reachable() {
-            return Err(Error::Unreachable { ip: self.ip() });
+            return Err(self.unreachable());
         }
         let deadline = Instant::now() + within;
         let (events, incoming) = mpsc::channel();
@@ -129,6 +132,16 @@ impl BundleRunning {
         }
     }
 
+    /// Why nothing here connects to the bundle.
+    fn unreachable(&self) -> Error {
+        let reachability = match self.engine().reachability() {
+            // Beforehand all seemed well.
+            Ok(Reachability::Here) | Err(_) => Reachability::OtherNamespace,
+            Ok(other) => other,
+        };
+        Error::Unreachable { ip: self.ip(), reachability }
+    }
+
     /// How the container has ended, if it has.
     fn exit(&self) -> Result<Option<Exit>, Error> {
         let status = self.status()?;
@@ -153,10 +166,10 @@ impl BundleRunning {
             Condition::Log(text) => seen.lines.iter().any(|line| line.contains(text)),
             Condition::LogMatching(regex) => seen.lines.iter().any(|line| regex.is_match(line)),
             Condition::Tcp(port) => {
-                let stream = connect(self.ip(), *port);
+                let stream = connect(self.plan(), *port);
                 seen.note(stream.map(drop).map_err(|error| format!("TCP port {port}: {error}")))
             }
-            Condition::Http { port, path, status } => match http_status(self.ip(), *port, path) {
+            Condition::Http { port, path, status } => match http_status(self.plan(), *port, path) {
                 Ok(answered) if answered == *status => true,
                 Ok(other) => seen.note(Err(format!("HTTP status {other} of port {port}"))),
                 Err(error) => seen.note(Err(format!("HTTP port {port}: {error}"))),
@@ -239,16 +252,24 @@ fn listens(ready: &Ready) -> bool {
     }
 }
 
-fn connect(ip: Ipv4Addr, port: u16) -> std::io::Result<TcpStream> {
-    TcpStream::connect_timeout(&SocketAddr::from((ip, port)), ATTEMPT)
+/// Podman takes the bridge away with its last container, and nothing is sent where it is not.
+fn connect(plan: &NetworkPlanned, port: u16) -> std::io::Result<TcpStream> {
+    if !host::speaks_as(plan.gateway(), plan.ip()) {
+        return Err(ErrorKind::NetworkUnreachable.into());
+    }
+    TcpStream::connect_timeout(&SocketAddr::from((plan.ip(), port)), ATTEMPT)
 }
 
 /// The status of one GET, by HTTP/1.0: a first line is all that is wanted.
-fn http_status(ip: Ipv4Addr, port: u16, path: &str) -> std::io::Result<u16> {
-    let mut stream = connect(ip, port)?;
+fn http_status(plan: &NetworkPlanned, port: u16, path: &str) -> std::io::Result<u16> {
+    let mut stream = connect(plan, port)?;
     stream.set_read_timeout(Some(ATTEMPT))?;
     stream.set_write_timeout(Some(ATTEMPT))?;
-    write!(stream, "GET {path} HTTP/1.0\r\nHost: {ip}:{port}\r\nConnection: close\r\n\r\n")?;
+    write!(
+        stream,
+        "GET {path} HTTP/1.0\r\nHost: {}:{port}\r\nConnection: close\r\n\r\n",
+        plan.ip()
+    )?;
     let mut start = [0; 12];
     stream.read_exact(&mut start)?;
     let status = std::str::from_utf8(&start).ok().filter(|start| start.starts_with("HTTP/1."));

@@ -3,38 +3,46 @@
 use std::env;
 use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::mpsc::{self, RecvTimeoutError, Sender};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
+use crate::engine::about::{About, Reachability};
 use crate::engine::command::{Command, CommandError, Failure, Secrets};
+use crate::engine::create::create_network;
 use crate::engine::diagnosis::{Cause, MadeNothing};
-use crate::engine::facts::{container_facts, network_facts};
+use crate::engine::dialect::Dialect;
+use crate::engine::facts::{attached_names, container_facts, network_facts};
 use crate::engine::follow::{Event, Followed};
 use crate::engine::run::run;
 use crate::engine::{
     ContainerFacts, ContainerRequest, Failed, Filter, Made, NetworkFacts, NetworkRequest,
     Operations, Resource,
 };
+use crate::error::Error;
+use crate::host;
 use crate::labels::label_of;
-use crate::reaper::Stranger;
+use crate::reaper::{Stranger, alive_file};
 use crate::spec::{CheckedSpec, CheckedVariable};
 use crate::status::{ExecOutput, LogLine, LogStream};
 
-/// An engine that is driven through its command-line program.
+/// An engine that is driven through its command-line program: `docker` or `podman`.
 ///
 /// The program finds its engine as it always does: `DOCKER_HOST`, contexts, TLS and ssh work as the
-/// user has set them up. Which of them it is, is read when this value is made, and holds for every
-/// command of every bundle that is made with it: a later `docker context use` or `set_var` does not
-/// send a removal to another engine.
+/// user has set them up, and so do `CONTAINER_HOST` and connections. Which of them it is, is read when
+/// this value is made, and holds for every command of every bundle that is made with it: a later
+/// `docker context use` or `set_var` does not send a removal to another engine.
 ///
 /// | deadline | bounds | by default |
 /// |---|---|---|
 /// | start | each command that creates or starts | 120 s |
 /// | pull | pulling an image | 600 s |
 /// | remove | one removal with everything that it asks; one look | 30 s |
+///
+/// A command that is past its deadline has failed, and is killed. Podman's program does all the work
+/// itself and leaves interfaces behind when it is killed half-way, so it is given ten seconds more to end.
 ///
 /// ```
 /// use std::time::Duration;
@@ -43,8 +51,32 @@ use crate::status::{ExecOutput, LogLine, LogStream};
 /// let engine = CliEngine::docker().with_start_deadline(Duration::from_secs(600));
 /// # let _ = engine;
 /// ```
+///
+/// Each value is an engine of its own, so one program drives bundles on many hosts at once, also of
+/// one slug:
+///
+/// ```no_run
+/// use sidecar_bundle::{BundleSpec, CliEngine, NetworkPlanned, Slug};
+///
+/// let engines = [
+///     CliEngine::docker(),
+///     CliEngine::docker().with_host("ssh://me@builder-1"),
+///     CliEngine::docker().with_context("builder-2"),
+///     CliEngine::podman(),
+/// ];
+/// let plan = NetworkPlanned::new(Slug::new("demo")?);
+/// let bundles: Vec<_> = engines
+///     .iter()
+///     .map(|engine| Ok(plan.clone().launch(engine, BundleSpec::new())?))
+///     .collect::<Result<_, sidecar_bundle::Error>>()?;
+/// # Ok::<(), sidecar_bundle::Error>(())
+/// ```
+///
+/// Leases tell engines apart by program, address and context *as configured*: two values that lead to
+/// one engine by two ways do not know of each other, and what the one holds is foreign to the other.
 #[derive(Clone, Debug)]
 pub struct CliEngine {
+    dialect: Dialect,
     program: OsString,
     host: Option<OsString>,
     context: Option<OsString>,
@@ -56,21 +88,55 @@ pub struct CliEngine {
     /// Values that the program may print back, as every one of its commands sees what this process
     /// has in its environment.
     hidden: Secrets,
+    /// Asked once for this value and its clones.
+    about: Arc<OnceLock<About>>,
 }
 
 impl CliEngine {
     /// The program `docker`, found on `PATH`.
     #[must_use]
     pub fn docker() -> Self {
-        let set = |name| env::var_os(name).filter(|value| !value.is_empty());
-        let host = set("DOCKER_HOST");
-        // The program prefers DOCKER_HOST to any context.
-        let context = match host {
-            Some(_) => None,
-            None => set("DOCKER_CONTEXT").or_else(current_context),
+        Self::of(Dialect::Docker)
+    }
+
+    /// The program `podman`, found on `PATH`, with netavark as its network backend; as root or rootless.
+    #[must_use]
+    pub fn podman() -> Self {
+        Self::of(Dialect::Podman)
+    }
+
+    /// The first that answers: `docker`, then `podman`. A `docker` that is podman by another name is
+    /// taken for what it is.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NoEngine`] when none does, with what each of them said.
+    pub fn detect() -> Result<Self, Error> {
+        let mut said = Vec::new();
+        for mut engine in [Self::docker(), Self::podman()] {
+            match engine.about() {
+                Ok(about) => {
+                    engine.dialect = about.dialect;
+                    return Ok(engine);
+                }
+                Err(error) => said.push(error),
+            }
+        }
+        Err(Error::NoEngine { said })
+    }
+
+    fn of(dialect: Dialect) -> Self {
+        let [host, context] =
+            dialect.steering().map(|name| env::var_os(name).filter(|value| !value.is_empty()));
+        // The program prefers an address to any name.
+        let context = match (&host, dialect) {
+            (Some(_), _) => None,
+            (None, Dialect::Docker) => context.or_else(current_context),
+            (None, Dialect::Podman) => context,
         };
         Self {
-            program: "docker".into(),
+            dialect,
+            program: dialect.program().into(),
             host,
             context,
             state_dir: default_state_dir(),
@@ -79,14 +145,55 @@ impl CliEngine {
             remove_deadline: Duration::from_secs(30),
             reaper: true,
             hidden: Secrets::default(),
+            about: Arc::default(),
         }
     }
 
-    /// Replaces the program: a name that is looked up on `PATH`, or a path.
+    /// The engine at this address: `unix:///run/docker.sock`, `tcp://host:2376`, `ssh://user@host` ...
+    ///
+    /// It takes the place of `DOCKER_HOST` or `CONTAINER_HOST`, and of any context.
     #[must_use]
-    pub fn with_program(mut self, program: impl Into<OsString>) -> Self {
-        self.program = program.into();
-        self
+    pub fn with_host(self, address: impl Into<OsString>) -> Self {
+        Self { host: Some(address.into()), context: None, about: Arc::default(), ..self }
+    }
+
+    /// The engine that the program's configuration knows by this name: a context of docker's, with its
+    /// TLS material, or a connection of podman's.
+    ///
+    /// It takes the place of `DOCKER_HOST` or `CONTAINER_HOST`.
+    #[must_use]
+    pub fn with_context(self, name: impl Into<OsString>) -> Self {
+        Self { host: None, context: Some(name.into()), about: Arc::default(), ..self }
+    }
+
+    /// Asks the engine whether programs of this host can reach the addresses of its containers at all,
+    /// and if not, why, and what to do instead. No packet is sent to any of them.
+    ///
+    /// ```no_run
+    /// use sidecar_bundle::CliEngine;
+    ///
+    /// let reachability = CliEngine::docker().reachability()?;
+    /// if !reachability.is_here() {
+    ///     eprintln!("a guest on this host would not reach its bundle: {reachability}");
+    /// }
+    /// # Ok::<(), sidecar_bundle::Error>(())
+    /// ```
+    ///
+    /// It is what can be said before anything exists. Of a bundle that runs,
+    /// [`BundleRunning::is_reachable`](crate::BundleRunning::is_reachable) says it for certain.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Look`] when the engine cannot be asked.
+    pub fn reachability(&self) -> Result<Reachability, Error> {
+        Operations::reachability(self).map_err(|source| Error::Look { what: "where it is", source })
+    }
+
+    /// Replaces the program: a name that is looked up on `PATH`, or a path. It is to speak the language
+    /// of the one that it replaces.
+    #[must_use]
+    pub fn with_program(self, program: impl Into<OsString>) -> Self {
+        Self { program: program.into(), about: Arc::default(), ..self }
     }
 
     /// Replaces the directory that holds the leases of slugs.
@@ -131,11 +238,51 @@ impl CliEngine {
 
     /// What it takes to reach the engine that was configured when this value was made.
     fn pinned(&self) -> [(&'static str, Option<OsString>); 2] {
-        [("DOCKER_HOST", self.host.clone()), ("DOCKER_CONTEXT", self.context.clone())]
+        let [host, context] = self.dialect.steering();
+        [(host, self.host.clone()), (context, self.context.clone())]
+    }
+
+    /// What the engine says of itself.
+    fn about(&self) -> Result<&About, CommandError> {
+        if let Some(about) = self.about.get() {
+            return Ok(about);
+        }
+        let command = self.command().args(["info", "--format", "{{json .}}"]);
+        let (status, stdout, stderr) = command.clone().run_to_end(self.until_looked())?;
+        if !status.success() {
+            return Err(command.exited(status, &stderr));
+        }
+        let about = serde_json::from_str(&stdout).ok().and_then(|info| About::read(&info));
+        match about {
+            Some(about) => Ok(self.about.get_or_init(|| about)),
+            None => Err(command.nonsense("what the engine is", &stdout)),
+        }
+    }
+
+    /// The address of the engine, where it is known.
+    fn address(&self) -> Result<Option<String>, CommandError> {
+        let text = |it: &OsString| it.to_string_lossy().into_owned();
+        match (&self.host, &self.context) {
+            (Some(host), _) => Ok(Some(text(host))),
+            (None, Some(name)) if self.dialect.is_default(name) => Ok(None),
+            (None, Some(name)) if self.dialect == Dialect::Docker => {
+                let found = self.inspect("context", &[&text(name)], self.until_looked())?;
+                let address =
+                    found.first().and_then(|it| it["Endpoints"]["docker"]["Host"].as_str());
+                Ok(address.map(str::to_owned))
+            }
+            (None, Some(name)) => Ok(Some(text(name))),
+            (None, None) => Ok(None),
+        }
+    }
+
+    fn until_looked(&self) -> Instant {
+        Instant::now() + self.remove_deadline
     }
 
     fn command(&self) -> Command {
         let command = Command::new(&self.program, &self.hidden);
+        let command = command.patiently(self.dialect.patience());
         self.pinned().into_iter().fold(command, |command, (name, value)| command.env(name, value))
     }
 
@@ -200,8 +347,10 @@ impl Operations for CliEngine {
 
     fn stranger(&self, owner: &str) -> Option<Stranger> {
         self.reaper.then(|| Stranger {
+            alive: self.state_dir.as_deref().map(|directory| alive_file(directory, owner)),
             program: self.program.clone(),
             env: self.pinned().into(),
+            dialect: self.dialect,
             label: label_of(owner),
         })
     }
@@ -210,14 +359,29 @@ impl Operations for CliEngine {
         self.remove_deadline
     }
 
+    fn reachability(&self) -> Result<Reachability, CommandError> {
+        let reachability = self.about()?.reachability(self.address()?.as_deref());
+        if !reachability.is_here() || self.dialect == Dialect::Podman {
+            return Ok(reachability);
+        }
+        // Its default bridge shows whether its network namespace is this process's.
+        let bridge = self.networks(&["bridge"], self.until_looked())?.pop();
+        let bridge = bridge.and_then(|it| Some((it.bridge?, it.subnets.first()?.1?)));
+        Ok(match bridge {
+            Some((bridge, gateway)) if !host::has(&bridge, gateway) => Reachability::OtherNamespace,
+            _ => reachability,
+        })
+    }
+
     fn removal_command(&self, resource: Resource, id: &str) -> String {
         let program = self.program.to_string_lossy();
-        let host = match (&self.host, &self.context) {
-            (Some(host), _) => format!(" --host {}", host.to_string_lossy()),
-            (None, Some(context)) => format!(" --context {}", context.to_string_lossy()),
+        let [host, context] = self.dialect.steering_options();
+        let steering = match (&self.host, &self.context) {
+            (Some(it), _) => format!(" {host} {}", it.to_string_lossy()),
+            (None, Some(it)) => format!(" {context} {}", it.to_string_lossy()),
             (None, None) => String::new(),
         };
-        format!("{program}{host} {} {id}", removal(resource).join(" "))
+        format!("{program}{steering} {} {id}", self.dialect.removal(resource).join(" "))
     }
 
     fn hide(&self, spec: &CheckedSpec) {
@@ -229,20 +393,23 @@ impl Operations for CliEngine {
     }
 
     fn create_network(&self, request: &NetworkRequest<'_>) -> Result<String, Failed> {
-        let addressing = request.addressing;
-        let mut command = self
-            .command()
-            .args(["network", "create", "--subnet"])
-            .arg(addressing.subnet().to_string())
-            .arg("--gateway")
-            .arg(addressing.gateway().to_string());
-        if let Some(range) = addressing.dynamic_range() {
-            command = command.arg("--ip-range").arg(range.to_string());
+        let command = create_network(self.command(), self.dialect, request);
+        if self.dialect.prints_ids_of_networks() {
+            return self.make(command);
         }
-        for (key, value) in request.labels.pairs() {
-            command = command.arg("--label").arg(format!("{key}={value}"));
+        let perhaps = |error| Failed { error, made: Made::Perhaps };
+        match command.clone().run(Instant::now() + self.start_deadline) {
+            Ok(_) => {
+                let filter = Filter::Labels(request.labels.ownership());
+                let ids = self.find(Resource::Network, &filter, self.until_looked());
+                let id = ids.map_err(perhaps)?.pop();
+                id.ok_or_else(|| perhaps(command.nonsense("a network that can be found", "")))
+            }
+            Err(Failure { error, made_nothing: MadeNothing(true), .. }) => {
+                Err(Failed { error, made: Made::Nothing })
+            }
+            Err(Failure { error, .. }) => Err(perhaps(error)),
         }
-        self.make(command.arg(request.name).tethered(request.tether.as_ref()))
     }
 
     fn run_container(&self, request: &ContainerRequest<'_>) -> Result<String, Failed> {
@@ -253,7 +420,7 @@ impl Operations for CliEngine {
         let all;
         let names = match names {
             [] => {
-                let ls = self.command().args(["network", "ls", "--quiet", "--no-trunc"]);
+                let ls = self.command().args(self.dialect.list(Resource::Network).iter().copied());
                 all = ls.run(until).map_err(|failure| failure.error)?;
                 &all.split_whitespace().collect::<Vec<_>>()
             }
@@ -263,7 +430,22 @@ impl Operations for CliEngine {
             return Ok(Vec::new());
         }
         let found = self.inspect("network", names, until)?;
-        Ok(found.iter().filter_map(network_facts).collect())
+        Ok(found.iter().filter_map(|it| network_facts(self.dialect, it)).collect())
+    }
+
+    fn attached(&self, network: &str, until: Instant) -> Result<Vec<String>, CommandError> {
+        match self.dialect {
+            Dialect::Docker => {
+                let found = self.inspect("network", &[network], until)?;
+                Ok(found.first().map(attached_names).unwrap_or_default())
+            }
+            Dialect::Podman => {
+                let ps = self.command().args(["ps", "--all", "--format", "{{.Names}}", "--filter"]);
+                let ps = ps.arg(format!("network={network}"));
+                let names = ps.run(until).map_err(|failure| failure.error)?;
+                Ok(names.split_whitespace().map(str::to_owned).collect())
+            }
+        }
     }
 
     fn container(
@@ -303,14 +485,13 @@ impl Operations for CliEngine {
 
     fn stop(&self, id: &str, grace: Duration, until: Instant) -> Result<(), CommandError> {
         let seconds = grace.as_secs() + u64::from(grace.subsec_nanos() > 0);
-        let command = self.command().args(["stop", "--time"]).arg(seconds.to_string()).arg(id);
+        let command = self.command().args(["stop", "-t"]).arg(seconds.to_string()).arg(id);
         command.run(until).map(drop).map_err(|failure| failure.error)
     }
 
     fn logs(&self, id: &str, last: Option<usize>) -> Result<Vec<LogLine>, CommandError> {
         let command = log_command(self.command().args(["logs", "--timestamps"]), last).arg(id);
-        let until = Instant::now() + self.remove_deadline;
-        let (status, stdout, stderr) = command.clone().run_to_end(until)?;
+        let (status, stdout, stderr) = command.clone().run_to_end(self.until_looked())?;
         if !status.success() {
             return Err(command.exited(status, &stderr));
         }
@@ -338,15 +519,14 @@ impl Operations for CliEngine {
     }
 
     fn follow_end(&self, id: &str, events: Sender<Event>) -> Result<Followed, CommandError> {
-        self.command().args(["wait", id]).follow(&events)
+        self.command().args(self.dialect.wait().iter().copied()).arg(id).follow(&events)
     }
 
     fn exec(&self, id: &str, words: &[String], until: Instant) -> Result<ExecOutput, CommandError> {
         let command = words.iter().fold(self.command().args(["exec", id]), Command::private_arg);
         let (status, stdout, stderr) = command.clone().run_to_end(until)?;
-        let of_the_engine = ["Error response from daemon:", "Error: No such", "Cannot connect"];
         match status.code() {
-            Some(code) if code == 0 || !of_the_engine.iter().any(|it| stderr.starts_with(it)) => {
+            Some(code) if !self.dialect.failed_to_exec(code, &stderr) => {
                 Ok(ExecOutput { code, stdout, stderr })
             }
             _ => Err(command.exited(status, &stderr)),
@@ -363,11 +543,7 @@ impl Operations for CliEngine {
         filter: &Filter,
         until: Instant,
     ) -> Result<Vec<String>, CommandError> {
-        let mut command = match resource {
-            Resource::Container => self.command().args(["ps", "--all"]),
-            Resource::Network => self.command().args(["network", "ls"]),
-        };
-        command = command.args(["--quiet", "--no-trunc"]);
+        let mut command = self.command().args(self.dialect.list(resource).iter().copied());
         match filter {
             Filter::Id(id) => command = command.arg("--filter").arg(format!("id={id}")),
             Filter::Labels(labels) => {
@@ -381,7 +557,15 @@ impl Operations for CliEngine {
     }
 
     fn remove(&self, resource: Resource, id: &str, until: Instant) -> Result<(), CommandError> {
-        let command = self.command().args(removal(resource).iter().copied()).arg(id);
+        let command = self.command().args(self.dialect.removal(resource).iter().copied());
+        let command = command.arg(id).apart();
+        if resource == Resource::Network && !self.dialect.protects_networks_in_use() {
+            let attached = self.attached(id, until)?;
+            if !attached.is_empty() {
+                let why = format!("the network is in use by {}", attached.join(", "));
+                return Err(command.withheld(Cause::NetworkInUse, why));
+            }
+        }
         command.run(until).map(drop).map_err(|failure| failure.error)
     }
 }
@@ -390,14 +574,6 @@ fn log_command(command: Command, last: Option<usize>) -> Command {
     match last {
         Some(last) => command.arg(format!("--tail={last}")),
         None => command,
-    }
-}
-
-/// Never `network rm --force`: podman then deletes the containers on it.
-fn removal(resource: Resource) -> &'static [&'static str] {
-    match resource {
-        Resource::Container => &["rm", "--force", "--volumes"],
-        Resource::Network => &["network", "rm"],
     }
 }
 

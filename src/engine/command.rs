@@ -5,6 +5,7 @@ use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::fs::File;
 use std::io::{self, PipeWriter, Read, Seek, SeekFrom};
+use std::os::unix::process::CommandExt;
 use std::process::ExitStatus;
 use std::sync::mpsc::Sender;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -38,6 +39,8 @@ enum End {
     Exited(ExitStatus),
     Killed(Duration),
     Nonsense(&'static str),
+    /// Not run at all, for this reason.
+    Withheld(String),
 }
 
 impl CommandError {
@@ -64,7 +67,7 @@ impl CommandError {
     pub fn status(&self) -> Option<ExitStatus> {
         match self.0.end {
             End::Exited(status) => Some(status),
-            End::NotStarted(_) | End::Killed(_) | End::Nonsense(_) => None,
+            End::NotStarted(_) | End::Killed(_) | End::Nonsense(_) | End::Withheld(_) => None,
         }
     }
 
@@ -108,6 +111,7 @@ impl fmt::Display for CommandError {
             }
             End::Exited(status) => write!(f, "{} ended with {status}", self.name())?,
             End::Nonsense(expected) => write!(f, "{} did not print {expected}", self.name())?,
+            End::Withheld(why) => return write!(f, "{} was not run: {why}", self.name()),
         }
         match last_word(&inner.stderr).or_else(|| last_word(&inner.stdout)) {
             Some(line) => write!(f, ": {line}"),
@@ -133,7 +137,7 @@ impl std::error::Error for CommandError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match &self.0.end {
             End::NotStarted(error) => Some(error.as_ref()),
-            End::Exited(_) | End::Killed(_) | End::Nonsense(_) => None,
+            End::Exited(_) | End::Killed(_) | End::Nonsense(_) | End::Withheld(_) => None,
         }
     }
 }
@@ -155,6 +159,10 @@ pub(crate) struct Command {
     env: Vec<(OsString, Option<OsString>)>,
     secrets: Vec<String>,
     tether: Option<Arc<PipeWriter>>,
+    /// How long past its deadline it may go on.
+    patience: Duration,
+    /// Whether it is in a process group of its own.
+    apart: bool,
 }
 
 impl Command {
@@ -166,7 +174,15 @@ impl Command {
             env: Vec::new(),
             secrets: secrets.longest_first(),
             tether: None,
+            patience: Duration::ZERO,
+            apart: false,
         }
+    }
+
+    /// Past its deadline the command has failed, and is killed only after so much longer.
+    pub(crate) fn patiently(mut self, patience: Duration) -> Self {
+        self.patience = patience;
+        self
     }
 
     pub(crate) fn arg(mut self, arg: impl Into<String>) -> Self {
@@ -205,6 +221,12 @@ impl Command {
         self
     }
 
+    /// In a process group of its own: Ctrl-C, or who kills its owner's group, does not cut it in two.
+    pub(crate) fn apart(mut self) -> Self {
+        self.apart = true;
+        self
+    }
+
     /// Lets the program hold the pipe until it ends: as its standard input, which nothing that it
     /// leaves behind keeps.
     pub(crate) fn tethered(mut self, pipe: Option<&PipeWriter>) -> Self {
@@ -231,7 +253,7 @@ impl Command {
                 End::Exited(status) => status.to_string(),
                 End::Killed(_) => "killed at its deadline".into(),
                 End::NotStarted(error) => self.redacted(&error.to_string()),
-                End::Nonsense(_) => String::new(),
+                End::Nonsense(_) | End::Withheld(_) => String::new(),
             },
             "engine command"
         );
@@ -280,6 +302,13 @@ impl Command {
         self.failure(End::Nonsense(expected), stdout.to_owned(), "").error
     }
 
+    /// The failure of a command that was not run, since the engine would not refuse it.
+    pub(crate) fn withheld(self, cause: Cause, why: String) -> CommandError {
+        let mut error = self.failure(End::Withheld(why), String::new(), "").error;
+        error.0.cause = cause;
+        error
+    }
+
     fn end_and_output(&self, until: Instant) -> io::Result<(End, String, String)> {
         let mut stdout = tempfile::tempfile()?;
         let mut stderr = tempfile::tempfile()?;
@@ -292,8 +321,15 @@ impl Command {
             Some(pipe) => expression.stdin_file(pipe.try_clone()?),
             None => expression.stdin_null(),
         };
+        let expression = match self.apart {
+            true => expression.before_spawn(|command| {
+                command.process_group(0);
+                Ok(())
+            }),
+            false => expression,
+        };
         let start = Instant::now();
-        let end = wait(&expression.start()?, start, until)?;
+        let end = wait(&expression.start()?, start, until, self.patience)?;
         Ok((end, self.tail(&mut stdout), self.tail(&mut stderr)))
     }
 
@@ -312,7 +348,7 @@ impl Command {
             }
             End::NotStarted(_) => (Cause::Other, MadeNothing(true)),
             End::Killed(_) => (Cause::TimedOut, MadeNothing(false)),
-            End::Exited(_) | End::Nonsense(_) => diagnose(stderr),
+            End::Exited(_) | End::Nonsense(_) | End::Withheld(_) => diagnose(stderr),
         };
         let inner = Inner {
             program: self.program.to_string_lossy().into_owned(),
@@ -391,8 +427,24 @@ impl fmt::Debug for Secrets {
     }
 }
 
+fn ends_within(handle: &duct::Handle, patience: Duration) -> io::Result<bool> {
+    let until = Instant::now() + patience;
+    while handle.try_wait()?.is_none() {
+        if Instant::now() >= until {
+            return Ok(false);
+        }
+        thread::sleep(Duration::from_millis(5));
+    }
+    Ok(true)
+}
+
 /// Waits without signal handlers: `duct`'s own waiting with a deadline installs one for SIGCHLD.
-fn wait(handle: &duct::Handle, start: Instant, until: Instant) -> io::Result<End> {
+fn wait(
+    handle: &duct::Handle,
+    start: Instant,
+    until: Instant,
+    patience: Duration,
+) -> io::Result<End> {
     let mut pause = Duration::from_millis(1);
     loop {
         if let Some(output) = handle.try_wait()? {
@@ -400,13 +452,10 @@ fn wait(handle: &duct::Handle, start: Instant, until: Instant) -> io::Result<End
         }
         let now = Instant::now();
         if now >= until {
-            handle.kill()?;
-            // Its end is waited for, so that no zombie stays; not without bound.
-            for _ in 0..100 {
-                if handle.try_wait()?.is_some() {
-                    break;
-                }
-                thread::sleep(Duration::from_millis(5));
+            if !ends_within(handle, patience)? {
+                handle.kill()?;
+                // Its end is waited for, so that no zombie stays; not without bound.
+                ends_within(handle, Duration::from_millis(500))?;
             }
             return Ok(End::Killed(now - start));
         }

@@ -4,27 +4,37 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use crate::engine::{ContainerFacts, NetworkFacts};
+use crate::engine::dialect::Dialect;
+use crate::engine::{ContainerFacts, Endpoint, NetworkFacts};
 use crate::status::{Exit, Health, State};
 
-pub(crate) fn network_facts(network: &Value) -> Option<NetworkFacts> {
-    let configs = network["IPAM"]["Config"].as_array().into_iter().flatten();
-    let attached = network["Containers"].as_object().into_iter().flatten();
+/// Docker says it one way and podman another.
+pub(crate) fn network_facts(dialect: Dialect, network: &Value) -> Option<NetworkFacts> {
+    let [id, name, labels_, configs, subnet, gateway] = match dialect {
+        Dialect::Docker => ["/Id", "/Name", "/Labels", "/IPAM/Config", "/Subnet", "/Gateway"],
+        Dialect::Podman => ["/id", "/name", "/labels", "/subnets", "/subnet", "/gateway"],
+    };
+    let text = |value: &Value, at| value.pointer(at).and_then(Value::as_str).map(str::to_owned);
+    let id = text(network, id)?;
+    let configs = network.pointer(configs).and_then(Value::as_array).into_iter().flatten();
     Some(NetworkFacts {
-        id: network["Id"].as_str()?.to_owned(),
-        name: network["Name"].as_str()?.to_owned(),
-        labels: labels(&network["Labels"]),
+        name: text(network, name)?,
+        labels: network.pointer(labels_).map(labels).unwrap_or_default(),
         subnets: configs
             .filter_map(|config| {
-                let subnet = config["Subnet"].as_str()?.parse().ok()?;
-                let gateway = config["Gateway"].as_str().and_then(|it| it.parse().ok());
-                Some((subnet, gateway))
+                let gateway = text(config, gateway).and_then(|it| it.parse().ok());
+                Some((text(config, subnet)?.parse().ok()?, gateway))
             })
             .collect(),
-        attached: attached
-            .filter_map(|(_, container)| Some(container["Name"].as_str()?.to_owned()))
-            .collect(),
+        bridge: dialect.bridge(network, &id),
+        id,
     })
+}
+
+/// The names of the containers on a network, as docker's `network inspect` says.
+pub(crate) fn attached_names(network: &Value) -> Vec<String> {
+    let attached = network["Containers"].as_object().into_iter().flatten();
+    attached.filter_map(|(_, container)| Some(container["Name"].as_str()?.to_owned())).collect()
 }
 
 pub(crate) fn container_facts(container: &Value) -> Option<ContainerFacts> {
@@ -33,11 +43,11 @@ pub(crate) fn container_facts(container: &Value) -> Option<ContainerFacts> {
         id: container["Id"].as_str()?.to_owned(),
         labels: labels(&container["Config"]["Labels"]),
         state: match container["State"]["Status"].as_str()? {
-            "created" => State::Created,
+            "created" | "configured" | "initialized" => State::Created,
             "running" => State::Running,
             "restarting" => State::Restarting,
             "paused" => State::Paused,
-            "exited" | "dead" => State::Exited,
+            "exited" | "dead" | "stopped" => State::Exited,
             _ => State::Other,
         },
         exit: exit(&container["State"]),
@@ -47,10 +57,14 @@ pub(crate) fn container_facts(container: &Value) -> Option<ContainerFacts> {
             Some("unhealthy") => Some(Health::Unhealthy),
             _ => None,
         },
-        addresses: networks
+        endpoints: networks
             .filter_map(|(_, network)| {
-                let ip = network["IPAddress"].as_str()?.parse().ok()?;
-                Some((network["NetworkID"].as_str()?.to_owned(), ip))
+                let text = |key: &str| network[key].as_str().unwrap_or_default();
+                Some(Endpoint {
+                    network: network["NetworkID"].as_str()?.to_owned(),
+                    ip: text("IPAddress").parse().ok(),
+                    ipv6: text("GlobalIPv6Address").parse().ok(),
+                })
             })
             .collect(),
     })

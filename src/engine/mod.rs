@@ -1,8 +1,11 @@
 //! What this library asks of an engine: operations with typed answers, never command lines.
 
+pub(crate) mod about;
 pub(crate) mod cli;
 pub(crate) mod command;
+pub(crate) mod create;
 pub(crate) mod diagnosis;
+pub(crate) mod dialect;
 pub(crate) mod facts;
 pub(crate) mod follow;
 pub(crate) mod run;
@@ -10,16 +13,17 @@ pub(crate) mod run;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::io::PipeWriter;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::mpsc::Sender;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use ipnet::Ipv4Net;
+use ipnet::IpNet;
 
 use crate::addressing::Addressing;
+use crate::engine::about::Reachability;
 use crate::engine::command::CommandError;
 use crate::engine::follow::{Event, Followed};
 use crate::error::Error;
@@ -68,6 +72,9 @@ pub trait Operations: fmt::Debug + Send + Sync {
     /// How long one removal may take, with everything that it asks.
     fn remove_deadline(&self) -> Duration;
 
+    /// Whether this host reaches its containers' addresses, as far as can be said beforehand.
+    fn reachability(&self) -> Result<Reachability, CommandError>;
+
     /// The command with which a person removes the thing.
     fn removal_command(&self, resource: Resource, id: &str) -> String;
 
@@ -82,6 +89,9 @@ pub trait Operations: fmt::Debug + Send + Sync {
 
     /// Looks networks up by name or id: those that there are, and all if none is named.
     fn networks(&self, names: &[&str], until: Instant) -> Result<Vec<NetworkFacts>, CommandError>;
+
+    /// The names of the containers that keep a network from being removed.
+    fn attached(&self, network: &str, until: Instant) -> Result<Vec<String>, CommandError>;
 
     /// Looks a container up by name or id; `None` if there is none.
     fn container(&self, name: &str, until: Instant)
@@ -197,10 +207,10 @@ pub struct NetworkFacts {
     pub(crate) id: String,
     pub(crate) name: String,
     pub(crate) labels: BTreeMap<String, String>,
-    /// Its IPv4 subnets, each with its gateway if it has one.
-    pub(crate) subnets: Vec<(Ipv4Net, Option<Ipv4Addr>)>,
-    /// The names of the containers that are attached.
-    pub(crate) attached: Vec<String>,
+    /// Its subnets, each with its gateway if it has one.
+    pub(crate) subnets: Vec<(IpNet, Option<IpAddr>)>,
+    /// The interface that is its bridge, if it has one.
+    pub(crate) bridge: Option<String>,
 }
 
 /// What an engine says of a container.
@@ -211,13 +221,33 @@ pub struct ContainerFacts {
     pub(crate) state: State,
     pub(crate) exit: Option<Exit>,
     pub(crate) health: Option<Health>,
-    /// Its address on each network, by the network's id.
-    pub(crate) addresses: BTreeMap<String, Ipv4Addr>,
+    pub(crate) endpoints: Vec<Endpoint>,
+}
+
+/// A container on a network.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Endpoint {
+    /// The network's id; podman says its name.
+    pub(crate) network: String,
+    pub(crate) ip: Option<Ipv4Addr>,
+    pub(crate) ipv6: Option<Ipv6Addr>,
 }
 
 impl ContainerFacts {
-    pub(crate) fn status(self, network_id: &str) -> Status {
-        let address = self.addresses.get(network_id).copied();
-        Status { state: self.state, exit: self.exit, health: self.health, address }
+    pub(crate) fn on(&self, network: &Named<'_>) -> Option<&Endpoint> {
+        self.endpoints.iter().find(|it| it.network == network.id || it.network == network.name)
     }
+
+    pub(crate) fn status(self, network: &Named<'_>) -> Status {
+        let endpoint = self.on(network);
+        let (address, ipv6) = (endpoint.and_then(|it| it.ip), endpoint.and_then(|it| it.ipv6));
+        Status { state: self.state, exit: self.exit, health: self.health, address, ipv6 }
+    }
+}
+
+/// A network by both of its names.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Named<'a> {
+    pub(crate) id: &'a str,
+    pub(crate) name: &'a str,
 }

@@ -29,7 +29,7 @@ pub(crate) fn run(program: Command, request: &ContainerRequest<'_>) -> Command {
     // A pull is a step of its own.
     command = command.arg("--pull=never").arg(&request.spec.image);
     command = options.command.iter().fold(command, Command::arg);
-    command.tethered(request.tether.as_ref())
+    command.apart().tethered(request.tether.as_ref())
 }
 
 /// One record of CSV, as `--mount` wants it.

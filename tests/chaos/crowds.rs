@@ -9,11 +9,10 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use sidecar_bundle::{
-    AddressPool, BundleRunning, BundleSpec, CliEngine, Error, NetworkPlanned, Slug, SweptOutcome,
-    sweep,
+    AddressPool, BundleRunning, BundleSpec, Error, NetworkPlanned, Slug, SweptOutcome, sweep,
 };
 
-use crate::support::{docker, inspect, shout, world};
+use crate::support::{cli, engine, inspect, shout, world};
 
 /// A process of its own that launches as it is told, a line each.
 struct Worker {
@@ -62,7 +61,7 @@ impl Worker {
 #[test]
 #[ignore = "the child process of the crowd tests"]
 fn works_as_told() {
-    let mut engine = CliEngine::docker().with_state_dir(std::env::var_os("WORKER_STATE").unwrap());
+    let mut engine = engine().with_state_dir(std::env::var_os("WORKER_STATE").unwrap());
     if std::env::var("WORKER_REAPER").unwrap() == "false" {
         engine = engine.without_reaper();
     }
@@ -154,7 +153,7 @@ fn twenty_four_processes_all_get_a_subnet_of_a_pool_of_thirty_two() {
         assert_eq!(worker.answer(), "closed");
     }
     workers.into_iter().for_each(Worker::end);
-    let left = docker(&["network", "ls", "--format", "{{.Name}}"]);
+    let left = cli(&["network", "ls", "--format", "{{.Name}}"]);
     assert!(!left.contains("bundle-pool-"), "{left}");
 }
 
@@ -240,6 +239,6 @@ fn eight_sweepers_never_harm_a_living_bundle_of_eight_launchers() {
     assert!(harmed.is_empty(), "{harmed:#?}");
     assert!(deaths > 10 && swept > 0, "{deaths} deaths, {swept} swept");
     sweep(&world.engine()).unwrap();
-    let left = docker(&["network", "ls", "--format", "{{.Name}}"]);
+    let left = cli(&["network", "ls", "--format", "{{.Name}}"]);
     assert!(!left.contains("bundle-sweepers-"), "{left}");
 }

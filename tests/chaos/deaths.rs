@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use sidecar_bundle::{BundleRunning, BundleSpec, CliEngine, Error, NetworkPlanned};
 
-use crate::support::{docker, inspect, plan_apart, shout, world};
+use crate::support::{cli, engine, has_bridge, inspect, plan_apart, shout, world};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Death {
@@ -39,7 +39,7 @@ const DEATHS: [Death; 9] = [
     Death::Static,
 ];
 
-/// Operation and moment, as `held-docker` has them; `up` is between two operations.
+/// Operation and moment, as `held-engine` has them; `up` is between two operations.
 const PHASES: [(&str, &str); 13] = [
     ("create", "before"),
     ("create", "inside"),
@@ -213,7 +213,7 @@ impl Trial {
 
     fn engine(&self) -> CliEngine {
         // The same program, so the same endpoint; its hold is over with the mark.
-        CliEngine::docker().with_program(held_docker()).with_state_dir(&self.state)
+        engine().with_program(held_engine()).with_state_dir(&self.state)
     }
 
     fn plan(&self) -> NetworkPlanned {
@@ -255,9 +255,10 @@ impl Trial {
         let mut seen = Duration::ZERO;
         loop {
             let reaped = reaper_of(&self.id).is_none();
-            let containers = docker(&["ps", "--all", "--quiet", "--filter", &label]);
-            let networks = docker(&["network", "ls", "--quiet", "--filter", &label]);
-            let gone = containers.is_empty() && networks.is_empty();
+            let containers = cli(&["ps", "--all", "--quiet", "--filter", &label]);
+            let networks = cli(&["network", "ls", "--quiet", "--filter", &label]);
+            let bridge = has_bridge(&self.plan());
+            let gone = containers.is_empty() && networks.is_empty() && !bridge;
             if !gone {
                 seen = since.elapsed();
             }
@@ -266,7 +267,7 @@ impl Trial {
             }
             if reaped || since.elapsed() > Duration::from_secs(60) {
                 return Err(format!(
-                    "containers {containers:?}, networks {networks:?}, reaper gone: {reaped}"
+                    "containers {containers:?}, networks {networks:?}, a bridge: {bridge}, reaper gone: {reaped}"
                 ));
             }
             thread::sleep(Duration::from_millis(20));
@@ -330,8 +331,8 @@ fn plan_of(id: &str) -> NetworkPlanned {
     plan_apart(id, 16, id.strip_prefix("chaos-").unwrap().parse().unwrap())
 }
 
-fn held_docker() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/chaos/held-docker")
+fn held_engine() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/chaos/held-engine")
 }
 
 static BUNDLE: Mutex<Option<BundleRunning>> = Mutex::new(None);
@@ -341,8 +342,7 @@ static BUNDLE: Mutex<Option<BundleRunning>> = Mutex::new(None);
 fn dies_as_told() {
     let told = |name: &str| std::env::var(name).unwrap();
     let mark = PathBuf::from(told("HELD_MARK"));
-    let engine =
-        CliEngine::docker().with_program(held_docker()).with_state_dir(told("CHAOS_STATE"));
+    let engine = engine().with_program(held_engine()).with_state_dir(told("CHAOS_STATE"));
     let plan = plan_of(&told("CHAOS_ID"));
     let bundle = thread::spawn({
         let mark = mark.clone();

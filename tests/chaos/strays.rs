@@ -5,10 +5,12 @@ use std::process::Command;
 use std::time::Duration;
 
 use sidecar_bundle::{
-    BundleRunning, BundleSpec, Cause, CliEngine, Error, Slug, SweptOutcome, sweep, sweep_dry_run,
+    BundleRunning, BundleSpec, Cause, Error, Slug, SweptOutcome, sweep, sweep_dry_run,
 };
 
-use crate::support::{World, docker, http_body, inspect, world};
+use crate::support::{
+    World, cli, engine, foreign_network, http_body, inspect, is_podman, program, world,
+};
 
 fn slug(world: &World) -> Slug {
     Slug::new(world.slug).unwrap()
@@ -34,7 +36,7 @@ fn leave_behind(world: &World, how: &str) {
 #[ignore = "the child process of the tests of what is left behind"]
 fn leaves_behind_as_told() {
     let told = |name: &str| std::env::var(name).unwrap();
-    let engine = CliEngine::docker().with_state_dir(told("STRAY_STATE")).without_reaper();
+    let engine = engine().with_state_dir(told("STRAY_STATE")).without_reaper();
     let plan = sidecar_bundle::NetworkPlanned::new(Slug::new(told("STRAY_SLUG")).unwrap());
     let network = plan.create_network(&engine).unwrap();
     if told("STRAY_HOW") == "network" {
@@ -91,25 +93,25 @@ fn a_kept_bundle_that_has_changed_is_left_alone() {
     let (container, network) = (bundle.container_id().to_owned(), bundle.network_id().to_owned());
     bundle.keep().unwrap();
     let attach = || BundleRunning::attach(slug(&world), &world.engine());
-    docker(&["stop", "--time", "0", &container]);
+    cli(&["stop", "--time", "0", &container]);
     assert_eq!(
         attach().unwrap_err().to_string(),
         "the kept bundle of slug kept-changed cannot be attached to: its container does not run"
     );
-    docker(&["start", &container]);
-    drop(docker(&["network", "disconnect", &network, &container]));
+    cli(&["start", &container]);
+    drop(cli(&["network", "disconnect", &network, &container]));
     assert_eq!(
         attach().unwrap_err().to_string(),
         "the kept bundle of slug kept-changed cannot be attached to: its container is not on its network"
     );
-    docker(&["network", "connect", "--ip", &world.plan().ip().to_string(), &network, &container]);
+    cli(&["network", "connect", "--ip", &world.plan().ip().to_string(), &network, &container]);
     attach().unwrap().keep().unwrap();
-    docker(&["rm", "--force", "--volumes", &container]);
+    cli(&["rm", "--force", "--volumes", &container]);
     assert_eq!(
         attach().unwrap_err().to_string(),
         "the kept bundle of slug kept-changed cannot be attached to: its container does not exist"
     );
-    docker(&["network", "rm", &network]);
+    cli(&["network", "rm", &network]);
     assert_eq!(attach().unwrap_err().to_string(), "no bundle of slug kept-changed was kept");
     world.plan().launch(&world.engine(), BundleSpec::new()).unwrap().close().unwrap();
     world.assert_nothing_left();
@@ -163,13 +165,13 @@ fn a_sweep_leaves_the_living_and_other_directories_alone() {
 
     leave_behind(&world, "bundle");
     let elsewhere = tempfile::tempdir().unwrap();
-    let stranger = CliEngine::docker().with_state_dir(elsewhere.path());
+    let stranger = engine().with_state_dir(elsewhere.path());
     assert!(sweep(&stranger).unwrap().is_empty());
     let failed = world.plan().launch(&stranger, BundleSpec::new()).unwrap_err();
     assert!(matches!(failed.error(), Error::NetworkDiffers { .. }), "{failed:?}");
     assert!(running(&world.plan().container_name()));
     // Nor does another endpoint of the same directory know that the owner is dead.
-    let other = world.engine().with_program(docker_path());
+    let other = world.engine().with_program(program_path());
     assert!(sweep(&other).unwrap().is_empty());
     let failed = world.plan().launch(&other, BundleSpec::new()).unwrap_err();
     assert!(matches!(failed.error(), Error::NetworkDiffers { .. }), "{failed:?}");
@@ -178,9 +180,9 @@ fn a_sweep_leaves_the_living_and_other_directories_alone() {
     world.assert_nothing_left();
 }
 
-fn docker_path() -> std::path::PathBuf {
+fn program_path() -> std::path::PathBuf {
     let path = std::env::var_os("PATH").unwrap();
-    std::env::split_paths(&path).map(|it| it.join("docker")).find(|it| it.exists()).unwrap()
+    std::env::split_paths(&path).map(|it| it.join(program())).find(|it| it.exists()).unwrap()
 }
 
 #[test]
@@ -188,7 +190,7 @@ fn a_free_subnet_is_planned_and_a_full_pool_is_said() {
     let Some(world) = world("free-subnet") else { return };
     let plan = world.plan().with_pool("10.44.0.0/23:/24".parse().unwrap());
     let first = plan.subnet().to_string();
-    let foreign = docker(&["network", "create", "--subnet", &first, "sidecar-bundle-test-free-1"]);
+    let foreign = foreign_network(&first, &[], "sidecar-bundle-test-free-1");
     let failed = plan.clone().create_network(&world.engine()).unwrap_err();
     assert_eq!(
         failed.error().to_string(),
@@ -201,10 +203,13 @@ fn a_free_subnet_is_planned_and_a_full_pool_is_said() {
     let failed = plan.in_free_subnet(&world.engine()).unwrap_err();
     assert_eq!(
         failed.error().to_string(),
-        "none of the 2 subnets of pool 10.44.0.0/23:/24 is free"
+        format!(
+            "none of the 2 subnets of pool 10.44.0.0/23:/24 is free; held by network sidecar-bundle-test-free-1 ({first}), network claude-bottle-bundle-free-subnet ({})",
+            free.subnet()
+        )
     );
     network.close().unwrap();
-    docker(&["network", "rm", foreign.trim()]);
+    cli(&["network", "rm", &foreign]);
     world.assert_nothing_left();
 }
 
@@ -213,11 +218,11 @@ fn a_container_removed_or_disconnected_behind_our_back_is_no_trouble() {
     let Some(world) = world("behind-back") else { return };
     let launch = || world.plan().launch(&world.engine(), BundleSpec::new()).unwrap();
     let bundle = launch();
-    docker(&["rm", "--force", "--volumes", bundle.container_id()]);
+    cli(&["rm", "--force", "--volumes", bundle.container_id()]);
     bundle.close().unwrap();
     world.assert_nothing_left();
     let bundle = launch();
-    docker(&[
+    cli(&[
         "network",
         "disconnect",
         "--force",
@@ -227,8 +232,8 @@ fn a_container_removed_or_disconnected_behind_our_back_is_no_trouble() {
     bundle.close().unwrap();
     world.assert_nothing_left();
     let bundle = launch();
-    docker(&["rm", "--force", "--volumes", bundle.container_id()]);
-    docker(&["network", "rm", bundle.network_id()]);
+    cli(&["rm", "--force", "--volumes", bundle.container_id()]);
+    cli(&["network", "rm", bundle.network_id()]);
     bundle.close().unwrap();
     world.assert_nothing_left();
 }
@@ -237,7 +242,7 @@ fn a_container_removed_or_disconnected_behind_our_back_is_no_trouble() {
 fn a_foreign_container_on_our_network_is_named_and_never_removed() {
     let Some(world) = world("foreign-guest") else { return };
     let bundle = world.plan().launch(&world.engine(), BundleSpec::new()).unwrap();
-    let guest = docker(&[
+    let guest = cli(&[
         "run",
         "--detach",
         "--name",
@@ -252,15 +257,15 @@ fn a_foreign_container_on_our_network_is_named_and_never_removed() {
     let error = bundle.close().unwrap_err();
     assert_eq!(error.cause(), Some(Cause::NetworkInUse));
     let message = error.to_string();
+    let host = std::env::var("DOCKER_HOST").ok().filter(|_| !is_podman());
     let expected = format!(
-        "network claude-bottle-bundle-foreign-guest may be left, in use by sidecar-bundle-test-guest; remove it with `docker --host {} network rm {id}`",
-        std::env::var("DOCKER_HOST").unwrap_or_default()
+        "network claude-bottle-bundle-foreign-guest may be left, in use by sidecar-bundle-test-guest; remove it with `{}{} network rm {id}`",
+        program(),
+        host.map(|host| format!(" --host {host}")).unwrap_or_default()
     );
-    if std::env::var_os("DOCKER_HOST").is_some() {
-        assert_eq!(message, expected);
-    }
+    assert_eq!(message, expected);
     assert!(running(guest.trim()));
-    docker(&["rm", "--force", "--volumes", guest.trim()]);
+    cli(&["rm", "--force", "--volumes", guest.trim()]);
     // The slug's next owner finds it, and so does a sweep.
     world.plan().launch(&world.engine(), BundleSpec::new()).unwrap().close().unwrap();
     world.assert_nothing_left();

@@ -2,14 +2,15 @@
 
 use std::fmt::Write as _;
 use std::io::{Read, Write};
-use std::net::{Ipv4Addr, TcpStream};
+use std::net::{Ipv4Addr, TcpStream, UdpSocket};
 use std::path::Path;
 use std::process::Command;
 use std::sync::OnceLock;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use serde_json::Value;
+use serde_json::{Value, json};
+use sidecar_bundle::ipnet::Ipv4Net;
 use sidecar_bundle::{CliEngine, NetworkPlanned, Slug};
 
 /// What every test starts with: the engine, a slug of its own and a directory for its leases.
@@ -39,7 +40,7 @@ pub(crate) fn world(slug: &'static str) -> Option<World> {
 
 impl World {
     pub(crate) fn engine(&self) -> CliEngine {
-        CliEngine::docker().with_state_dir(self.state.path())
+        engine().with_state_dir(self.state.path())
     }
 
     pub(crate) fn plan(&self) -> NetworkPlanned {
@@ -51,8 +52,8 @@ impl World {
     pub(crate) fn assert_nothing_left(&self) {
         let plan = self.plan();
         let label = format!("label=sidecar-bundle.slug={}", self.slug);
-        let mut left = docker(&["ps", "--all", "--quiet", "--filter", &label]);
-        left += &docker(&["network", "ls", "--quiet", "--filter", &label]);
+        let mut left = cli(&["ps", "--all", "--quiet", "--filter", &label]);
+        left += &cli(&["network", "ls", "--quiet", "--filter", &label]);
         for (kind, name) in [("container", plan.container_name()), ("network", plan.network_name())]
         {
             if inspect(kind, &name).is_some() {
@@ -60,6 +61,7 @@ impl World {
             }
         }
         assert_eq!(left, "", "left by {}", self.slug);
+        assert!(!has_bridge(&plan), "the bridge of {} is left", self.slug);
     }
 }
 
@@ -69,25 +71,85 @@ pub(crate) fn plan_apart(slug: &str, block: usize, number: usize) -> NetworkPlan
     let block = u8::try_from(block + number / 256).unwrap();
     let number = u8::try_from(number % 256).unwrap();
     let host = |host: u8| std::net::Ipv4Addr::new(10, block, number, host);
-    let subnet = sidecar_bundle::ipnet::Ipv4Net::new(host(0), 24).unwrap();
+    let subnet = Ipv4Net::new(host(0), 24).unwrap();
     let addressing = sidecar_bundle::Addressing::new(subnet, host(1), host(2)).unwrap();
     NetworkPlanned::new(Slug::new(slug).unwrap()).with_addressing(addressing)
 }
 
+/// Whether an interface of this host has the plan's gateway as its address, and its subnet. No packet is
+/// sent.
+pub(crate) fn has_bridge(plan: &NetworkPlanned) -> bool {
+    let source = UdpSocket::bind("0.0.0.0:0").and_then(|socket| {
+        socket.connect((plan.ip(), 9))?;
+        socket.local_addr()
+    });
+    source.is_ok_and(|source| source.ip() == plan.gateway())
+}
+
+/// The program that the tests drive: `docker`, or `podman` where the variable says so.
+pub(crate) fn program() -> &'static str {
+    match std::env::var("SIDECAR_BUNDLE_ENGINE_PROGRAM").as_deref() {
+        Ok("podman") => "podman",
+        _ => "docker",
+    }
+}
+
+pub(crate) fn is_podman() -> bool {
+    program() == "podman"
+}
+
+/// The engine that the tests run on.
+pub(crate) fn engine() -> CliEngine {
+    if is_podman() { CliEngine::podman() } else { CliEngine::docker() }
+}
+
 /// Runs the engine's program behind the library's back; it must succeed.
 #[track_caller]
-pub(crate) fn docker(arguments: &[&str]) -> String {
-    let output = Command::new("docker").args(arguments).output().unwrap();
+pub(crate) fn cli(arguments: &[&str]) -> String {
+    let output = Command::new(program()).args(arguments).output().unwrap();
     let stderr = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "docker {arguments:?}: {stderr}");
+    assert!(output.status.success(), "{} {arguments:?}: {stderr}", program());
     String::from_utf8(output.stdout).unwrap()
 }
 
+/// A foreign network, by its id: podman prints its name.
+#[track_caller]
+pub(crate) fn foreign_network(subnet: &str, arguments: &[&str], name: &str) -> String {
+    cli(&[&["network", "create", "--subnet", subnet], arguments, &[name]].concat());
+    inspect("network", name).unwrap()["Id"].as_str().unwrap().to_owned()
+}
+
+/// What the engine says of a thing, with docker's names for everything.
 #[track_caller]
 pub(crate) fn inspect(kind: &str, name: &str) -> Option<Value> {
-    let output = Command::new("docker").args([kind, "inspect", name]).output().unwrap();
+    let output = Command::new(program()).args([kind, "inspect", name]).output().unwrap();
     let found: Value = serde_json::from_slice(&output.stdout).unwrap();
-    found.get(0).cloned()
+    let found = found.get(0)?;
+    Some(if kind == "network" && is_podman() { like_docker(found) } else { found.clone() })
+}
+
+fn like_docker(network: &Value) -> Value {
+    let config = |subnet: &Value| {
+        let address = |key: &str| subnet["lease_range"][key].as_str()?.parse().ok();
+        let range = address("start_ip").zip(address("end_ip"));
+        let range = range.and_then(|(start, end): (Ipv4Addr, Ipv4Addr)| {
+            // Podman leaves the network's own address out of a range.
+            (8..=32)
+                .filter_map(|prefix| Ipv4Net::new(start, prefix).ok())
+                .find(|it| it.broadcast() == end && it.hosts().next() == Some(start))
+        });
+        let range = range.map(|it| it.trunc().to_string());
+        json!({"Subnet": subnet["subnet"], "Gateway": subnet["gateway"], "IPRange": range})
+    };
+    json!({
+        "Id": network["id"],
+        "Name": network["name"],
+        "Driver": network["driver"],
+        "Internal": network["internal"],
+        "Labels": network["labels"],
+        "Options": network["options"],
+        "IPAM": {"Config": network["subnets"].as_array().unwrap().iter().map(config).collect::<Vec<_>>()},
+    })
 }
 
 /// The body that a daemon of the bundle answers with, as soon as it does.
@@ -121,10 +183,14 @@ pub(crate) fn shout(line: &str) {
 }
 
 fn find_engine() -> Result<String, String> {
-    let version = Command::new("docker")
-        .args(["version", "--format", "engine {{.Server.Version}}, client {{.Client.Version}}"])
+    let format = match is_podman() {
+        true => "podman {{.Client.Version}}",
+        false => "docker engine {{.Server.Version}}, client {{.Client.Version}}",
+    };
+    let version = Command::new(program())
+        .args(["version", "--format", format])
         .output()
-        .map_err(|error| format!("docker cannot be run: {error}"))?;
+        .map_err(|error| format!("{} cannot be run: {error}", program()))?;
     if !version.status.success() {
         return Err(String::from_utf8_lossy(&version.stderr).trim().to_owned());
     }

@@ -1,0 +1,117 @@
+//! Where docker and podman differ: every quirk of theirs, once.
+
+use std::ffi::OsString;
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::engine::Resource;
+
+/// Which language an engine's program speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Dialect {
+    Docker,
+    Podman,
+}
+
+impl Dialect {
+    pub(crate) fn program(self) -> &'static str {
+        match self {
+            Self::Docker => "docker",
+            Self::Podman => "podman",
+        }
+    }
+
+    /// The variables that tell the program where its engine is: an address, and a name in its
+    /// configuration.
+    pub(crate) fn steering(self) -> [&'static str; 2] {
+        match self {
+            Self::Docker => ["DOCKER_HOST", "DOCKER_CONTEXT"],
+            Self::Podman => ["CONTAINER_HOST", "CONTAINER_CONNECTION"],
+        }
+    }
+
+    /// The options that do the same on a command line.
+    pub(crate) fn steering_options(self) -> [&'static str; 2] {
+        match self {
+            Self::Docker => ["--host", "--context"],
+            Self::Podman => ["--url", "--connection"],
+        }
+    }
+
+    /// The name that stands for the program's own choice of an engine.
+    pub(crate) fn is_default(self, context: &OsString) -> bool {
+        self == Self::Docker && context == "default"
+    }
+
+    /// Never `network rm --force`: podman then deletes the containers on it. And podman waits ten
+    /// seconds for a process that does not want to end, unless it is told not to.
+    pub(crate) fn removal(self, resource: Resource) -> &'static [&'static str] {
+        match (resource, self) {
+            (Resource::Container, Self::Docker) => &["rm", "--force", "--volumes"],
+            (Resource::Container, Self::Podman) => &["rm", "--force", "--time", "0", "--volumes"],
+            (Resource::Network, _) => &["network", "rm"],
+        }
+    }
+
+    /// Tells a container's end. Podman looks now and then, four times a second unless it is told more.
+    pub(crate) fn wait(self) -> &'static [&'static str] {
+        match self {
+            Self::Docker => &["wait"],
+            Self::Podman => &["wait", "--interval", "50ms"],
+        }
+    }
+
+    /// Whether the engine keeps a network that is in use from being removed by its id.
+    ///
+    /// Podman 4.3 compares what it is given with the names of the networks that containers have: by
+    /// name it refuses, by id it removes, and leaves the bridge.
+    pub(crate) fn protects_networks_in_use(self) -> bool {
+        self == Self::Docker
+    }
+
+    /// How long past its deadline a command may go on. Podman's program does the work itself: of a `podman
+    /// run` that is killed half-way, veth and bridge stay for ever.
+    pub(crate) fn patience(self) -> Duration {
+        match self {
+            Self::Docker => Duration::ZERO,
+            Self::Podman => Duration::from_secs(10),
+        }
+    }
+
+    /// Whether `network create` prints an id; podman prints the name.
+    pub(crate) fn prints_ids_of_networks(self) -> bool {
+        self == Self::Docker
+    }
+
+    /// Lists ids. Podman prints names if it is asked to be quiet.
+    pub(crate) fn list(self, resource: Resource) -> &'static [&'static str] {
+        match resource {
+            Resource::Container => &["ps", "--all", "--no-trunc", "--quiet"],
+            Resource::Network => &["network", "ls", "--no-trunc", "--format", "{{.ID}}"],
+        }
+    }
+
+    /// Whether a program that ended so has not run the command in the container, but failed itself.
+    pub(crate) fn failed_to_exec(self, code: i32, stderr: &str) -> bool {
+        match self {
+            Self::Docker => ["Error response from daemon:", "Error: No such", "Cannot connect"]
+                .iter()
+                .any(|it| code != 0 && stderr.starts_with(it)),
+            Self::Podman => matches!(code, 125 | 255) && stderr.contains("Error: "),
+        }
+    }
+
+    /// The interface of a network's bridge, by what `network inspect` says.
+    pub(crate) fn bridge(self, network: &Value, id: &str) -> Option<String> {
+        match self {
+            Self::Docker if network["Driver"] != "bridge" => None,
+            Self::Docker => {
+                let named = network["Options"]["com.docker.network.bridge.name"].as_str();
+                let derived = || Some(format!("br-{}", id.get(..12)?));
+                named.map(str::to_owned).or_else(derived)
+            }
+            Self::Podman => network["network_interface"].as_str().map(str::to_owned),
+        }
+    }
+}
