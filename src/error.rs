@@ -14,6 +14,7 @@ use crate::engine::about::Reachability;
 use crate::engine::command::CommandError;
 use crate::engine::diagnosis::Cause;
 use crate::host::Holder;
+use crate::network_options::NetworkOptionsError;
 use crate::slug::{NameError, Slug};
 use crate::spec::SpecError;
 use crate::status::Exit;
@@ -34,6 +35,20 @@ pub enum Error {
     /// A specification is wrong. Its step has not asked the engine for anything.
     #[error(transparent)]
     Spec(#[from] SpecError),
+    /// A network's options are wrong. Nothing has been touched.
+    #[error(transparent)]
+    NetworkOptions(#[from] NetworkOptionsError),
+    /// The engine cannot do what the network's options ask for. Nothing has been touched.
+    #[error("{what} needs {needs}, and this is {engine}")]
+    #[non_exhaustive]
+    Unsupported {
+        /// What was asked for.
+        what: String,
+        /// The engines that can.
+        needs: String,
+        /// This engine, with its version.
+        engine: String,
+    },
     /// Another owner of the slug lives. Nothing has been touched.
     #[error("slug {slug} is taken{}", by(*pid, *since))]
     #[non_exhaustive]

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::addressing::Addressing;
 use crate::lease::Lease;
+use crate::network_options::NetworkOptions;
 use crate::product::Product;
 use crate::slug::Slug;
 
@@ -11,6 +12,8 @@ use crate::slug::Slug;
 const NAMESPACE: &str = "sidecar-bundle.";
 const FORMAT: &str = "1";
 const OWNER: &str = "owner";
+/// Only where there are any; so is what this release does not know.
+const OPTIONS: &str = "options";
 
 /// The labels of one bundle, the same on its network and on its container.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -47,6 +50,12 @@ impl Labels {
         ]))
     }
 
+    /// With the network's options, if it has any.
+    pub(crate) fn with_options(mut self, options: &NetworkOptions) -> Self {
+        self.0.extend(options.to_label().map(|label| (OPTIONS, label)));
+        self
+    }
+
     #[cfg(fuzzing)]
     pub(crate) fn fuzzed(product: &Product, slug: &Slug, addressing: &Addressing) -> Self {
         Self::with_directory(product, slug, addressing, "directory", "owner")
@@ -71,10 +80,17 @@ impl Labels {
         whoever_made_it: bool,
     ) -> Option<(String, String, Option<String>)> {
         let owner = format!("{NAMESPACE}{OWNER}");
-        self.pairs()
+        let lacks_or_differs = self
+            .pairs()
             .filter(|(key, _)| !whoever_made_it || *key != owner)
             .find(|(key, planned)| found.get(key).map(String::as_str) != Some(planned))
-            .map(|(key, planned)| (key.clone(), planned.to_owned(), found.get(&key).cloned()))
+            .map(|(key, planned)| (key.clone(), planned.to_owned(), found.get(&key).cloned()));
+        lacks_or_differs.or_else(|| {
+            let planned: BTreeMap<_, _> = self.pairs().collect();
+            let ours = found.iter().filter(|(key, _)| key.starts_with(NAMESPACE));
+            let more = ours.clone().find(|(key, _)| !planned.contains_key(*key));
+            more.map(|(key, found)| (key.clone(), "not set".into(), Some(found.clone())))
+        })
     }
 }
 
@@ -100,6 +116,11 @@ pub(crate) fn of_slug(product: &Product, slug: &Slug, lease: &Lease) -> Vec<(Str
     [("prefix", product.prefix()), ("slug", slug.as_str()), ("lease-dir", lease.directory_id())]
         .map(|(key, value)| (format!("{NAMESPACE}{key}"), value.to_owned()))
         .into()
+}
+
+/// The options that a network was planned with.
+pub(crate) fn options_in(labels: &BTreeMap<String, String>) -> Option<NetworkOptions> {
+    NetworkOptions::from_label(labels.get(&format!("{NAMESPACE}{OPTIONS}")).map(String::as_str))
 }
 
 /// The addresses that a thing was planned with.

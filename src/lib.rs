@@ -182,6 +182,7 @@ mod labels;
 mod lease;
 #[cfg(test)]
 mod model;
+mod network_options;
 mod planned;
 mod product;
 mod ready;
@@ -206,6 +207,7 @@ pub use error::{Error, StepError};
 pub use host::Holder;
 pub use inside::LogFollower;
 pub use ipnet;
+pub use network_options::{GatewayMode, NetworkOptions, NetworkOptionsError};
 pub use planned::NetworkPlanned;
 pub use product::Product;
 pub use ready::Ready;

@@ -22,6 +22,7 @@ use crate::engine::{
 };
 use crate::labels::owner_in;
 use crate::lease::{Kept, leases};
+use crate::network_options::NetworkOptions;
 use crate::reaper::Stranger;
 use crate::spec::CheckedSpec;
 use crate::status::{ExecOutput, LogLine, State};
@@ -313,6 +314,10 @@ impl Operations for ModelEngine {
     }
 
     fn hide(&self, _spec: &CheckedSpec) {}
+
+    fn supports(&self, _options: &NetworkOptions) -> Result<(), Error> {
+        Ok(())
+    }
 
     fn create_network(&self, request: &NetworkRequest<'_>) -> Result<String, Failed> {
         let id = self.world().next_id();

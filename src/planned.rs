@@ -17,6 +17,7 @@ use crate::error::{Error, GiveUp, StepError};
 use crate::guard::{Guard, Hold};
 use crate::labels::{Labels, owner_in};
 use crate::lease::{Kept, Lease};
+use crate::network_options::NetworkOptions;
 use crate::product::Product;
 use crate::reaper::Reaper;
 use crate::removal;
@@ -65,6 +66,7 @@ pub struct NetworkPlanned {
     /// What other attempts are cut from, unless the addresses were given.
     pool: Option<AddressPool>,
     addressing: Addressing,
+    options: NetworkOptions,
 }
 
 impl NetworkPlanned {
@@ -73,7 +75,8 @@ impl NetworkPlanned {
     pub fn new(slug: Slug) -> Self {
         let pool = AddressPool::default();
         let addressing = pool.first(&slug);
-        Self { product: Product::default(), slug, pool: Some(pool), addressing }
+        let (product, options) = (Product::default(), NetworkOptions::default());
+        Self { product, slug, pool: Some(pool), addressing, options }
     }
 
     /// Replaces the names.
@@ -93,6 +96,13 @@ impl NetworkPlanned {
     #[must_use]
     pub fn with_addressing(self, addressing: Addressing) -> Self {
         Self { pool: None, addressing, ..self }
+    }
+
+    /// Replaces the network's options, which are checked by
+    /// [`create_network`](Self::create_network) before anything is touched.
+    #[must_use]
+    pub fn with_options(self, options: NetworkOptions) -> Self {
+        Self { options, ..self }
     }
 
     /// Plans the slug's next attempt in the same pool, for when something stands in the way of this.
@@ -119,7 +129,9 @@ impl NetworkPlanned {
     /// The plan is handed back, and nothing of this step is left, unless an [`Error::NotRemoved`]
     /// comes with the error:
     ///
-    /// - [`Error::Taken`] or [`Error::Lease`] before the engine is asked for anything,
+    /// - [`Error::NetworkOptions`] before anything else, and [`Error::Unsupported`] when the engine cannot
+    ///   do what they ask for,
+    /// - [`Error::Taken`] or [`Error::Lease`] before the engine is asked for anything else,
     /// - [`Error::Kept`] when a whole bundle of the slug was kept; it has been left alone,
     /// - [`Error::SubnetTaken`] when another network has the range, or, on the engine's host, an interface
     ///   or a closer route does,
@@ -183,6 +195,12 @@ impl NetworkPlanned {
         &self.product
     }
 
+    /// The network's options.
+    #[must_use]
+    pub fn options(&self) -> &NetworkOptions {
+        &self.options
+    }
+
     /// All addresses.
     #[must_use]
     pub fn addressing(&self) -> &Addressing {
@@ -226,8 +244,13 @@ impl NetworkPlanned {
     }
 
     /// A plan whose addresses have come true already.
-    pub(crate) fn attached(product: Product, slug: Slug, addressing: Addressing) -> Self {
-        Self { product, slug, pool: None, addressing }
+    pub(crate) fn attached(
+        product: Product,
+        slug: Slug,
+        addressing: Addressing,
+        options: NetworkOptions,
+    ) -> Self {
+        Self { product, slug, pool: None, addressing, options }
     }
 
     /// The same plan at another attempt's addresses.
@@ -240,6 +263,8 @@ impl NetworkPlanned {
     }
 
     fn create(&self, engine: Arc<dyn Operations>) -> Result<Guard, Error> {
+        self.options.check()?;
+        engine.supports(&self.options)?;
         let owner = engine.owner()?;
         let lease = Lease::of(&*engine, &self.product, &self.slug, &owner)?;
         if lease.kept() == Kept::Bundle {
@@ -247,6 +272,7 @@ impl NetworkPlanned {
             return Err(Error::Kept { slug: self.slug.clone() });
         }
         let labels = Labels::new(&self.product, &self.slug, &self.addressing, &lease, &owner);
+        let labels = labels.with_options(&self.options);
         let hold = Arc::new(Hold::new(lease, engine.stranger(&owner).map(Reaper::of)));
         let mut guard = Guard::new(engine, Resource::Network, self.network_name(), labels, hold);
         if guard.hold().kept() == Kept::Network && self.take_over(&mut guard)? {
@@ -272,6 +298,7 @@ impl NetworkPlanned {
                 name: guard.name(),
                 addressing: &self.addressing,
                 labels: guard.labels(),
+                options: &self.options,
             };
             match guard.engine().create_network(&request) {
                 Ok(id) => {

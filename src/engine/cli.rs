@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use crate::engine::about::{About, Reachability};
 use crate::engine::command::{Command, CommandError, Failure, Secrets};
-use crate::engine::create::create_network;
+use crate::engine::create::{create_network, needs};
 use crate::engine::diagnosis::{Cause, MadeNothing};
 use crate::engine::dialect::Dialect;
 use crate::engine::facts::{attached_names, container_facts, network_facts};
@@ -24,6 +24,7 @@ use crate::engine::{
 use crate::error::Error;
 use crate::host;
 use crate::labels::label_of;
+use crate::network_options::NetworkOptions;
 use crate::reaper::{Stranger, alive_file};
 use crate::spec::{CheckedSpec, CheckedVariable};
 use crate::status::{ExecOutput, LogLine, LogStream};
@@ -389,6 +390,22 @@ impl Operations for CliEngine {
             if let CheckedVariable::Hidden(_, value) = variable {
                 self.hidden.add(&value.to_string_lossy());
             }
+        }
+    }
+
+    fn supports(&self, options: &NetworkOptions) -> Result<(), Error> {
+        let needs = needs(options);
+        if needs.is_empty() {
+            return Ok(());
+        }
+        let about = self.about().map_err(|source| Error::Look { what: "its version", source })?;
+        match needs.into_iter().find(|need| !need.is_met_by(about)) {
+            None => Ok(()),
+            Some(need) => Err(Error::Unsupported {
+                needs: need.least(),
+                what: need.what,
+                engine: about.to_string(),
+            }),
         }
     }
 

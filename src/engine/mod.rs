@@ -29,6 +29,7 @@ use crate::engine::follow::{Event, Followed};
 use crate::error::Error;
 use crate::labels::Labels;
 use crate::lease;
+use crate::network_options::NetworkOptions;
 use crate::reaper::Stranger;
 use crate::spec::CheckedSpec;
 use crate::status::{ExecOutput, Exit, Health, LogLine, State, Status};
@@ -80,6 +81,9 @@ pub trait Operations: fmt::Debug + Send + Sync {
 
     /// Learns what must not be shown, whatever command prints it.
     fn hide(&self, spec: &CheckedSpec);
+
+    /// Whether it can make a network with these options.
+    fn supports(&self, options: &NetworkOptions) -> Result<(), Error>;
 
     /// Creates the network and gives its id.
     fn create_network(&self, request: &NetworkRequest<'_>) -> Result<String, Failed>;
@@ -188,6 +192,7 @@ pub struct NetworkRequest<'a> {
     pub(crate) name: &'a str,
     pub(crate) addressing: &'a Addressing,
     pub(crate) labels: &'a Labels,
+    pub(crate) options: &'a NetworkOptions,
 }
 
 /// What a container is to be.
