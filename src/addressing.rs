@@ -1,11 +1,10 @@
 //! From a slug to a subnet, a gateway and the bundle's address: derivation v1.
 
 use std::fmt;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::str::FromStr;
 
-use ipnet::Ipv4Net;
-use sha2::{Digest, Sha256};
+use ipnet::{IpNet, Ipv4Net};
 
 use crate::slug::Slug;
 
@@ -43,18 +42,22 @@ impl Addressing {
         bundle_ip: Ipv4Addr,
     ) -> Result<Self, AddressingError> {
         if subnet != subnet.trunc() {
-            return Err(AddressingError::HostBits { what: "subnet", range: subnet });
+            return Err(AddressingError::HostBits { what: "subnet", range: subnet.into() });
         }
         for (what, address) in [("gateway", gateway), ("bundle", bundle_ip)] {
-            if !subnet.contains(&address) {
-                return Err(AddressingError::Outside { what, address, subnet });
+            let (range, is_inside) = (subnet.into(), subnet.contains(&address));
+            let ends = [subnet.network(), subnet.broadcast()];
+            let is_an_end = ends.contains(&address);
+            let address = address.into();
+            if !is_inside {
+                return Err(AddressingError::Outside { what, address, subnet: range });
             }
-            if address == subnet.network() || address == subnet.broadcast() {
-                return Err(AddressingError::Reserved { what, address, subnet });
+            if is_an_end {
+                return Err(AddressingError::Reserved { what, address, subnet: range });
             }
         }
         if gateway == bundle_ip {
-            return Err(AddressingError::Same { address: gateway });
+            return Err(AddressingError::Same { address: gateway.into() });
         }
         Ok(Self { subnet, gateway, bundle_ip, attempt: 0 })
     }
@@ -172,7 +175,7 @@ impl AddressPool {
     /// When `range` has host bits set, or `subnet_prefix` is not between the range's own prefix and 29.
     pub fn new(range: Ipv4Net, subnet_prefix: u8) -> Result<Self, AddressingError> {
         if range != range.trunc() {
-            return Err(AddressingError::HostBits { what: "pool", range });
+            return Err(AddressingError::HostBits { what: "pool", range: range.into() });
         }
         if subnet_prefix < range.prefix_len() || subnet_prefix > Self::MAX_SUBNET_PREFIX {
             return Err(AddressingError::SubnetPrefix { subnet_prefix, range });
@@ -249,7 +252,7 @@ struct Walk {
 
 impl Walk {
     fn new(slug: &Slug) -> Self {
-        let digest: [u8; 32] = Sha256::digest(slug.as_str()).into();
+        let digest = slug.digest();
         let [start, stride, ..] = digest.as_chunks::<8>().0 else { unreachable!() };
         Self { start: u64::from_be_bytes(*start), stride: u64::from_be_bytes(*stride) | 1 }
     }
@@ -290,7 +293,7 @@ pub enum AddressingError {
         /// What it was to be: `pool` or `subnet`.
         what: &'static str,
         /// The range as given.
-        range: Ipv4Net,
+        range: IpNet,
     },
     /// Subnets of this size cannot be cut from the pool.
     #[error(
@@ -334,9 +337,9 @@ pub enum AddressingError {
         /// Whose address: `gateway` or `bundle`.
         what: &'static str,
         /// The address as given.
-        address: Ipv4Addr,
+        address: IpAddr,
         /// The subnet as given.
-        subnet: Ipv4Net,
+        subnet: IpNet,
     },
     /// An address is the network's own or its broadcast address.
     #[error("{what} {address} is the network or broadcast address of {subnet}")]
@@ -345,16 +348,32 @@ pub enum AddressingError {
         /// Whose address: `gateway` or `bundle`.
         what: &'static str,
         /// The address as given.
-        address: Ipv4Addr,
+        address: IpAddr,
         /// The subnet as given.
-        subnet: Ipv4Net,
+        subnet: IpNet,
     },
     /// Gateway and bundle are the same address.
     #[error("gateway and bundle have the same address {address}")]
     #[non_exhaustive]
     Same {
         /// The address as given, twice.
-        address: Ipv4Addr,
+        address: IpAddr,
+    },
+    /// The pools of two roles overlap.
+    #[error("pools overlap: {first} and {second}")]
+    #[non_exhaustive]
+    PoolsOverlap {
+        /// The first range, and its role.
+        first: String,
+        /// The second range, and its role.
+        second: String,
+    },
+    /// A role has two pools.
+    #[error("role {role:?} has two pools")]
+    #[non_exhaustive]
+    RoleTwice {
+        /// The role.
+        role: String,
     },
 }
 

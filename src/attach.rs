@@ -7,7 +7,7 @@ use crate::created::NetworkCreated;
 use crate::engine::{ContainerFacts, Filter, Named, NetworkFacts, Operations, Resource};
 use crate::error::Error;
 use crate::guard::{Guard, Hold};
-use crate::labels::{Labels, addressing_in, of_slug, options_in};
+use crate::labels::{Labels, addressing_in, ipv6_in, of_slug, options_in};
 use crate::lease::{Kept, Lease};
 use crate::planned::NetworkPlanned;
 use crate::product::Product;
@@ -52,16 +52,17 @@ pub(crate) fn attach(
         let options =
             options_in(&network.labels).ok_or("its options are none of this release's")?;
         let labels = Labels::new(&product, &slug, &addressing, &lease, &owner);
-        let labels = labels.with_options(&options);
+        let ipv6 = ipv6_in(&network.labels).map_err(|()| "its labels name no IPv6 addresses")?;
+        let labels = labels.with_ipv6(ipv6).with_options(&options);
         for found in [&network.labels, &container.labels] {
             if let Some((key, planned, found)) = labels.difference(found, true) {
                 let found = found.as_deref().unwrap_or("not set");
                 return Err(format!("its label {key} is {found}, not {planned}"));
             }
         }
-        Ok((network.id, container.id, addressing, options, labels))
+        Ok((network.id, container.id, addressing, ipv6, options, labels))
     });
-    let (network_id, container_id, addressing, options, labels) = match verified {
+    let (network_id, container_id, addressing, ipv6, options, labels) = match verified {
         Ok(verified) => verified,
         Err(problem) => {
             lease.abandon();
@@ -69,7 +70,7 @@ pub(crate) fn attach(
         }
     };
 
-    let plan = NetworkPlanned::attached(product, slug, addressing, options);
+    let plan = NetworkPlanned::attached(product, slug, addressing, ipv6, options);
     let hold = Arc::new(Hold::new(lease, engine.stranger(&owner).map(Reaper::of)));
     let name = plan.network_name();
     let mut network = Guard::new(engine, Resource::Network, name, labels, hold);

@@ -1,5 +1,6 @@
 //! The second state: the network exists, and its address is final.
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 use crate::engine::diagnosis::Cause;
@@ -170,6 +171,7 @@ impl NetworkCreated {
                 name: container.name(),
                 network_id: self.network.id(),
                 ip: self.plan.ip(),
+                ipv6: self.plan.ipv6().map(|ipv6| ipv6.bundle_ip()),
                 labels: container.labels(),
                 spec: &spec,
             };
@@ -227,12 +229,19 @@ impl NetworkCreated {
             }
             // One that is started again and again has its address only now and then.
             Status { address: None, .. } if spec.options.restarts => Ok(()),
-            Status { address, .. } if address == Some(self.plan.ip()) => Ok(()),
-            Status { address, .. } => Err(Error::WrongAddress {
+            Status { address, .. } if address != Some(self.plan.ip()) => Err(Error::WrongAddress {
                 container: name(),
-                planned: self.plan.ip(),
-                found: address,
+                planned: self.plan.ip().into(),
+                found: address.map(IpAddr::V4),
             }),
+            Status { ipv6: found, .. } => match self.plan.ipv6().map(|ipv6| ipv6.bundle_ip()) {
+                Some(planned) if found != Some(planned) => Err(Error::WrongAddress {
+                    container: name(),
+                    planned: planned.into(),
+                    found: found.map(IpAddr::V6),
+                }),
+                _ => Ok(()),
+            },
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::io;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
@@ -198,9 +198,9 @@ pub enum Error {
         /// The container's name.
         container: String,
         /// The planned address.
-        planned: Ipv4Addr,
-        /// Its address on the network, if it has one.
-        found: Option<Ipv4Addr>,
+        planned: IpAddr,
+        /// Its address of that kind on the network, if it has one.
+        found: Option<IpAddr>,
     },
     /// The container does not exist any more: somebody else removed it.
     #[error("container {container} does not exist any more")]

@@ -20,6 +20,7 @@ pub fn run_arguments(slug: &Slug, spec: &BundleSpec) -> Option<Vec<String>> {
         name: &product.container_name(slug),
         network_id: "network-id",
         ip: addressing.bundle_ip(),
+        ipv6: None,
         labels: &labels,
         spec: &spec,
     };

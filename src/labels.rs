@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::addressing::Addressing;
+use crate::ipv6::Ipv6Addressing;
 use crate::lease::Lease;
 use crate::network_options::NetworkOptions;
 use crate::product::Product;
@@ -48,6 +49,20 @@ impl Labels {
             ("lease-dir", directory.to_owned()),
             (OWNER, owner.to_owned()),
         ]))
+    }
+
+    /// With the IPv6 addresses, if there are any.
+    pub(crate) fn with_ipv6(mut self, ipv6: Option<Ipv6Addressing>) -> Self {
+        let labels = ipv6.map(|ipv6| {
+            let (subnet, gateway, ip) = (ipv6.subnet(), ipv6.gateway(), ipv6.bundle_ip());
+            [
+                ("subnet6", subnet.to_string()),
+                ("gateway6", gateway.to_string()),
+                ("ip6", ip.to_string()),
+            ]
+        });
+        self.0.extend(labels.into_iter().flatten());
+        self
     }
 
     /// With the network's options, if it has any.
@@ -116,6 +131,17 @@ pub(crate) fn of_slug(product: &Product, slug: &Slug, lease: &Lease) -> Vec<(Str
     [("prefix", product.prefix()), ("slug", slug.as_str()), ("lease-dir", lease.directory_id())]
         .map(|(key, value)| (format!("{NAMESPACE}{key}"), value.to_owned()))
         .into()
+}
+
+/// The IPv6 addresses that a thing was planned with; an error if they are none.
+pub(crate) fn ipv6_in(labels: &BTreeMap<String, String>) -> Result<Option<Ipv6Addressing>, ()> {
+    let label = |key: &str| labels.get(&format!("{NAMESPACE}{key}"));
+    let Some(subnet) = label("subnet6") else { return Ok(None) };
+    let parsed = || {
+        let (gateway, ip) = (label("gateway6")?.parse().ok()?, label("ip6")?.parse().ok()?);
+        Ipv6Addressing::new(subnet.parse().ok()?, gateway, ip).ok()
+    };
+    parsed().map(Some).ok_or(())
 }
 
 /// The options that a network was planned with.

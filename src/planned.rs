@@ -15,6 +15,7 @@ use crate::engine::diagnosis::Cause;
 use crate::engine::{Engine, Failed, Made, NetworkFacts, NetworkRequest, Operations, Resource};
 use crate::error::{Error, GiveUp, StepError};
 use crate::guard::{Guard, Hold};
+use crate::ipv6::Ipv6Addressing;
 use crate::labels::{Labels, owner_in};
 use crate::lease::{Kept, Lease};
 use crate::network_options::NetworkOptions;
@@ -66,7 +67,17 @@ pub struct NetworkPlanned {
     /// What other attempts are cut from, unless the addresses were given.
     pool: Option<AddressPool>,
     addressing: Addressing,
+    ipv6: Ipv6,
     options: NetworkOptions,
+}
+
+/// What IPv6 addresses a plan has, beside the others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Ipv6 {
+    None,
+    /// Those of the attempt.
+    Derived,
+    Given(Ipv6Addressing),
 }
 
 impl NetworkPlanned {
@@ -76,7 +87,7 @@ impl NetworkPlanned {
         let pool = AddressPool::default();
         let addressing = pool.first(&slug);
         let (product, options) = (Product::default(), NetworkOptions::default());
-        Self { product, slug, pool: Some(pool), addressing, options }
+        Self { product, slug, pool: Some(pool), addressing, ipv6: Ipv6::None, options }
     }
 
     /// Replaces the names.
@@ -96,6 +107,18 @@ impl NetworkPlanned {
     #[must_use]
     pub fn with_addressing(self, addressing: Addressing) -> Self {
         Self { pool: None, addressing, ..self }
+    }
+
+    /// Adds IPv6 addresses, derived from the slug: see [`Ipv6Addressing`].
+    #[must_use]
+    pub fn with_ipv6(self) -> Self {
+        Self { ipv6: Ipv6::Derived, ..self }
+    }
+
+    /// Adds IPv6 addresses that the caller brings along; no other attempt moves them.
+    #[must_use]
+    pub fn with_ipv6_addressing(self, addressing: Ipv6Addressing) -> Self {
+        Self { ipv6: Ipv6::Given(addressing), ..self }
     }
 
     /// Replaces the network's options, which are checked by
@@ -195,6 +218,34 @@ impl NetworkPlanned {
         &self.product
     }
 
+    /// The IPv6 addresses, if there are to be any.
+    #[must_use]
+    pub fn ipv6(&self) -> Option<Ipv6Addressing> {
+        self.ipv6_of(self.addressing.attempt())
+    }
+
+    pub(crate) fn ipv6_of(&self, attempt: u64) -> Option<Ipv6Addressing> {
+        match self.ipv6 {
+            Ipv6::None => None,
+            Ipv6::Derived => Some(Ipv6Addressing::derived(&self.slug, attempt)),
+            Ipv6::Given(addressing) => Some(addressing),
+        }
+    }
+
+    /// All ranges that the network is to have.
+    pub(crate) fn ranges(&self) -> Vec<IpNet> {
+        let ipv6 = self.ipv6().map(|it| it.subnet().into());
+        std::iter::once(self.subnet().into()).chain(ipv6).collect()
+    }
+
+    /// Whether another attempt has other addresses instead of this one.
+    pub(crate) fn moves(&self, range: IpNet) -> bool {
+        match (range, self.ipv6) {
+            (IpNet::V4(_), _) => self.pool.is_some(),
+            (IpNet::V6(_), ipv6) => ipv6 == Ipv6::Derived,
+        }
+    }
+
     /// The network's options.
     #[must_use]
     pub fn options(&self) -> &NetworkOptions {
@@ -243,14 +294,42 @@ impl NetworkPlanned {
         self.product.container_name(&self.slug)
     }
 
+    /// A name for the network's bridge, the same on every machine, for
+    /// [`NetworkOptions::bridge_name`] and for firewall rules that are written before anything runs.
+    ///
+    /// It has 15 bytes: `sb`, and 65 bits of the SHA-256 of prefix, NUL and slug in lower-case base32. In
+    /// Python: `"sb" + b32encode(sha256(f"{prefix}\0{slug}".encode()).digest()).decode().lower()[:13]`.
+    ///
+    /// ```
+    /// use sidecar_bundle::{NetworkOptions, NetworkPlanned, Slug};
+    ///
+    /// let plan = NetworkPlanned::new(Slug::new("demo")?);
+    /// let bridge = plan.derived_bridge_name();
+    /// assert_eq!(bridge.len(), 15);
+    /// println!("iptables -I FORWARD -o {bridge} -j ACCEPT");
+    /// let plan = plan.with_options(NetworkOptions::new().bridge_name(bridge));
+    /// # Ok::<(), sidecar_bundle::Error>(())
+    /// ```
+    #[must_use]
+    pub fn derived_bridge_name(&self) -> String {
+        self.product.bridge_name(&self.slug)
+    }
+
     /// A plan whose addresses have come true already.
     pub(crate) fn attached(
         product: Product,
         slug: Slug,
         addressing: Addressing,
+        ipv6: Option<Ipv6Addressing>,
         options: NetworkOptions,
     ) -> Self {
-        Self { product, slug, pool: None, addressing, options }
+        let derived = Ipv6Addressing::derived(&slug, addressing.attempt());
+        let ipv6 = match ipv6 {
+            None => Ipv6::None,
+            Some(theirs) if theirs == derived => Ipv6::Derived,
+            Some(theirs) => Ipv6::Given(theirs),
+        };
+        Self { product, slug, pool: None, addressing, ipv6, options }
     }
 
     /// The same plan at another attempt's addresses.
@@ -272,7 +351,7 @@ impl NetworkPlanned {
             return Err(Error::Kept { slug: self.slug.clone() });
         }
         let labels = Labels::new(&self.product, &self.slug, &self.addressing, &lease, &owner);
-        let labels = labels.with_options(&self.options);
+        let labels = labels.with_ipv6(self.ipv6()).with_options(&self.options);
         let hold = Arc::new(Hold::new(lease, engine.stranger(&owner).map(Reaper::of)));
         let mut guard = Guard::new(engine, Resource::Network, self.network_name(), labels, hold);
         if guard.hold().kept() == Kept::Network && self.take_over(&mut guard)? {
@@ -297,6 +376,7 @@ impl NetworkPlanned {
                 tether: guard.hold().tether(),
                 name: guard.name(),
                 addressing: &self.addressing,
+                ipv6: self.ipv6(),
                 labels: guard.labels(),
                 options: &self.options,
             };
@@ -364,11 +444,13 @@ impl NetworkPlanned {
                     .unwrap_or(Error::CreateNetwork { network: found.name, source: error })),
             },
             Cause::SubnetOverlap if patient && !guard.hold().predecessors().is_empty() => Ok(()),
-            Cause::SubnetOverlap => Err(Error::SubnetTaken {
-                subnet: self.subnet().into(),
-                holder: survey::holder(guard.engine(), &[self.subnet().into()]),
-                source: Some(error),
-            }),
+            Cause::SubnetOverlap => {
+                let holder = survey::holder(guard.engine(), &self.ranges());
+                let held = |range: &IpNet| holder.as_ref().is_some_and(|it| it.overlaps(*range));
+                let subnet = self.ranges().into_iter().find(held);
+                let subnet = subnet.unwrap_or(self.subnet().into());
+                Err(Error::SubnetTaken { subnet, holder, source: Some(error) })
+            }
             _ => Err(Error::CreateNetwork { network: self.network_name(), source: error }),
         }
     }
@@ -390,7 +472,14 @@ impl NetworkPlanned {
             Some((_, theirs)) if *theirs != Some(IpAddr::V4(gateway)) => {
                 ("gateway".into(), gateway.to_string(), theirs.map(|it| it.to_string()))
             }
-            Some(_) => guard.labels().difference(&found.labels, whoever_made_it)?,
+            Some(_) => {
+                match self.ipv6().map(|it| (it.subnet().into(), Some(it.gateway().into()))) {
+                    Some(ipv6) if !found.subnets.contains(&ipv6) => {
+                        ("IPv6 subnet".into(), ipv6.0.to_string(), None)
+                    }
+                    _ => guard.labels().difference(&found.labels, whoever_made_it)?,
+                }
+            }
         };
         let (network, id) = (found.name.clone(), found.id.clone());
         Some(Error::NetworkDiffers { network, id, field, planned, found: has })
@@ -413,7 +502,8 @@ fn namesake(guard: &Guard) -> Result<Option<NetworkFacts>, Error> {
 /// Prints slug and addresses on one line.
 impl fmt::Display for NetworkPlanned {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.slug, self.addressing)
+        write!(f, "{}: {}", self.slug, self.addressing)?;
+        self.ipv6().map_or(Ok(()), |ipv6| write!(f, ", and {ipv6}"))
     }
 }
 

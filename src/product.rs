@@ -1,5 +1,7 @@
 //! What one product calls its bundles: the defaults that one value replaces.
 
+use sha2::{Digest, Sha256};
+
 use crate::slug::{NameError, Slug, checked_name};
 
 /// The names that a product gives its bundles.
@@ -89,6 +91,17 @@ impl Product {
 
     pub(crate) fn network_name(&self, slug: &Slug) -> String {
         format!("{}-bundle-{slug}", self.prefix)
+    }
+
+    /// `sb` and the first 65 bits of a hash in lower-case base32: legal wherever an interface is named.
+    pub(crate) fn bridge_name(&self, slug: &Slug) -> String {
+        let digest: [u8; 32] = Sha256::digest(format!("{}\0{slug}", self.prefix)).into();
+        let bits = u128::from_be_bytes(*digest.first_chunk().unwrap_or(&[0; 16]));
+        let letters = (1..=13).map(|n| {
+            let five = usize::try_from(bits >> (128 - 5 * n) & 31).unwrap_or(0);
+            char::from(b"abcdefghijklmnopqrstuvwxyz234567"[five])
+        });
+        "sb".chars().chain(letters).collect()
     }
 
     pub(crate) fn container_name(&self, slug: &Slug) -> String {

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::str::FromStr;
 
+use sha2::{Digest, Sha256};
+
 /// The name of a sandbox, checked once.
 ///
 /// One to [`MAX_LEN`](Self::MAX_LEN) bytes of lower-case ASCII letters, digits, `-`, `_` and `.`,
@@ -40,6 +42,11 @@ impl Slug {
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+
+    /// What all derivations start from.
+    pub(crate) fn digest(&self) -> [u8; 32] {
+        Sha256::digest(&self.0).into()
     }
 }
 

@@ -67,10 +67,13 @@ impl NetworkPlanned {
         // Each turn is another attempt: the pool bounds them.
         loop {
             let failed = match plan.in_free_subnet(engine)?.create_network(engine) {
-                Err(failed) if matches!(failed.error(), Error::SubnetTaken { .. }) => failed,
+                Err(failed) => failed,
                 created => return created,
             };
             let (error, lost) = failed.into_parts();
+            if !matches!(error, Error::SubnetTaken { subnet, .. } if lost.moves(subnet)) {
+                return Err(StepError::new(error, lost));
+            }
             plan = match lost.clone().next_attempt() {
                 Ok(next) => next,
                 Err(_) => return Err(StepError::new(error, lost)),
@@ -106,24 +109,30 @@ pub(crate) fn in_the_way(engine: &dyn Operations, subnet: Ipv4Net) -> Option<Hol
 
 fn first_free(plan: &NetworkPlanned, holders: &[Holder]) -> Result<NetworkPlanned, Error> {
     let taken = Ranges::of(holders);
-    if !taken.overlap(plan.subnet()) {
-        return Ok(plan.clone());
-    }
-    let within = |range: Ipv4Net| {
-        let overlapping = holders.iter().filter(move |it| it.overlaps(range.into()));
+    let within = |range: IpNet| {
+        let overlapping = holders.iter().filter(move |it| it.overlaps(range));
         overlapping.cloned().collect::<Vec<_>>()
     };
-    let Some(pool) = plan.pool() else {
-        let holder = within(plan.subnet()).into_iter().next();
-        return Err(Error::SubnetTaken { subnet: plan.subnet().into(), holder, source: None });
-    };
-    let full = || Error::PoolFull { pool, subnets: pool.subnets(), holders: within(pool.range()) };
+    for range in plan.ranges().into_iter().filter(|range| !plan.moves(*range)) {
+        if let Some(holder) = within(range).into_iter().next() {
+            return Err(Error::SubnetTaken { subnet: range, holder: Some(holder), source: None });
+        }
+    }
+    let Some(pool) = plan.pool() else { return Ok(plan.clone()) };
+    let full =
+        || Error::PoolFull { pool, subnets: pool.subnets(), holders: within(pool.range().into()) };
     // One network over all of a large pool need not be met at each of its subnets.
     if taken.contain(pool.range()) {
         return Err(full());
     }
     let from = plan.addressing().attempt();
-    let mut free = pool.attempts(plan.slug(), from).filter(|it| !taken.overlap(it.subnet()));
+    let free_of_ipv6 = |attempt| {
+        let subnet = plan.ipv6_of(attempt).map(|it| IpNet::V6(it.subnet()));
+        subnet.is_none_or(|subnet| !holders.iter().any(|it| it.overlaps(subnet)))
+    };
+    let mut free = pool
+        .attempts(plan.slug(), from)
+        .filter(|it| !taken.overlap(it.subnet()) && free_of_ipv6(it.attempt()));
     free.next().map(|addressing| plan.clone().at(addressing)).ok_or_else(full)
 }
 

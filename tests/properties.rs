@@ -2,11 +2,13 @@
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
 use std::collections::BTreeSet;
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 
 use proptest::prelude::*;
-use sidecar_bundle::ipnet::Ipv4Net;
-use sidecar_bundle::{AddressPool, Addressing, NameError, NetworkPlanned, Slug};
+use sidecar_bundle::ipnet::{Ipv4Net, Ipv6Net};
+use sidecar_bundle::{
+    AddressPool, AddressPools, Addressing, Ipv6Addressing, NameError, NetworkPlanned, Product, Slug,
+};
 
 fn slugs() -> impl Strategy<Value = Slug> {
     "[a-z0-9][a-z0-9._-]{0,39}".prop_map(|slug| Slug::new(slug).unwrap())
@@ -49,6 +51,23 @@ fn assert_dynamic_range(addressing: &Addressing) {
         assert!(!subnet.subnets(prefix).unwrap().any(|block| free(&block)), "{range}");
     }
     assert_eq!(subnet.subnets(range.prefix_len()).unwrap().filter(free).last(), Some(range));
+}
+
+#[test]
+fn of_ten_thousand_slugs_no_two_share_a_prefix_or_a_bridge() {
+    let mut prefixes = BTreeSet::new();
+    let mut bridges = BTreeSet::new();
+    for number in 0..10_000 {
+        let slug = Slug::new(format!("agent-{number}")).unwrap();
+        prefixes.insert(Ipv6Addressing::derived(&slug, 0).subnet());
+        bridges.insert(NetworkPlanned::new(slug).derived_bridge_name());
+    }
+    assert_eq!((prefixes.len(), bridges.len()), (10_000, 10_000));
+    let name = |prefix: &str, slug: &str| {
+        let plan = NetworkPlanned::new(Slug::new(slug).unwrap());
+        plan.with_product(Product::new(prefix).unwrap()).derived_bridge_name()
+    };
+    assert_ne!(name("a-b", "c"), name("a", "b-c"));
 }
 
 proptest! {
@@ -106,6 +125,59 @@ proptest! {
     #[test]
     fn given_addresses_leave_a_range_for_others(given in given()) {
         assert_dynamic_range(&given);
+    }
+
+    #[test]
+    fn ipv6_has_the_same_layout_and_follows_the_attempt(slug in slugs(), attempt in 0..4095_u64) {
+        let derived = Ipv6Addressing::derived(&slug, attempt);
+        prop_assert_eq!(Ipv6Addressing::derived(&slug, attempt), derived);
+        let subnet = derived.subnet();
+        prop_assert_eq!((subnet.prefix_len(), subnet), (64, subnet.trunc()));
+        prop_assert!("fd00::/8".parse::<Ipv6Net>().unwrap().contains(&subnet));
+        let host = |n: u128| Ipv6Addr::from(u128::from(subnet.network()) + n);
+        prop_assert_eq!((derived.gateway(), derived.bundle_ip()), (host(1), host(2)));
+        prop_assert_eq!(derived.allowlist().to_string(), format!("{}/128", host(2)));
+        let given = Ipv6Addressing::new(subnet, derived.gateway(), derived.bundle_ip());
+        prop_assert_eq!(given.unwrap(), derived);
+        let range = derived.dynamic_range().unwrap();
+        prop_assert!(subnet.contains(&range) && range == range.trunc());
+        prop_assert!(!range.contains(&host(1)) && !range.contains(&host(2)));
+
+        let pool = AddressPool::default();
+        let plan = NetworkPlanned::new(slug.clone()).with_ipv6();
+        let moved = plan.clone().next_attempt().unwrap();
+        prop_assert_eq!(plan.ipv6(), Some(Ipv6Addressing::derived(&slug, 0)));
+        prop_assert_eq!(moved.ipv6(), Some(Ipv6Addressing::derived(&slug, 1)));
+        prop_assert_ne!(plan.ipv6(), moved.ipv6());
+        prop_assert_eq!(moved.addressing(), &pool.addressing(&slug, 1).unwrap());
+        prop_assert_eq!(NetworkPlanned::new(slug).ipv6(), None);
+    }
+
+    #[test]
+    fn a_bridge_has_a_legal_name(prefix in "[a-z0-9][a-z0-9._-]{0,12}", slug in slugs()) {
+        let plan = NetworkPlanned::new(slug).with_product(Product::new(prefix).unwrap());
+        let name = plan.derived_bridge_name();
+        prop_assert_eq!(name.len(), 15);
+        prop_assert!(name.starts_with("sb"));
+        prop_assert!(name.bytes().all(|b| b.is_ascii_lowercase() || (b'2'..=b'7').contains(&b)));
+        prop_assert_eq!(plan.derived_bridge_name(), name);
+    }
+
+    #[test]
+    fn pools_of_roles_never_overlap(pools in prop::collection::vec(pools(10), 0..6)) {
+        let roles = pools.iter().enumerate().map(|(n, pool)| (n.to_string(), *pool));
+        let overlap = |a: Ipv4Net, b: Ipv4Net| a.contains(&b) || b.contains(&a);
+        let disjoint = (0..pools.len())
+            .all(|n| (0..n).all(|m| !overlap(pools[n].range(), pools[m].range())));
+        match AddressPools::new(roles.clone()) {
+            Ok(taken) => {
+                prop_assert!(disjoint);
+                prop_assert!(taken.iter().map(|(role, pool)| (role.to_owned(), pool)).eq(roles));
+                prop_assert!(pools.iter().enumerate().all(|(n, it)| taken.get(&n.to_string()) == Some(*it)));
+                prop_assert_eq!(taken.get("none of them"), None);
+            }
+            Err(error) => prop_assert!(!disjoint, "{error}"),
+        }
     }
 
     #[test]

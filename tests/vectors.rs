@@ -3,7 +3,7 @@
 use std::io::Write;
 use std::process::Command;
 
-use sidecar_bundle::{AddressPool, Slug};
+use sidecar_bundle::{AddressPool, Ipv6Addressing, NetworkPlanned, Product, Slug};
 
 const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/vectors/derive.py");
 
@@ -24,6 +24,32 @@ fn every_vector_is_derived() {
 }
 
 #[test]
+fn every_vector_of_ipv6_is_derived() {
+    let rows: Vec<_> = include_str!("vectors/ipv6.csv").lines().skip(2).collect();
+    assert!(rows.len() >= 20);
+    for row in rows {
+        let [slug, attempt, subnet, gateway, ip] =
+            row.split(',').collect::<Vec<_>>().try_into().unwrap();
+        let derived = Ipv6Addressing::derived(&Slug::new(slug).unwrap(), attempt.parse().unwrap());
+        assert_eq!(derived.subnet().to_string(), subnet, "{row}");
+        assert_eq!(derived.gateway().to_string(), gateway, "{row}");
+        assert_eq!(derived.bundle_ip().to_string(), ip, "{row}");
+    }
+}
+
+#[test]
+fn every_bridge_has_its_name() {
+    let rows: Vec<_> = include_str!("vectors/bridge-names.csv").lines().skip(2).collect();
+    assert!(rows.len() > 10);
+    for row in rows {
+        let [prefix, slug, bridge] = row.split(',').collect::<Vec<_>>().try_into().unwrap();
+        let plan = NetworkPlanned::new(Slug::new(slug).unwrap());
+        let plan = plan.with_product(Product::new(prefix).unwrap());
+        assert_eq!(plan.derived_bridge_name(), bridge, "{row}");
+    }
+}
+
+#[test]
 fn python_derives_every_vector_too() {
     match Command::new("python3").arg(SCRIPT).output() {
         Ok(output) => {
@@ -39,17 +65,19 @@ fn python_derives_every_vector_too() {
 
 #[test]
 fn the_documented_python_is_the_one_that_is_tested() {
-    let function = |text: &str| {
-        let lines = text.lines().skip_while(|line| !line.starts_with("def derive"));
+    let function = |text: &str, name: &str| {
+        let lines = text.lines().skip_while(|line| !line.starts_with(name));
         let mut body: Vec<_> = lines.take_while(|line| *line != "```").collect();
         let end = body.iter().position(|line| line.starts_with("    return")).unwrap();
         body.truncate(end + 1);
         body.join("\n")
     };
-    let docs: Vec<_> = include_str!("../src/addressing.rs")
-        .lines()
-        .filter_map(|line| line.strip_prefix("/// "))
-        .collect();
     let script = std::fs::read_to_string(SCRIPT).unwrap();
-    assert_eq!(function(&docs.join("\n")), function(&script));
+    for (source, name) in [
+        (include_str!("../src/addressing.rs"), "def derive("),
+        (include_str!("../src/ipv6.rs"), "def derive6("),
+    ] {
+        let docs: Vec<_> = source.lines().filter_map(|line| line.strip_prefix("/// ")).collect();
+        assert_eq!(function(&docs.join("\n"), name), function(&script, name));
+    }
 }

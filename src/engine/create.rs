@@ -20,6 +20,17 @@ pub(crate) fn create_network(
     if let Some(range) = addressing.dynamic_range() {
         command = command.arg("--ip-range").arg(range.to_string());
     }
+    if let Some(ipv6) = request.ipv6 {
+        // Each engine counts gateways and ranges by the subnet before them.
+        command = command
+            .args(["--ipv6", "--subnet"])
+            .arg(ipv6.subnet().to_string())
+            .arg("--gateway")
+            .arg(ipv6.gateway().to_string());
+        if let Some(range) = ipv6.dynamic_range() {
+            command = command.arg("--ip-range").arg(range.to_string());
+        }
+    }
     for (key, value) in request.labels.pairs() {
         command = command.arg("--label").arg(format!("{key}={value}"));
     }

@@ -27,6 +27,7 @@ use crate::engine::about::Reachability;
 use crate::engine::command::CommandError;
 use crate::engine::follow::{Event, Followed};
 use crate::error::Error;
+use crate::ipv6::Ipv6Addressing;
 use crate::labels::Labels;
 use crate::lease;
 use crate::network_options::NetworkOptions;
@@ -191,6 +192,7 @@ pub struct NetworkRequest<'a> {
     pub(crate) tether: Option<PipeWriter>,
     pub(crate) name: &'a str,
     pub(crate) addressing: &'a Addressing,
+    pub(crate) ipv6: Option<Ipv6Addressing>,
     pub(crate) labels: &'a Labels,
     pub(crate) options: &'a NetworkOptions,
 }
@@ -202,6 +204,7 @@ pub struct ContainerRequest<'a> {
     pub(crate) name: &'a str,
     pub(crate) network_id: &'a str,
     pub(crate) ip: Ipv4Addr,
+    pub(crate) ipv6: Option<Ipv6Addr>,
     pub(crate) labels: &'a Labels,
     pub(crate) spec: &'a CheckedSpec,
 }

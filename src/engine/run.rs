@@ -9,6 +9,9 @@ pub(crate) fn run(program: Command, request: &ContainerRequest<'_>) -> Command {
         .args(["run", "--detach", "--name", request.name, "--network", request.network_id])
         .arg("--ip")
         .arg(request.ip.to_string());
+    if let Some(ipv6) = request.ipv6 {
+        command = command.arg("--ip6").arg(ipv6.to_string());
+    }
     for (key, value) in request.labels.pairs() {
         command = command.arg("--label").arg(format!("{key}={value}"));
     }

@@ -1,8 +1,9 @@
-"""Derivation v1 in Python; redoes the table beside it and names each row that differs."""
+"""Derivation v1 in Python; redoes the tables beside it and names each row that differs."""
 
 import csv
 import pathlib
 import sys
+from base64 import b32encode
 
 import hashlib, ipaddress
 
@@ -16,15 +17,40 @@ def derive(slug, attempt=0, pool="10.48.0.0/12", prefix=24):
     return subnet, subnet[1], subnet[2]
 
 
+def derive6(slug, attempt=0):
+    d = hashlib.sha256(slug.encode()).digest()
+    subnet_id = (int.from_bytes(d[21:23], "big") + attempt) % 2**16
+    prefix = bytes([0xFD]) + d[16:21] + subnet_id.to_bytes(2, "big")
+    subnet = ipaddress.ip_network((prefix + bytes(8), 64))
+    return subnet, subnet[1], subnet[2]
+
+
+def bridge_name(prefix, slug):
+    digest = hashlib.sha256(f"{prefix}\0{slug}".encode()).digest()
+    return "sb" + b32encode(digest).decode().lower()[:13]
+
+
+def rows(name):
+    with open(pathlib.Path(__file__).with_name(name), newline="") as table:
+        return list(csv.DictReader(line for line in table if not line.startswith("#")))
+
+
 def main():
-    differing = 0
-    with open(pathlib.Path(__file__).with_name("addressing.csv"), newline="") as table:
-        rows = [line for line in table if not line.startswith("#")]
-    for row in csv.DictReader(rows):
+    differing = []
+
+    def compare(row, derived, *columns):
+        if [str(it) for it in derived] != [row[column] for column in columns]:
+            differing.append(f"{row} should be {derived}")
+
+    for row in rows("addressing.csv"):
         derived = derive(row["slug"], int(row["attempt"]), row["pool"], int(row["prefix"]))
-        if [str(it) for it in derived] != [row["subnet"], row["gateway"], row["ip"]]:
-            print(f"{row} should be {derived}")
-            differing += 1
+        compare(row, derived, "subnet", "gateway", "ip")
+    for row in rows("ipv6.csv"):
+        derived = derive6(row["slug"], int(row["attempt"]))
+        compare(row, derived, "subnet", "gateway", "ip")
+    for row in rows("bridge-names.csv"):
+        compare(row, [bridge_name(row["prefix"], row["slug"])], "bridge")
+    print("\n".join(differing))
     sys.exit(1 if differing else 0)
 
 
