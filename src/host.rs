@@ -131,6 +131,13 @@ pub(crate) fn has(interface: &str, ip: IpAddr) -> bool {
     })
 }
 
+/// Whether an interface of this host has this name and an address in this subnet.
+pub(crate) fn is_in(interface: &str, subnet: IpNet) -> bool {
+    interfaces().iter().any(|it| {
+        matches!(it, Holder::Interface { name, address } if name == interface && subnet.contains(&address.addr()))
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

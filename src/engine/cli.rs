@@ -167,6 +167,16 @@ impl CliEngine {
         Self { host: None, context: Some(name.into()), about: Arc::default(), ..self }
     }
 
+    /// Which engine it is, and its version: `Docker 20.10.24` or `Podman 4.3.1`. It is asked once.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Look`] when the engine cannot be asked.
+    pub fn version(&self) -> Result<String, Error> {
+        let about = self.about().map_err(|source| Error::Look { what: "its version", source })?;
+        Ok(about.to_string())
+    }
+
     /// Asks the engine whether programs of this host can reach the addresses of its containers at all,
     /// and if not, why, and what to do instead. No packet is sent to any of them.
     ///
@@ -367,9 +377,10 @@ impl Operations for CliEngine {
         }
         // Its default bridge shows whether its network namespace is this process's.
         let bridge = self.networks(&["bridge"], self.until_looked())?.pop();
-        let bridge = bridge.and_then(|it| Some((it.bridge?, it.subnets.first()?.1?)));
+        // Docker 20.10 does not say its gateway.
+        let bridge = bridge.and_then(|it| Some((it.bridge?, it.subnets.first()?.0)));
         Ok(match bridge {
-            Some((bridge, gateway)) if !host::has(&bridge, gateway) => Reachability::OtherNamespace,
+            Some((bridge, subnet)) if !host::is_in(&bridge, subnet) => Reachability::OtherNamespace,
             _ => reachability,
         })
     }

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use sidecar_bundle::{BundleSpec, Cause, NetworkPlanned, Slug};
 
-use crate::support::{cli, engine, inspect, is_podman, shout, world};
+use crate::support::{cli, engine, inspect, is_podman, required, shout, world};
 
 /// Runs another test of this program, as a command's last arguments.
 fn run_child(command: &mut Command, test: &str) {
@@ -28,8 +28,7 @@ fn run_child(command: &mut Command, test: &str) {
 fn may_have_namespaces() -> bool {
     let may = Command::new("unshare").args(["-m", "-n", "true"]).status();
     let may = may.is_ok_and(|status| status.success());
-    let required = std::env::var_os("SIDECAR_BUNDLE_ENGINE_TESTS").is_some();
-    assert!(may || !required, "namespaces are required");
+    assert!(may || !required(), "namespaces are required");
     if !may {
         shout("SKIPPED a test in namespaces of its own: that takes root and Linux");
     }

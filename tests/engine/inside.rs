@@ -9,7 +9,7 @@ use sidecar_bundle::{
     Ready, Restart, State,
 };
 
-use crate::support::{World, cli, inspect, is_podman, plan_apart, shout, world};
+use crate::support::{World, cli, inspect, is_podman, plan_apart, required, shout, world};
 
 const LONG: Duration = Duration::from_secs(20);
 
@@ -420,8 +420,7 @@ impl Registry {
             .stderr(std::process::Stdio::null())
             .spawn();
         let Ok(process) = process else {
-            let required = std::env::var_os("SIDECAR_BUNDLE_ENGINE_TESTS").is_some();
-            assert!(!required, "docker-registry is required");
+            assert!(!required(), "docker-registry is required");
             shout("SKIPPED pulling: there is no docker-registry");
             return None;
         };

@@ -1,0 +1,477 @@
+//! What a network can be, whether its bundle can be reached, and engines side by side.
+
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use sidecar_bundle::ipnet::IpNet;
+use sidecar_bundle::{
+    BundleRunning, BundleSpec, CliEngine, Error, GatewayMode, Ipv6Addressing, NetworkOptions,
+    NetworkPlanned, Reachability, Ready, Slug,
+};
+
+use crate::support::{World, cli, engine, http_body, inspect, is_podman, required, shout, world};
+
+const LONG: Duration = Duration::from_secs(20);
+
+/// Major and minor version of the engine.
+fn version(engine: &CliEngine) -> (u32, u32) {
+    let said = engine.version().unwrap();
+    let (_, version) = said.split_once(' ').unwrap();
+    let mut numbers = version.split('.').map(|it| it.parse().unwrap_or(0));
+    (numbers.next().unwrap(), numbers.next().unwrap())
+}
+
+#[test]
+fn every_network_option_is_on_the_engine() {
+    let Some(world) = world("net-options") else { return };
+    let plan = world.plan();
+    let bridge = plan.derived_bridge_name();
+    let mut options =
+        NetworkOptions::new().mtu(1400).isolated(true).label("acme.role", "sidecar,=x");
+    let names_bridges = !is_podman() || version(&world.engine()) >= (4, 5);
+    if names_bridges {
+        options = options.bridge_name(&bridge);
+    }
+    if !is_podman() {
+        options = options
+            .masquerade(false)
+            .driver_option("com.docker.network.bridge.host_binding_ipv4", "127.0.0.1");
+    }
+    let bundle = plan.with_options(options.clone()).launch(&world.engine(), BundleSpec::new());
+    let bundle = bundle.unwrap();
+    assert_eq!(bundle.plan().options(), &options);
+    let network = inspect("network", bundle.network_id()).unwrap();
+    assert_eq!(network["Labels"]["acme.role"], "sidecar,=x");
+    let is = |key: &str, value: &str| assert_eq!(network["Options"][key], value, "{network}");
+    if is_podman() {
+        is("mtu", "1400");
+        is("isolate", "true");
+    } else {
+        is("com.docker.network.driver.mtu", "1400");
+        is("com.docker.network.bridge.name", &bridge);
+        is("com.docker.network.bridge.enable_ip_masquerade", "false");
+        is("com.docker.network.bridge.host_binding_ipv4", "127.0.0.1");
+    }
+    if names_bridges && bundle.is_reachable() {
+        let interfaces = std::fs::read_to_string("/proc/thread-self/net/dev").unwrap();
+        assert!(interfaces.contains(&format!("{bridge}:")), "{interfaces}");
+    }
+    let mtu = bundle.exec(["cat", "/sys/class/net/eth0/mtu"], LONG).unwrap();
+    assert_eq!(mtu.stdout.trim(), "1400");
+    bundle.close().unwrap();
+    world.assert_nothing_left();
+}
+
+#[test]
+fn an_internal_network_has_no_way_out() {
+    let Some(world) = world("net-internal") else { return };
+    let routes = |internal: bool| {
+        let plan = world.plan().with_options(NetworkOptions::new().internal(internal));
+        let bundle = plan.launch(&world.engine(), BundleSpec::new()).unwrap();
+        let routes = bundle.exec(["ip", "route"], LONG).unwrap().stdout;
+        bundle.wait_for(&Ready::log("supervisor: ready"), LONG).unwrap();
+        if bundle.is_reachable() {
+            assert_eq!(http_body(bundle.ip(), 8080), "egress");
+        }
+        bundle.close().unwrap();
+        world.assert_nothing_left();
+        routes
+    };
+    let subnet = world.plan().subnet().to_string();
+    let (out, inside) = (routes(false), routes(true));
+    assert!(out.contains("default") && out.contains(&subnet), "{out}");
+    assert!(!inside.contains("default") && inside.contains(&subnet), "{inside}");
+}
+
+#[test]
+fn what_an_engine_cannot_do_is_said_before_anything_is_created() {
+    let Some(world) = world("net-lacks") else { return };
+    let engine = world.engine();
+    let (said, version) = (engine.version().unwrap(), version(&engine));
+    let new = NetworkOptions::new;
+    let docker = |least| (!is_podman() && version >= least).then_some(());
+    for (options, can, needs) in [
+        (
+            new().gateway_mode(GatewayMode::NatUnprotected),
+            docker((28, 0)),
+            "gateway mode nat-unprotected needs Docker 28.0",
+        ),
+        (
+            new().gateway_mode(GatewayMode::Isolated).internal(true),
+            docker((28, 0)),
+            "gateway mode isolated needs Docker 28.0",
+        ),
+        (
+            new().gateway_mode(GatewayMode::Routed),
+            docker((27, 0)),
+            "gateway mode routed needs Docker 27.0",
+        ),
+        (
+            new().trusted_host_interface("lo"),
+            docker((28, 2)),
+            "a trusted host interface needs Docker 28.2",
+        ),
+        (new().masquerade(false), docker((0, 0)), "no masquerading needs Docker"),
+    ] {
+        let created = world.plan().with_options(options.clone()).create_network(&engine);
+        match (created, can) {
+            (Ok(network), Some(())) => network.close().unwrap(),
+            (Err(failed), None) => {
+                assert!(matches!(failed.error(), Error::Unsupported { .. }), "{failed:?}");
+                assert_eq!(failed.error().to_string(), format!("{needs}, and this is {said}"));
+            }
+            (created, _) => panic!("{options:?}: {created:?}"),
+        }
+        world.assert_nothing_left();
+    }
+    let wrong = world.plan().with_options(new().mtu(1)).create_network(&engine).unwrap_err();
+    assert_eq!(wrong.error().to_string(), "an MTU of 1 bytes is not between 68 and 65535");
+}
+
+#[test]
+fn ipv6_comes_up_beside_ipv4_and_is_attached_to_with_its_options() {
+    let Some(world) = world("net-ipv6") else { return };
+    let plan = world.plan().with_ipv6().with_options(NetworkOptions::new().mtu(1280));
+    let ipv6 = plan.ipv6().unwrap();
+    let network = plan.clone().create_network(&world.engine()).unwrap();
+    // Somebody who asks for no address gets neither of the bundle's.
+    let guest = cli(&[
+        "run",
+        "--detach",
+        "--network",
+        network.network_id(),
+        "claude-bottle-sidecars:latest",
+        "sleep",
+        "60",
+    ]);
+    let of = |id: &str| {
+        let container = inspect("container", id.trim()).unwrap();
+        let networks = container["NetworkSettings"]["Networks"].as_object().unwrap().clone();
+        let endpoint = networks.values().next().unwrap().clone();
+        let text = |key: &str| endpoint[key].as_str().unwrap().to_owned();
+        (text("IPAddress"), text("GlobalIPv6Address"))
+    };
+    let (_, theirs) = of(&guest);
+    assert!(
+        ipv6.dynamic_range().unwrap().contains(&theirs.parse::<std::net::Ipv6Addr>().unwrap()),
+        "{theirs}"
+    );
+    let bundle = network.start(BundleSpec::new()).unwrap();
+    cli(&["rm", "--force", "--volumes", guest.trim()]);
+    let expected = (plan.ip().to_string(), ipv6.bundle_ip().to_string());
+    assert_eq!(of(bundle.container_id()), expected);
+    let status = bundle.status().unwrap();
+    assert_eq!((status.address, status.ipv6), (Some(plan.ip()), Some(ipv6.bundle_ip())));
+    let seen = bundle.exec(["ip", "-6", "addr", "show", "eth0"], LONG).unwrap().stdout;
+    assert!(seen.contains(&format!("{}/64", ipv6.bundle_ip())), "{seen}");
+    bundle.keep().unwrap();
+
+    let bundle = BundleRunning::attach(Slug::new(world.slug).unwrap(), &world.engine()).unwrap();
+    assert_eq!((bundle.plan().ipv6(), bundle.plan().options()), (plan.ipv6(), plan.options()));
+    bundle.close().unwrap();
+    world.assert_nothing_left();
+
+    // A network that was kept with other addresses or options is none of the plan's.
+    let kept = plan.create_network(&world.engine()).unwrap().keep().unwrap();
+    let other = world.plan().with_ipv6();
+    let failed = other.create_network(&world.engine()).unwrap_err();
+    assert_eq!(
+        failed.error().to_string(),
+        "network claude-bottle-bundle-net-ipv6 exists, and is not the planned one: its sidecar-bundle.options is {\"mtu\":1280}, not not set"
+    );
+    kept.create_network(&world.engine()).unwrap().close().unwrap();
+    world.assert_nothing_left();
+}
+
+#[test]
+fn a_taken_ipv6_range_is_said_with_its_holder() {
+    let Some(world) = world("net-taken6") else { return };
+    let plan = world.plan().with_ipv6();
+    let theirs = plan.ipv6().unwrap();
+    cli(&[
+        "network",
+        "create",
+        "--ipv6",
+        "--subnet",
+        "10.47.255.0/24",
+        "--subnet",
+        &theirs.subnet().to_string(),
+        "sidecar-bundle-test-taken6",
+    ]);
+    let failed = plan.create_network(&world.engine()).unwrap_err();
+    let Error::SubnetTaken { subnet, .. } = failed.error() else { panic!("{failed:?}") };
+    assert_eq!(*subnet, IpNet::V6(theirs.subnet()));
+    let holder = format!("network sidecar-bundle-test-taken6 ({})", theirs.subnet());
+    assert_eq!(
+        failed.error().to_string(),
+        format!("subnet {} is taken by {holder}", theirs.subnet())
+    );
+    let network = failed.into_state().create_network_in_free_subnet(&world.engine()).unwrap();
+    assert_eq!(network.plan().addressing().attempt(), 1);
+    network.close().unwrap();
+    // Addresses that were given do not move.
+    let given = Ipv6Addressing::new(theirs.subnet(), theirs.gateway(), theirs.bundle_ip()).unwrap();
+    let given = world.plan().with_ipv6_addressing(given);
+    let failed = given.create_network_in_free_subnet(&world.engine()).unwrap_err();
+    assert!(matches!(failed.error(), Error::SubnetTaken { .. }), "{failed:?}");
+    cli(&["network", "rm", "sidecar-bundle-test-taken6"]);
+    world.assert_nothing_left();
+}
+
+#[test]
+fn an_engine_says_whether_its_bundles_can_be_reached() {
+    let Some(world) = world("net-reach") else { return };
+    let reachability = world.engine().reachability().unwrap();
+    let bundle = world.plan().launch(&world.engine(), BundleSpec::new()).unwrap();
+    assert_eq!(reachability.is_here(), bundle.is_reachable(), "{reachability}");
+    if std::env::var("SIDECAR_BUNDLE_ENGINE").is_ok_and(|engine| engine.contains("rootless")) {
+        assert_eq!(reachability, Reachability::Rootless);
+    }
+    bundle.close().unwrap();
+    world.assert_nothing_left();
+    if is_podman() || !required() {
+        // Podman's bridges are where its program is run.
+        return;
+    }
+    let mut unshare = Command::new("unshare");
+    unshare.args(["--net", "--"]).env("ELSEWHERE_STATE", world.state.path());
+    run_child(&mut unshare, "networks::launches_elsewhere");
+    world.assert_nothing_left();
+}
+
+#[test]
+#[ignore = "run in another network namespace by the test of what can be reached"]
+fn launches_elsewhere() {
+    let engine = engine().with_state_dir(std::env::var_os("ELSEWHERE_STATE").unwrap());
+    assert_eq!(engine.reachability().unwrap(), Reachability::OtherNamespace);
+    let plan = NetworkPlanned::new(Slug::new("net-reach").unwrap());
+    let bundle = plan.launch(&engine, BundleSpec::new()).unwrap();
+    assert!(!bundle.is_reachable());
+    let error = bundle.wait_for(&Ready::tcp(8080), LONG).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        format!(
+            "address {} cannot be reached from here: {}",
+            bundle.ip(),
+            Reachability::OtherNamespace
+        )
+    );
+    bundle.close().unwrap();
+}
+
+#[test]
+fn the_engine_that_answers_is_found() {
+    let Some(world) = world("net-detect") else { return };
+    let found = CliEngine::detect().unwrap().with_state_dir(world.state.path());
+    let expected = if is_podman() { "Podman " } else { "Docker " };
+    assert!(found.version().unwrap().starts_with(expected), "{:?}", found.version());
+    world.plan().launch(&found, BundleSpec::new()).unwrap().close().unwrap();
+    world.assert_nothing_left();
+    // What answers nowhere is said, with what each has said.
+    let mut none = Command::new(std::env::current_exe().unwrap());
+    none.env("PATH", world.state.path());
+    let output = none.args(["--ignored", "--exact", "networks::finds_none"]).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+}
+
+#[test]
+#[ignore = "run without programs by the test of the engine that is found"]
+fn finds_none() {
+    let error = CliEngine::detect().unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "no engine answers: docker was not found; is it installed, and on PATH?; podman was not found; is it installed, and on PATH?"
+    );
+}
+
+fn second_engine() -> Option<CliEngine> {
+    let Ok(second) = std::env::var("SIDECAR_BUNDLE_SECOND_ENGINE") else {
+        assert!(!required() || is_rootless(), "a second engine is required");
+        shout("SKIPPED two engines: SIDECAR_BUNDLE_SECOND_ENGINE is not set");
+        return None;
+    };
+    Some(CliEngine::docker().with_host(second))
+}
+
+fn is_rootless() -> bool {
+    std::env::var("SIDECAR_BUNDLE_ENGINE").is_ok_and(|engine| engine.contains("rootless"))
+}
+
+/// What the second engine has of a slug.
+fn second_has(slug: &str) -> String {
+    let label = format!("label=sidecar-bundle.slug={slug}");
+    let host = std::env::var("SIDECAR_BUNDLE_SECOND_ENGINE").unwrap();
+    let list = |arguments: &[&str]| {
+        let output = Command::new("docker")
+            .args(["--host", &host])
+            .args(arguments)
+            .args(["--quiet", "--filter", &label])
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap()
+    };
+    list(&["ps", "--all"]) + &list(&["network", "ls"])
+}
+
+#[test]
+fn two_engines_have_one_slug_and_do_not_disturb_each_other() {
+    let Some(world) = world("two-engines") else { return };
+    let Some(second) = second_engine() else { return };
+    let engines = [world.engine(), second.with_state_dir(world.state.path())];
+    let launch = |engine: &CliEngine| world.plan().launch(engine, BundleSpec::new()).unwrap();
+    let [first, second] = [launch(&engines[0]), launch(&engines[1])];
+    assert_eq!(first.plan(), second.plan());
+    // The address is the first one's here; the second's bridge has it in another network namespace.
+    assert!(first.is_reachable() && !second.is_reachable());
+    assert_eq!(
+        engines[1].reachability().unwrap().is_here(),
+        engines[0].reachability().unwrap().is_here() && !is_podman()
+    );
+    first.close().unwrap();
+    world.assert_nothing_left();
+    assert_eq!(second.status().unwrap().address, Some(second.ip()));
+    assert!(!second.is_reachable());
+    let first = launch(&engines[0]);
+    let failed = world.plan().launch(&engines[1], BundleSpec::new()).unwrap_err();
+    assert!(matches!(failed.error(), Error::Taken { .. }), "{failed:?}");
+    second.close().unwrap();
+    assert_eq!(second_has(world.slug), "");
+    assert_eq!(first.status().unwrap().address, Some(first.ip()));
+    assert!(sidecar_bundle::sweep(&engines[1]).unwrap().is_empty());
+    first.close().unwrap();
+    world.assert_nothing_left();
+
+    // And when the program is killed.
+    for _ in 0..5 {
+        let mut child = spawn_owner_of_two(&world);
+        let mark = world.state.path().join("up");
+        wait_until("both bundles", || {
+            assert!(child.try_wait().unwrap().is_none(), "it ended early");
+            mark.exists()
+        });
+        assert_ne!(second_has(world.slug), "");
+        child.kill().unwrap();
+        child.wait().unwrap();
+        std::fs::remove_file(&mark).unwrap();
+        wait_until("both to be gone", || {
+            let label = format!("label=sidecar-bundle.slug={}", world.slug);
+            let here = cli(&["ps", "--all", "--quiet", "--filter", &label])
+                + &cli(&["network", "ls", "--quiet", "--filter", &label]);
+            here.is_empty() && second_has(world.slug).is_empty()
+        });
+        world.assert_nothing_left();
+    }
+}
+
+fn wait_until(what: &str, mut done: impl FnMut() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while !done() {
+        assert!(Instant::now() < deadline, "waited in vain for {what}");
+        thread::sleep(Duration::from_millis(50));
+    }
+}
+
+fn spawn_owner_of_two(world: &World) -> Child {
+    Command::new(std::env::current_exe().unwrap())
+        .args(["--ignored", "--exact", "networks::owns_on_two_engines", "--nocapture"])
+        .env("TWO_STATE", world.state.path())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap()
+}
+
+#[test]
+#[ignore = "the child process of the test of two engines"]
+fn owns_on_two_engines() {
+    let state = std::env::var_os("TWO_STATE").unwrap();
+    let plan = NetworkPlanned::new(Slug::new("two-engines").unwrap());
+    let engines = [engine(), second_engine().unwrap()].map(|it| it.with_state_dir(&state));
+    let _bundles: Vec<_> = engines
+        .iter()
+        .map(|engine| plan.clone().launch(engine, BundleSpec::new()).unwrap())
+        .collect();
+    std::fs::write(Path::new(&state).join("up"), "").unwrap();
+    thread::sleep(Duration::from_secs(30));
+}
+
+#[test]
+fn an_engine_over_ssh_is_as_good_as_a_near_one() {
+    let Some(world) = world("over-ssh") else { return };
+    let Ok(address) = std::env::var("SIDECAR_BUNDLE_SSH_ENGINE") else {
+        assert!(!required() || is_podman(), "an engine over ssh is required");
+        shout("SKIPPED ssh: SIDECAR_BUNDLE_SSH_ENGINE is not set");
+        return;
+    };
+    let engine = CliEngine::docker().with_host(&address).with_state_dir(world.state.path());
+    assert_eq!(engine.version().unwrap(), world.engine().version().unwrap());
+    // It is this very host's.
+    assert_eq!(engine.reachability().unwrap(), Reachability::Here);
+    let bundle = world.plan().launch(&engine, BundleSpec::new()).unwrap();
+    assert_eq!(http_body(bundle.ip(), 8080), "egress");
+    assert_eq!(inspect("container", bundle.container_id()).unwrap()["State"]["Running"], true);
+    bundle.wait_for(&Ready::log("supervisor: ready"), LONG).unwrap();
+    let failed = world.plan().launch(&engine, BundleSpec::new()).unwrap_err();
+    assert!(matches!(failed.error(), Error::Taken { .. }), "{failed:?}");
+    bundle.close().unwrap();
+    world.assert_nothing_left();
+    let nobody = engine.with_host("ssh://root@127.0.0.1:9");
+    let error = nobody.reachability().unwrap_err();
+    assert_eq!(error.cause(), Some(sidecar_bundle::Cause::EngineUnreachable), "{error:?}");
+}
+
+#[test]
+fn a_context_of_the_programs_own_leads_to_its_engine() {
+    let Some(world) = world("by-context") else { return };
+    if is_podman() {
+        // Its connections lead to a service of podman's, over ssh or a socket, that is not run here.
+        return;
+    }
+    let Ok(host) = std::env::var("DOCKER_HOST") else {
+        assert!(!required(), "DOCKER_HOST is required");
+        shout("SKIPPED contexts: DOCKER_HOST is not set");
+        return;
+    };
+    let config = tempfile::tempdir().unwrap();
+    let docker = |arguments: &[&str]| {
+        let mut docker = Command::new("docker");
+        docker.env("DOCKER_CONFIG", config.path()).env_remove("DOCKER_HOST");
+        let output = docker.args(arguments).output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    };
+    docker(&["context", "create", "near", "--docker", &format!("host={host}")]);
+    let mut child = Command::new("env");
+    child
+        .args(["--unset=DOCKER_HOST", "--"])
+        .env("DOCKER_CONFIG", config.path())
+        .env("CONTEXT_STATE", world.state.path());
+    run_child(&mut child, "networks::uses_contexts");
+    world.assert_nothing_left();
+}
+
+#[test]
+#[ignore = "run with contexts of its own by the test of contexts"]
+fn uses_contexts() {
+    let state = std::env::var_os("CONTEXT_STATE").unwrap();
+    let near = CliEngine::docker().with_context("near").with_state_dir(state);
+    assert!(near.reachability().unwrap().is_here());
+    let plan = NetworkPlanned::new(Slug::new("by-context").unwrap());
+    let bundle = plan.launch(&near, BundleSpec::new()).unwrap();
+    assert!(bundle.is_reachable());
+    bundle.close().unwrap();
+}
+
+/// Runs another test of this program, as a command's last arguments.
+fn run_child(command: &mut Command, test: &str) {
+    let output = command
+        .arg(std::env::current_exe().unwrap())
+        .args(["--ignored", "--exact", test, "--nocapture"])
+        .output()
+        .unwrap();
+    let out = String::from_utf8_lossy(&output.stdout);
+    let err = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success() && out.contains("1 passed"), "{out}{err}");
+}
