@@ -3,6 +3,9 @@
 use std::fmt;
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr, UdpSocket};
+#[cfg(target_os = "linux")]
+use std::os::unix::net::UnixStream;
+use std::path::Path;
 
 use ipnet::{IpNet, Ipv4Net};
 
@@ -138,6 +141,21 @@ pub(crate) fn is_in(interface: &str, subnet: IpNet) -> bool {
     })
 }
 
+/// Whether who listens at a socket is in this thread's network namespace; `None` where that cannot be seen,
+/// for want of the right to look, or where the kernel is not Linux. No byte is sent.
+#[cfg(target_os = "linux")]
+pub(crate) fn shares_network_with(socket: &Path) -> Option<bool> {
+    let peer = rustix::net::sockopt::socket_peercred(UnixStream::connect(socket).ok()?).ok()?;
+    let namespace = |process: &str| fs::read_link(format!("/proc/{process}/ns/net")).ok();
+    let theirs = namespace(&peer.pid.as_raw_nonzero().to_string())?;
+    Some(theirs == namespace("thread-self")?)
+}
+
+#[cfg(not(target_os = "linux"))]
+pub(crate) fn shares_network_with(_socket: &Path) -> Option<bool> {
+    None
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -176,6 +194,16 @@ mod tests {
         assert!(has("lo", localhost) || has("lo0", localhost));
         assert!(!has("lo", Ipv4Addr::new(192, 0, 2, 1).into()));
         assert!(speaks_as(Ipv4Addr::LOCALHOST, Ipv4Addr::LOCALHOST));
+    }
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn who_listens_here_shares_this_network() {
+        let directory = tempfile::tempdir().unwrap();
+        let socket = directory.path().join("socket");
+        assert_eq!(shares_network_with(&socket), None);
+        let _listener = std::os::unix::net::UnixListener::bind(&socket).unwrap();
+        assert_eq!(shares_network_with(&socket), Some(true));
     }
 
     #[test]

@@ -117,19 +117,19 @@ impl Ipv6Addressing {
         self.bundle_ip
     }
 
-    /// The range from which the engine serves containers that ask for no address of their own: the largest
-    /// aligned block of the subnet that holds neither gateway nor bundle, the highest of these if there
-    /// are several. `None` where the subnet has no third address.
+    /// The range from which the engine serves containers that ask for no address of their own: the second
+    /// quarter of the subnet, or the third or the first if gateway or bundle is in it. `None` for a
+    /// subnet that is longer than a /120.
     #[must_use]
     pub fn dynamic_range(&self) -> Option<Ipv6Net> {
-        // Two addresses can touch both halves of a subnet, but not all four quarters.
-        (1..=2).find_map(|deeper| {
-            let blocks = self.subnet.subnets(self.subnet.prefix_len() + deeper).ok()?;
-            blocks
-                .filter(|block| *block != self.subnet)
-                .filter(|it| !it.contains(&self.gateway) && !it.contains(&self.bundle_ip))
-                .last()
-        })
+        if self.subnet.prefix_len() > 120 {
+            return None;
+        }
+        let quarters = self.subnet.subnets(self.subnet.prefix_len() + 2).ok()?;
+        let quarters: Vec<_> = quarters.take(3).collect();
+        // Docker 20.10 cannot count to the end of a /64: the last quarter is none of these.
+        let mut order = [1, 2, 0].into_iter().filter_map(|n| quarters.get(n).copied());
+        order.find(|it| !it.contains(&self.gateway) && !it.contains(&self.bundle_ip))
     }
 
     /// What a sandbox may talk to: the bundle's address as a /128.
@@ -153,9 +153,11 @@ mod tests {
     #[test]
     fn dynamic_joiners_get_what_gateway_and_bundle_leave() {
         for (subnet, gateway, bundle, range) in [
-            ("fd00::/64", "fd00::1", "fd00::2", Some("fd00:0:0:0:8000::/65")),
-            ("fd00::/64", "fd00::1", "fd00::8000:0:0:2", Some("fd00:0:0:0:c000::/66")),
-            ("fd00::/126", "fd00::1", "fd00::2", Some("fd00::3/128")),
+            ("fd00::/64", "fd00::1", "fd00::2", Some("fd00:0:0:0:4000::/66")),
+            ("fd00::/64", "fd00::1", "fd00::4000:0:0:2", Some("fd00:0:0:0:8000::/66")),
+            ("fd00::/64", "fd00::8000:0:0:1", "fd00::4000:0:0:2", Some("fd00::/66")),
+            ("fd00::/120", "fd00::1", "fd00::2", Some("fd00::40/122")),
+            ("fd00::/126", "fd00::1", "fd00::2", None),
             ("fd00::/127", "fd00::", "fd00::1", None),
         ] {
             let [gateway, bundle] = [gateway, bundle].map(|it| it.parse().unwrap());

@@ -13,8 +13,9 @@ use crate::slug::Slug;
 const NAMESPACE: &str = "sidecar-bundle.";
 const FORMAT: &str = "1";
 const OWNER: &str = "owner";
-/// Only where there are any; so is what this release does not know.
 const OPTIONS: &str = "options";
+/// Only where there is such a thing.
+const OPTIONAL: [&str; 4] = ["subnet6", "gateway6", "ip6", OPTIONS];
 
 /// The labels of one bundle, the same on its network and on its container.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -101,10 +102,11 @@ impl Labels {
             .find(|(key, planned)| found.get(key).map(String::as_str) != Some(planned))
             .map(|(key, planned)| (key.clone(), planned.to_owned(), found.get(&key).cloned()));
         lacks_or_differs.or_else(|| {
-            let planned: BTreeMap<_, _> = self.pairs().collect();
-            let ours = found.iter().filter(|(key, _)| key.starts_with(NAMESPACE));
-            let more = ours.clone().find(|(key, _)| !planned.contains_key(*key));
-            more.map(|(key, found)| (key.clone(), "not set".into(), Some(found.clone())))
+            let not_planned = OPTIONAL.into_iter().filter(|key| !self.0.contains_key(key));
+            let mut more = not_planned.map(|key| format!("{NAMESPACE}{key}"));
+            let key = more.find(|key| found.contains_key(key))?;
+            let theirs = found.get(&key).cloned();
+            Some((key, "not set".into(), theirs))
         })
     }
 }

@@ -2,7 +2,7 @@
 
 use std::env;
 use std::ffi::{OsStr, OsString};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::mpsc::{self, RecvTimeoutError, Sender};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
@@ -371,9 +371,15 @@ impl Operations for CliEngine {
     }
 
     fn reachability(&self) -> Result<Reachability, CommandError> {
-        let reachability = self.about()?.reachability(self.address()?.as_deref());
+        let address = self.address()?;
+        let reachability = self.about()?.reachability(address.as_deref());
         if !reachability.is_here() || self.dialect == Dialect::Podman {
             return Ok(reachability);
+        }
+        // Who listens at the socket shows it, where this process may look.
+        let socket = address.as_deref().unwrap_or(Dialect::DOCKER_ADDRESS).strip_prefix("unix://");
+        if let Some(shared) = socket.and_then(|it| host::shares_network_with(Path::new(it))) {
+            return Ok(if shared { reachability } else { Reachability::OtherNamespace });
         }
         // Its default bridge shows whether its network namespace is this process's.
         let bridge = self.networks(&["bridge"], self.until_looked())?.pop();

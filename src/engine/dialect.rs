@@ -15,6 +15,9 @@ pub(crate) enum Dialect {
 }
 
 impl Dialect {
+    /// Where docker looks for its engine unless it is told.
+    pub(crate) const DOCKER_ADDRESS: &str = "unix:///var/run/docker.sock";
+
     pub(crate) fn program(self) -> &'static str {
         match self {
             Self::Docker => "docker",

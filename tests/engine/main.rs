@@ -204,7 +204,7 @@ fn an_overlap_is_said_and_the_next_attempt_comes_up() {
         foreign_network(&plan.subnet().to_string(), &[], "sidecar-bundle-test-foreign-overlap");
     let failed = plan.create_network(&world.engine()).unwrap_err();
     assert_eq!(failed.error().cause(), Some(Cause::SubnetOverlap), "{failed:?}");
-    world.assert_nothing_left();
+    world.assert_nothing_of_ours();
     let next = failed.into_state().next_attempt().unwrap();
     let network = next.create_network(&world.engine()).unwrap();
     assert_eq!(network.plan().addressing().attempt(), 1);

@@ -51,9 +51,15 @@ impl World {
         NetworkPlanned::new(Slug::new(self.slug).unwrap())
     }
 
-    /// Nothing with this slug's label, and nothing by its names.
+    /// Nothing with this slug's label, nothing by its names, and no bridge with its gateway.
     #[track_caller]
     pub(crate) fn assert_nothing_left(&self) {
+        self.assert_nothing_of_ours();
+        assert!(!has_bridge(&self.plan()), "the bridge of {} is left", self.slug);
+    }
+
+    #[track_caller]
+    pub(crate) fn assert_nothing_of_ours(&self) {
         let plan = self.plan();
         let label = format!("label=sidecar-bundle.slug={}", self.slug);
         let mut left = cli(&["ps", "--all", "--quiet", "--filter", &label]);
@@ -65,7 +71,6 @@ impl World {
             }
         }
         assert_eq!(left, "", "left by {}", self.slug);
-        assert!(!has_bridge(&plan), "the bridge of {} is left", self.slug);
     }
 }
 
