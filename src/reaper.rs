@@ -18,7 +18,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::engine::Resource;
-use crate::engine::dialect::Dialect;
+use crate::engine::dialect::{Dialect, list};
 
 /// How a stranger to this process can remove things from an engine.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -194,8 +194,7 @@ fn start(stranger: &Stranger) -> io::Result<Pipes> {
         .arg(program)
         .arg(&stranger.label)
         .args([Resource::Container, Resource::Network].into_iter().flat_map(|resource| {
-            [stranger.dialect.list(resource), stranger.dialect.removal(resource)]
-                .map(|words| words.join(" "))
+            [list(resource), stranger.dialect.removal(resource)].map(|words| words.join(" "))
         }))
         .arg(if stranger.dialect.protects_networks_in_use() { "" } else { "look" })
         .arg(stranger.alive.as_deref().unwrap_or(Path::new("")))

@@ -99,7 +99,7 @@ pub enum Reachability {
         /// Its address as configured, such as `ssh://user@host`.
         endpoint: String,
     },
-    /// The engine is in a virtual machine on this host: Docker Desktop, OrbStack, podman machine ...
+    /// The engine is in a virtual machine on this host, such as Docker Desktop's.
     VirtualMachine {
         /// What the engine calls the system that it runs on.
         system: String,

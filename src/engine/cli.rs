@@ -13,7 +13,7 @@ use crate::engine::about::{About, Reachability};
 use crate::engine::command::{Command, CommandError, Failure, Secrets};
 use crate::engine::create::{create_network, needs};
 use crate::engine::diagnosis::{Cause, MadeNothing};
-use crate::engine::dialect::Dialect;
+use crate::engine::dialect::{Dialect, list};
 use crate::engine::facts::{attached_names, container_facts, network_facts};
 use crate::engine::follow::{Event, Followed};
 use crate::engine::run::run;
@@ -451,19 +451,24 @@ impl Operations for CliEngine {
     }
 
     fn networks(&self, names: &[&str], until: Instant) -> Result<Vec<NetworkFacts>, CommandError> {
-        let all;
-        let names = match names {
-            [] => {
-                let ls = self.command().args(self.dialect.list(Resource::Network).iter().copied());
-                all = ls.run(until).map_err(|failure| failure.error)?;
-                &all.split_whitespace().collect::<Vec<_>>()
-            }
-            names => names,
+        let listed = |words: &[&'static str]| {
+            let command = self.command().args(words.iter().copied());
+            let stdout = command.clone().run(until).map_err(|failure| failure.error)?;
+            Ok((command, stdout))
         };
-        if names.is_empty() {
-            return Ok(Vec::new());
-        }
-        let found = self.inspect("network", names, until)?;
+        let found = if !names.is_empty() {
+            self.inspect("network", names, until)?
+        } else if let Some(words) = self.dialect.list_networks_in_full() {
+            let (command, stdout) = listed(words)?;
+            let found = serde_json::from_str(&stdout);
+            found.map_err(|_| command.nonsense("a list in JSON", &stdout))?
+        } else {
+            let (_, ids) = listed(list(Resource::Network))?;
+            match &*ids.split_whitespace().collect::<Vec<_>>() {
+                [] => Vec::new(),
+                ids => self.inspect("network", ids, until)?,
+            }
+        };
         Ok(found.iter().filter_map(|it| network_facts(self.dialect, it)).collect())
     }
 
@@ -577,7 +582,7 @@ impl Operations for CliEngine {
         filter: &Filter,
         until: Instant,
     ) -> Result<Vec<String>, CommandError> {
-        let mut command = self.command().args(self.dialect.list(resource).iter().copied());
+        let mut command = self.command().args(list(resource).iter().copied());
         match filter {
             Filter::Id(id) => command = command.arg("--filter").arg(format!("id={id}")),
             Filter::Labels(labels) => {

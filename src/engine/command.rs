@@ -321,12 +321,13 @@ impl Command {
             Some(pipe) => expression.stdin_file(pipe.try_clone()?),
             None => expression.stdin_null(),
         };
-        let expression = match self.apart {
-            true => expression.before_spawn(|command| {
+        let expression = if self.apart {
+            expression.before_spawn(|command| {
                 command.process_group(0);
                 Ok(())
-            }),
-            false => expression,
+            })
+        } else {
+            expression
         };
         let start = Instant::now();
         let end = wait(&expression.start()?, start, until, self.patience)?;

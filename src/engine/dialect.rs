@@ -14,6 +14,14 @@ pub(crate) enum Dialect {
     Podman,
 }
 
+/// Lists ids. Podman prints names if it is asked to be quiet.
+pub(crate) fn list(resource: Resource) -> &'static [&'static str] {
+    match resource {
+        Resource::Container => &["ps", "--all", "--no-trunc", "--quiet"],
+        Resource::Network => &["network", "ls", "--no-trunc", "--format", "{{.ID}}"],
+    }
+}
+
 impl Dialect {
     /// Where docker looks for its engine unless it is told.
     pub(crate) const DOCKER_ADDRESS: &str = "unix:///var/run/docker.sock";
@@ -87,12 +95,9 @@ impl Dialect {
         self == Self::Docker
     }
 
-    /// Lists ids. Podman prints names if it is asked to be quiet.
-    pub(crate) fn list(self, resource: Resource) -> &'static [&'static str] {
-        match resource {
-            Resource::Container => &["ps", "--all", "--no-trunc", "--quiet"],
-            Resource::Network => &["network", "ls", "--no-trunc", "--format", "{{.ID}}"],
-        }
+    /// Lists all networks as `network inspect` has them, where one command can.
+    pub(crate) fn list_networks_in_full(self) -> Option<&'static [&'static str]> {
+        (self == Self::Podman).then_some(&["network", "ls", "--format", "json"])
     }
 
     /// Whether a program that ended so has not run the command in the container, but failed itself.

@@ -192,9 +192,10 @@ pub(crate) fn shout(line: &str) {
 }
 
 fn find_engine() -> Result<String, String> {
-    let format = match is_podman() {
-        true => "podman {{.Client.Version}}",
-        false => "docker engine {{.Server.Version}}, client {{.Client.Version}}",
+    let format = if is_podman() {
+        "podman {{.Client.Version}}"
+    } else {
+        "docker engine {{.Server.Version}}, client {{.Client.Version}}"
     };
     let version = Command::new(program())
         .args(["version", "--format", format])
