@@ -53,6 +53,30 @@
 //! somebody else is faster. The network's dynamic range keeps containers that ask for no address off the
 //! bundle's.
 //!
+//! What stands in the way is said: a network of the engine, or, where the engine is on this host, an
+//! interface or a route of the host's, such as a VPN's, of which Docker knows nothing. [`AddressPools`]
+//! keeps the bundles of several roles apart. [`with_ipv6`](NetworkPlanned::with_ipv6) adds a unique-local
+//! /64 of the slug's own, and [`NetworkOptions`] has the rest of what a network can be.
+//!
+//! # Engines
+//!
+//! [`CliEngine`] drives [`docker`](CliEngine::docker) or [`podman`](CliEngine::podman), whichever
+//! [answers](CliEngine::detect), also rootless, over ssh, and several at once, each value an engine of its
+//! own. Bundles are the same on all of them; whether their addresses can be reached from this host is not,
+//! and [`CliEngine::reachability`] says it beforehand:
+//!
+//! | engine | addresses of bundles | instead |
+//! |---|---|---|
+//! | Docker or podman as root, on this host | reachable, in the engine's network namespace | |
+//! | rootless | in a network namespace of the user's own | [publish](BundleSpec::publish) ports |
+//! | Docker Desktop, a virtual machine | in the virtual machine | publish ports |
+//! | on another host: ssh, tcp | on that host | run the launcher there |
+//!
+//! Docker from version 28 on drops what comes to a container's address by any interface but the bridge.
+//! Programs of the host are not concerned, nor guests whose connections are made by a process of the host;
+//! a guest behind a TAP is. [`GatewayMode::NatUnprotected`] or
+//! [`trusted_host_interface`](NetworkOptions::trusted_host_interface) let it in.
+//!
 //! # Whose things
 //!
 //! Network and container carry labels (`sidecar-bundle.*`) that say whose they are, and nothing without
@@ -154,6 +178,9 @@
 //! of its own. [`CliEngine::without_reaper`] does without it; so does a host without `sh`, with a
 //! warning in the log.
 //!
+//! The slug's next launch may come before that. It waits until the last command of the dead owner has
+//! ended, ten seconds at most, and removes what that has left.
+//!
 //! **What even the reaper cannot do** stays until the next launch of the slug, which removes it and
 //! makes it anew, or until a [`sweep`]: the reaper itself was killed, with its cgroup or its pid
 //! namespace, or by a reboot; the engine was away for longer; a foreign container is attached to the
@@ -166,9 +193,9 @@
 //! # What this crate does not do
 //!
 //! A container that [restarts](BundleSpec::restart) by itself keeps its address; what it does in between
-//! is not watched. The library builds no images, and drives one container for each slug, not a composition of several. It runs
-//! on Unix hosts; the engine may be elsewhere, but its bundles' addresses then cannot be reached from
-//! here ([`BundleRunning::is_reachable`]).
+//! is not watched. The library builds no images, and drives one container for each slug, not a
+//! composition of several. It runs on Unix hosts. It writes no firewall rules, and connects to a bundle only
+//! while the bundle's own bridge is an interface of this host.
 
 mod addressing;
 mod attach;

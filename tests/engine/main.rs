@@ -4,6 +4,7 @@
 mod inside;
 mod networks;
 mod support;
+mod texts;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
