@@ -107,6 +107,11 @@ pub(crate) fn is_podman() -> bool {
     program() == "podman"
 }
 
+/// Whether the engine is a user's without privileges: its bridges are in a network namespace of their own.
+pub(crate) fn is_rootless() -> bool {
+    std::env::var("SIDECAR_BUNDLE_ENGINE").is_ok_and(|engine| engine.contains("rootless"))
+}
+
 /// The engine that the tests run on.
 pub(crate) fn engine() -> CliEngine {
     if is_podman() { CliEngine::podman() } else { CliEngine::docker() }
