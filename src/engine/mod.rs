@@ -3,6 +3,7 @@
 pub(crate) mod about;
 pub(crate) mod cli;
 pub(crate) mod command;
+mod commands;
 pub(crate) mod create;
 pub(crate) mod diagnosis;
 pub(crate) mod dialect;

@@ -148,6 +148,21 @@ fn the_next_owner_of_a_slug_is_not_hurt_by_the_reaper_of_the_last() {
     fake.assert_nothing_left();
 }
 
+#[test]
+fn the_next_owner_waits_for_the_last_command_of_the_dead() {
+    let fake = Fake::new();
+    fake.once("run", ": >\"$dir/asked\"; sleep 1; obey; : >\"$dir/ended\"");
+    fake.on("ps", "[ -e \"$dir/ended\" ] || : >\"$dir/early\"; obey");
+    let owner = Owner::start(&fake, true);
+    wait_for("the run", || fake.path("asked").exists());
+    owner.kill();
+    let bundle = fake.up();
+    assert!(fake.path("ended").exists() && !fake.path("early").exists());
+    bundle.close().unwrap();
+    wait_for("the reaper of the dead", || reapers(&fake) <= 1);
+    fake.assert_nothing_left();
+}
+
 /// Runs a child to its end, with its output in pipes.
 #[track_caller]
 fn run(fake: &Fake, child: &str) {
