@@ -162,9 +162,10 @@ impl Trial {
         let arguments = ["--ignored", "--exact", "deaths::dies_as_told", "--nocapture"];
         let mut command = if self.death == Death::HangUp {
             // Its terminal hangs up when `script`, the other end, is killed.
-            let mut script = Command::new("script");
+            let mut script = Command::new("env");
             let line = format!("exec {} {}", exe.display(), arguments.join(" "));
-            script.args(["-qec", &line, "/dev/null"]);
+            // Who runs these tests may ignore it, and so would what is started here.
+            script.args(["--default-signal=HUP", "script", "-qec", &line, "/dev/null"]);
             script
         } else {
             let mut command = Command::new(exe);
