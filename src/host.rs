@@ -8,6 +8,8 @@ use std::os::unix::net::UnixStream;
 use std::path::Path;
 
 use ipnet::{IpNet, Ipv4Net};
+#[cfg(target_os = "linux")]
+use nix::sys::socket::sockopt::PeerCredentials;
 
 /// Something that holds a range of addresses.
 ///
@@ -134,6 +136,13 @@ pub(crate) fn has(interface: &str, ip: IpAddr) -> bool {
     })
 }
 
+/// Whether there is an interface of this name in this thread's network namespace, with addresses or without;
+/// no where the kernel is not Linux.
+pub(crate) fn is_there(interface: &str) -> bool {
+    let all = fs::read_to_string("/proc/thread-self/net/dev").unwrap_or_default();
+    all.lines().filter_map(|line| line.split_once(':')).any(|(name, _)| name.trim() == interface)
+}
+
 /// Whether an interface of this host has this name and an address in this subnet.
 pub(crate) fn is_in(interface: &str, subnet: IpNet) -> bool {
     interfaces().iter().any(|it| {
@@ -145,9 +154,11 @@ pub(crate) fn is_in(interface: &str, subnet: IpNet) -> bool {
 /// for want of the right to look, or where the kernel is not Linux. No byte is sent.
 #[cfg(target_os = "linux")]
 pub(crate) fn shares_network_with(socket: &Path) -> Option<bool> {
-    let peer = rustix::net::sockopt::socket_peercred(UnixStream::connect(socket).ok()?).ok()?;
+    let stream = UnixStream::connect(socket).ok()?;
+    // Of one in a pid namespace that cannot be seen from here the kernel says 0.
+    let peer = nix::sys::socket::getsockopt(&stream, PeerCredentials).ok()?.pid();
     let namespace = |process: &str| fs::read_link(format!("/proc/{process}/ns/net")).ok();
-    let theirs = namespace(&peer.pid.as_raw_nonzero().to_string())?;
+    let theirs = namespace(&peer.to_string()).filter(|_| peer > 0)?;
     Some(theirs == namespace("thread-self")?)
 }
 
@@ -192,6 +203,7 @@ mod tests {
     fn this_host_has_its_loopback() {
         let localhost = Ipv4Addr::LOCALHOST.into();
         assert!(has("lo", localhost) || has("lo0", localhost));
+        assert!(!cfg!(target_os = "linux") || is_there("lo") && !is_there("l"));
         assert!(!has("lo", Ipv4Addr::new(192, 0, 2, 1).into()));
         assert!(speaks_as(Ipv4Addr::LOCALHOST, Ipv4Addr::LOCALHOST));
     }

@@ -426,15 +426,17 @@ fn directory_id(directory: &Path) -> io::Result<String> {
     }
 }
 
-/// This process as an owner: drawn once.
-pub(crate) fn owner() -> Result<&'static str, Error> {
-    static OWNER: OnceLock<String> = OnceLock::new();
-    if let Some(owner) = OWNER.get() {
-        return Ok(owner);
-    }
-    let drawn = random_id();
+/// This process as an owner, drawn once, of what it makes with the leases of one domain: a directory and an
+/// endpoint. What it holds in one is foreign to it in another, also where both lead to one engine.
+pub(crate) fn owner_for(domain: &str) -> Result<String, Error> {
+    static PROCESS: OnceLock<String> = OnceLock::new();
+    let drawn = PROCESS.get().cloned().map_or_else(random_id, Ok);
     let drawn = drawn.map_err(|source| Error::Lease { path: PathBuf::from("owner"), source })?;
-    Ok(OWNER.get_or_init(|| drawn))
+    let process = PROCESS.get_or_init(|| drawn);
+    let digest = Sha256::digest(format!("{process}\n{domain}"));
+    let mut half = [0; 16];
+    half.copy_from_slice(&digest[..16]);
+    Ok(format!("{:032x}", u128::from_be_bytes(half)))
 }
 
 /// 128 random bits in hexadecimal.
@@ -491,6 +493,14 @@ mod tests {
         lease.set_kept(Kept::Nothing).unwrap();
         lease.abandon();
         assert_eq!(take(directory.path()).unwrap().kept(), Kept::Nothing);
+    }
+
+    #[test]
+    fn a_process_is_an_owner_of_its_own_in_each_domain() {
+        let [one, again, other] = ["a", "a", "b"].map(|domain| owner_for(domain).unwrap());
+        assert_eq!(one, again);
+        assert_ne!(one, other);
+        assert!(one.len() == 32 && one.bytes().all(|byte| byte.is_ascii_hexdigit()), "{one}");
     }
 
     #[test]

@@ -45,7 +45,7 @@ pub struct NetworkOptions {
     pub(crate) driver_options: Vec<(String, String)>,
 }
 
-/// How packets get to and from a bundle's network, past its own bridge.
+/// How packets get to and from a bundle's network, past its own bridge; for IPv4 and, if there is any, IPv6.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum GatewayMode {
@@ -95,7 +95,8 @@ impl NetworkOptions {
         Self { isolated, ..self }
     }
 
-    /// The largest packet that the network's interfaces take, in bytes: 68 to 65535.
+    /// The largest packet that the network's interfaces take, in bytes: 68 to 65535, and at least 1280 with
+    /// IPv6.
     #[must_use]
     pub fn mtu(self, bytes: impl Into<Option<u32>>) -> Self {
         Self { mtu: bytes.into(), ..self }
@@ -103,7 +104,8 @@ impl NetworkOptions {
 
     /// The name of the network's bridge, for firewall rules: 1 to 15 bytes, of letters, digits, `-`, `_`
     /// and `.`. [`NetworkPlanned::derived_bridge_name`](crate::NetworkPlanned::derived_bridge_name) has
-    /// one for each slug.
+    /// one for each slug. An interface that the host has already is not taken: the engine would change its
+    /// addresses.
     #[must_use]
     pub fn bridge_name(self, name: impl Into<String>) -> Self {
         Self { bridge_name: Some(name.into()), ..self }
@@ -145,10 +147,13 @@ impl NetworkOptions {
     }
 
     /// What can be said without an engine.
-    pub(crate) fn check(&self) -> Result<(), NetworkOptionsError> {
+    pub(crate) fn check(&self, ipv6: bool) -> Result<(), NetworkOptionsError> {
         use NetworkOptionsError as Wrong;
         if let Some(bytes) = self.mtu.filter(|bytes| !(68..=65_535).contains(bytes)) {
             return Err(Wrong::Mtu { bytes });
+        }
+        if let Some(bytes) = self.mtu.filter(|bytes| ipv6 && *bytes < 1280) {
+            return Err(Wrong::MtuForIpv6 { bytes });
         }
         let interfaces = self.bridge_name.iter().chain(&self.trusted_host_interfaces);
         for name in interfaces {
@@ -263,6 +268,20 @@ pub enum NetworkOptionsError {
         /// The MTU as given.
         bytes: u32,
     },
+    /// An MTU is too small for IPv6 (RFC 8200, section 5).
+    #[error("an MTU of {bytes} bytes is too small for IPv6, which needs 1280")]
+    #[non_exhaustive]
+    MtuForIpv6 {
+        /// The MTU as given.
+        bytes: u32,
+    },
+    /// The bridge would be an interface that the host has already.
+    #[error("bridge {name:?} exists already, and is not this bundle's")]
+    #[non_exhaustive]
+    BridgeExists {
+        /// The name as given.
+        name: String,
+    },
     /// The name of an interface is not one.
     #[error(
         "interface {name:?} is not a name; it must start with a letter or a digit, then letters, digits, '-', '_' and '.', 15 bytes at most"
@@ -301,9 +320,10 @@ mod tests {
 
     #[test]
     fn each_rule_has_its_message() {
-        let said = |options: NetworkOptions| options.check().unwrap_err().to_string();
+        let said = |options: NetworkOptions| options.check(true).unwrap_err().to_string();
         let new = NetworkOptions::new;
         for (said, expected) in [
+            (said(new().mtu(1279)), "an MTU of 1279 bytes is too small for IPv6, which needs 1280"),
             (said(new().mtu(67)), "an MTU of 67 bytes is not between 68 and 65535"),
             (
                 said(new().bridge_name("sixteen-bytes-xx")),
@@ -326,7 +346,7 @@ mod tests {
             assert_eq!(said, expected);
         }
         for bad in ["", "-a", "..", "a/b", "a b", "tap0:1", "+"] {
-            assert!(new().trusted_host_interface(bad).check().is_err(), "{bad}");
+            assert!(new().trusted_host_interface(bad).check(false).is_err(), "{bad}");
         }
     }
 

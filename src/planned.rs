@@ -15,10 +15,11 @@ use crate::engine::diagnosis::Cause;
 use crate::engine::{Engine, Failed, Made, NetworkFacts, NetworkRequest, Operations, Resource};
 use crate::error::{Error, GiveUp, StepError};
 use crate::guard::{Guard, Hold};
+use crate::host;
 use crate::ipv6::Ipv6Addressing;
 use crate::labels::{Labels, owner_in};
 use crate::lease::{Kept, Lease};
-use crate::network_options::NetworkOptions;
+use crate::network_options::{NetworkOptions, NetworkOptionsError};
 use crate::product::Product;
 use crate::reaper::Reaper;
 use crate::removal;
@@ -152,8 +153,9 @@ impl NetworkPlanned {
     /// The plan is handed back, and nothing of this step is left, unless an [`Error::NotRemoved`]
     /// comes with the error:
     ///
-    /// - [`Error::NetworkOptions`] before anything else, and [`Error::Unsupported`] when the engine cannot
-    ///   do what they ask for,
+    /// - [`Error::NetworkOptions`] before anything else (but for a bridge's name that the host has already,
+    ///   which is seen just before the network would be created), and [`Error::Unsupported`] when the engine cannot
+    ///   do what they ask for, or [`Error::Look`] when it cannot be asked what it is,
     /// - [`Error::Taken`] or [`Error::Lease`] before the engine is asked for anything else,
     /// - [`Error::Kept`] when a whole bundle of the slug was kept; it has been left alone,
     /// - [`Error::SubnetTaken`] when another network has the range, or, on the engine's host, an interface
@@ -242,7 +244,7 @@ impl NetworkPlanned {
     pub(crate) fn moves(&self, range: IpNet) -> bool {
         match (range, self.ipv6) {
             (IpNet::V4(_), _) => self.pool.is_some(),
-            (IpNet::V6(_), ipv6) => ipv6 == Ipv6::Derived,
+            (IpNet::V6(_), ipv6) => self.pool.is_some() && ipv6 == Ipv6::Derived,
         }
     }
 
@@ -342,7 +344,7 @@ impl NetworkPlanned {
     }
 
     fn create(&self, engine: Arc<dyn Operations>) -> Result<Guard, Error> {
-        self.options.check()?;
+        self.options.check(self.ipv6().is_some())?;
         engine.supports(&self.options)?;
         let owner = engine.owner()?;
         let lease = Lease::of(&*engine, &self.product, &self.slug, &owner)?;
@@ -362,10 +364,9 @@ impl NetworkPlanned {
         // What a dead owner's last command makes may appear while this one is at it.
         let patience = guard.engine().now() + Duration::from_secs(5);
         loop {
-            if let Some(holder) = survey::in_the_way(guard.engine(), self.subnet()) {
+            if let Some(in_the_way) = self.in_the_way(&guard) {
                 if guard.hold().predecessors().is_empty() || guard.engine().now() >= patience {
-                    let (subnet, holder) = (self.subnet().into(), Some(holder));
-                    return Err(Error::SubnetTaken { subnet, holder, source: None });
+                    return Err(in_the_way);
                 }
                 guard.engine().pause(Duration::from_millis(100));
                 self.bury_predecessors(&guard)?;
@@ -395,6 +396,17 @@ impl NetworkPlanned {
                 }
             }
         }
+    }
+
+    /// What of the engine's host is in the way, of which the engine would not tell.
+    fn in_the_way(&self, guard: &Guard) -> Option<Error> {
+        if let Some(holder) = survey::in_the_way(guard.engine(), self.subnet()) {
+            let (subnet, holder) = (self.subnet().into(), Some(holder));
+            return Some(Error::SubnetTaken { subnet, holder, source: None });
+        }
+        let name = self.options.bridge_name.clone().filter(|name| host::is_there(name))?;
+        let error = NetworkOptionsError::BridgeExists { name };
+        survey::is_here(guard.engine()).then(|| error.into())
     }
 
     /// Takes over the network that was kept; false if there is none any more.

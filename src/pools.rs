@@ -2,8 +2,8 @@
 
 use crate::addressing::{AddressPool, AddressingError};
 
-/// One [`AddressPool`] for each of a launcher's roles, with ranges that do not overlap: bundles of two
-/// roles never get in each other's way, whatever their slugs are.
+/// One [`AddressPool`] for each of a launcher's roles, with ranges that do not overlap: subnets of two
+/// roles never get in each other's way, whatever their slugs are. One slug still has one bundle at a time.
 ///
 /// A slug is at the same place of each pool of the same size.
 ///

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use ipnet::{IpNet, Ipv4Net};
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
 use crate::created::NetworkCreated;
 use crate::engine::{Engine, NetworkFacts, Operations};
@@ -14,8 +14,8 @@ impl NetworkPlanned {
     /// Moves on to the first attempt, from this one on, whose subnet nothing overlaps: no network of the
     /// engine, and, if the engine is on this host, none of its interfaces and routes.
     ///
-    /// Of the routes, those of the kernel's main table count, but for default routes, whole (`/0`) or in
-    /// halves (`/1`). A route to a wider range, such as a VPN's to `10.0.0.0/8`, takes all of the subnets
+    /// Of the routes, those for IPv4 of the kernel's main table count, but for default routes, whole (`/0`)
+    /// or in halves (`/1`), and none where the kernel is not Linux. A route to a wider range, such as a VPN's to `10.0.0.0/8`, takes all of the subnets
     /// in it; plan with another pool then, or with
     /// [`create_network`](Self::create_network) at this attempt, which only minds what would keep the
     /// address from being the bundle's.
@@ -90,21 +90,30 @@ pub(crate) fn holder(engine: &dyn Operations, ranges: &[IpNet]) -> Option<Holder
 }
 
 /// What of the engine's host, and not of the engine, would keep the addresses from being the bundle's: an
-/// interface in the same range, or a route that is closer than the bridge's own.
+/// interface with an address in the range, or a route that is closer than the bridge's own.
 ///
 /// Docker does not look. The engine is asked for nothing unless something is there.
 pub(crate) fn in_the_way(engine: &dyn Operations, subnet: Ipv4Net) -> Option<Holder> {
     let range = IpNet::V4(subnet);
     let mut in_the_way = host::interfaces();
     in_the_way.extend(host::routes().into_iter().filter(|it| range.contains(&it.range())));
-    in_the_way.retain(|it| it.overlaps(range));
-    if in_the_way.is_empty() || !engine.reachability().ok()?.is_here() {
+    in_the_way.retain(|it| match it {
+        // One in a wider range that has its own address elsewhere is as far as a wider route.
+        Holder::Interface { address, .. } => range.contains(&address.addr()),
+        it => it.overlaps(range),
+    });
+    if in_the_way.is_empty() || !is_here(engine) {
         return None;
     }
     // A network's own bridge is the engine's business, which says it better.
     let networks = networks(engine).ok()?;
     let is_a_network = networks.iter().flat_map(held_by).any(|it| it.overlaps(range));
     in_the_way.into_iter().next().filter(|_| !is_a_network)
+}
+
+/// Whether the engine's interfaces are this host's; no where that cannot be said.
+pub(crate) fn is_here(engine: &dyn Operations) -> bool {
+    engine.reachability().is_ok_and(|it| it.is_here())
 }
 
 fn first_free(plan: &NetworkPlanned, holders: &[Holder]) -> Result<NetworkPlanned, Error> {
@@ -119,8 +128,14 @@ fn first_free(plan: &NetworkPlanned, holders: &[Holder]) -> Result<NetworkPlanne
         }
     }
     let Some(pool) = plan.pool() else { return Ok(plan.clone()) };
-    let full =
-        || Error::PoolFull { pool, subnets: pool.subnets(), holders: within(pool.range().into()) };
+    let full = || {
+        let mut holders = within(pool.range().into());
+        // All attempts have the same Global ID.
+        let global = plan.ipv6().filter(|it| plan.moves(it.subnet().into()));
+        let global = global.and_then(|it| Ipv6Net::new(it.subnet().network(), 48).ok());
+        holders.extend(global.into_iter().flat_map(|range| within(range.trunc().into())));
+        Error::PoolFull { pool, subnets: pool.subnets(), holders }
+    };
     // One network over all of a large pool need not be met at each of its subnets.
     if taken.contain(pool.range()) {
         return Err(full());
@@ -193,7 +208,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::{AddressPool, Addressing, Slug};
+    use crate::{AddressPool, Addressing, Ipv6Addressing, Slug};
 
     fn plan(pool: &str) -> NetworkPlanned {
         let pool: AddressPool = pool.parse().unwrap();
@@ -265,9 +280,11 @@ mod tests {
         fn a_survey_finds_the_first_free_subnet_whenever_there_is_one(
             slug in "[a-z]{1,8}",
             ranges in prop::collection::vec((any::<u16>(), 17..=32_u8, any::<bool>()), 0..40),
+            taken6 in prop::collection::vec(0..64_u64, 0..40),
         ) {
             let pool: AddressPool = "10.9.0.0/18:/24".parse().unwrap();
-            let holders: Vec<_> = ranges
+            let slug = Slug::new(slug).unwrap();
+            let mut holders: Vec<_> = ranges
                 .into_iter()
                 .map(|(low, prefix, is_route)| {
                     let range = format!("10.9.{}.{}/{prefix}", low >> 8 & 0x7f, low & 0xff);
@@ -276,8 +293,13 @@ mod tests {
                     if is_route { route(&range.trunc().to_string()) } else { network(&range.to_string()) }
                 })
                 .collect();
-            let plan = NetworkPlanned::new(Slug::new(slug).unwrap()).with_pool(pool);
-            let free = |it: &Addressing| !holders.iter().any(|holder| holder.overlaps(it.subnet().into()));
+            let ipv6 = |attempt| Ipv6Addressing::derived(&slug, attempt).subnet();
+            holders.extend(taken6.into_iter().map(|attempt| network(&ipv6(attempt).to_string())));
+            let plan = NetworkPlanned::new(slug.clone()).with_pool(pool).with_ipv6();
+            let free = |it: &Addressing| {
+                let ranges = [it.subnet().into(), ipv6(it.attempt()).into()];
+                !holders.iter().any(|holder| ranges.iter().any(|range| holder.overlaps(*range)))
+            };
             let expected = (0..64).map(|n| pool.addressing(plan.slug(), n).unwrap()).find(free);
             match (first_free(&plan, &holders), expected) {
                 (Ok(found), Some(expected)) => prop_assert_eq!(found.addressing(), &expected),

@@ -12,7 +12,9 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use sidecar_bundle::ipnet::Ipv4Net;
-use sidecar_bundle::{AddressPool, Addressing, Error, NetworkCreated, NetworkPlanned, Slug};
+use sidecar_bundle::{
+    AddressPool, Addressing, Error, NetworkCreated, NetworkOptions, NetworkPlanned, Slug,
+};
 
 use support::{World, cli, required, shout, world};
 
@@ -119,7 +121,9 @@ fn on_a_host_with_two_hundred_foreign_networks_a_hundred_slugs_get_subnets_of_th
     let Some(world) = private("crowded") else { return };
     let pool: AddressPool = "10.160.0.0/14:/24".parse().unwrap();
     let route: Ipv4Net = "10.160.0.0/16".parse().unwrap();
-    let _route = Ip::add("route", &["10.160.0.0/16", "dev", "lo"]);
+    // A user changes nothing of the host's, and it is none of a rootless engine's.
+    let is_rootless = support::is_rootless();
+    let _route = (!is_rootless).then(|| Ip::add("route", &["10.160.0.0/16", "dev", "lo"]));
     let here = world.engine().reachability().unwrap().is_here();
     let plan_of = |number: usize| {
         let slug = Slug::new(format!("crowded-{number}")).unwrap();
@@ -162,7 +166,6 @@ fn on_a_host_with_two_hundred_foreign_networks_a_hundred_slugs_get_subnets_of_th
         assert!(pool.range().contains(&subnet));
         let other = taken.iter().find(|it| overlap(**it, subnet));
         assert!(other.is_none(), "{} overlaps {other:?}", network.plan());
-        // The first that was free when it was planned: what comes before it in its walk is taken.
         taken.push(subnet);
     }
     let moved = networks.iter().filter(|it| it.plan().addressing().attempt() > 0).count();
@@ -185,11 +188,14 @@ fn a_full_pool_and_what_of_the_host_holds_a_range_are_said() {
     let Some(world) = private("crowded-host") else { return };
     if !world.engine().reachability().unwrap().is_here() {
         // The host's own network is none of a rootless engine's.
+        assert!(support::is_rootless());
         return;
     }
     let _wide = Ip::add("route", &["10.165.0.0/16", "dev", "lo"]);
     let _close = Ip::add("route", &["10.166.1.128/25", "dev", "lo"]);
     let _address = Ip::add("address", &["10.166.2.7/24", "dev", "lo"]);
+    let _wide_address = Ip::add("address", &["10.167.0.5/16", "dev", "lo"]);
+    let _bridge = Ip::add("link", &["sb-foreign", "type", "bridge"]);
     let plan = |pool: &str| world.plan().with_pool(pool.parse().unwrap());
     let given = |third: u8| {
         let host = |host| std::net::Ipv4Addr::new(10, 166, third, host);
@@ -205,6 +211,19 @@ fn a_full_pool_and_what_of_the_host_holds_a_range_are_said() {
     // Who insists gets it: the bridge's own route is closer.
     let network = failed.into_state().create_network(&world.engine()).unwrap();
     network.close().unwrap();
+
+    // Nor is an interface in the way that is merely in a wider range.
+    let apart = plan("10.167.16.0/20:/24");
+    apart.clone().create_network(&world.engine()).unwrap().close().unwrap();
+    let foreign = apart.with_options(NetworkOptions::new().bridge_name("sb-foreign"));
+    let failed = foreign.create_network(&world.engine()).unwrap_err();
+    if support::is_podman() {
+        // 4.3 names no bridges.
+        assert!(matches!(failed.error(), Error::Unsupported { .. }), "{failed:?}");
+    } else {
+        let said = "bridge \"sb-foreign\" exists already, and is not this bundle's";
+        assert_eq!(failed.error().to_string(), said);
+    }
 
     for (plan, said) in [
         (given(1), "subnet 10.166.1.0/24 is taken by the route to 10.166.1.128/25 via lo"),

@@ -79,7 +79,8 @@ pub struct CliEngine {
 }
 
 impl CliEngine {
-    /// The program `docker`, found on `PATH`.
+    /// The program `docker`, found on `PATH`. Where it is podman by another name, take
+    /// [`detect`](Self::detect) or [`podman`](Self::podman) instead.
     #[must_use]
     pub fn docker() -> Self {
         Self::of(Dialect::Docker)
@@ -99,12 +100,11 @@ impl CliEngine {
     /// [`Error::NoEngine`] when none does, with what each of them said.
     pub fn detect() -> Result<Self, Error> {
         let mut said = Vec::new();
-        for mut engine in [Self::docker(), Self::podman()] {
+        for engine in [Self::docker(), Self::podman()] {
             match engine.about() {
-                Ok(about) => {
-                    engine.dialect = about.dialect;
-                    return Ok(engine);
-                }
+                Ok(about) if about.dialect == engine.dialect => return Ok(engine),
+                // It finds its engine as podman does.
+                Ok(_) => return Ok(Self::podman().with_program(engine.program)),
                 Err(error) => said.push(error),
             }
         }
@@ -117,7 +117,10 @@ impl CliEngine {
         // The program prefers an address to any name.
         let context = match (&host, dialect) {
             (Some(_), _) => None,
-            (None, Dialect::Docker) => context.or_else(current_context),
+            // Named even where nobody has chosen one, so that a later choice changes nothing.
+            (None, Dialect::Docker) => {
+                context.or_else(current_context).or_else(|| Some(Dialect::DOCKER_DEFAULT.into()))
+            }
             (None, Dialect::Podman) => context,
         };
         Self {
@@ -248,10 +251,14 @@ impl CliEngine {
         if !status.success() {
             return Err(command.exited(status, &stderr));
         }
-        let about = serde_json::from_str(&stdout).ok().and_then(|info| About::read(&info));
-        match about {
+        let info: Value = serde_json::from_str(&stdout).unwrap_or_default();
+        match About::read(&info) {
             Some(about) => Ok(self.about.get_or_init(|| about)),
-            None => Err(command.nonsense("what the engine is", &stdout)),
+            // Docker 20.10's program says so that there is no engine, and succeeds.
+            None => match info["ServerErrors"].as_array().map(Vec::as_slice) {
+                Some([Value::String(error), ..]) => Err(command.exited(status, error)),
+                _ => Err(command.nonsense("what the engine is", &stdout)),
+            },
         }
     }
 
@@ -277,9 +284,17 @@ impl CliEngine {
     }
 
     pub(super) fn command(&self) -> Command {
-        let command = Command::new(&self.program, &self.hidden);
-        let command = command.patiently(self.dialect.patience());
-        self.pinned().into_iter().fold(command, |command, (name, value)| command.env(name, value))
+        let program = Command::new(&self.program, &self.hidden);
+        let program = program.patiently(self.dialect.patience());
+        let command = self.pinned().into_iter();
+        let command = command.fold(program, |command, (name, value)| command.env(name, value));
+        match &self.context {
+            // By its variable, podman 4.3 takes a name that it does not know for its default.
+            Some(name) if self.dialect == Dialect::Podman => {
+                command.arg("--connection").arg(name.to_string_lossy().into_owned())
+            }
+            _ => command,
+        }
     }
 }
 

@@ -24,6 +24,7 @@ use crate::engine::{
 use crate::error::Error;
 use crate::host;
 use crate::labels::label_of;
+use crate::lease;
 use crate::network_options::NetworkOptions;
 use crate::reaper::{Stranger, alive_file};
 use crate::spec::{CheckedSpec, CheckedVariable};
@@ -89,6 +90,10 @@ impl Operations for CliEngine {
         self.state_dir.clone()
     }
 
+    fn owner(&self) -> Result<String, Error> {
+        lease::owner_for(&format!("{:?}\n{}", self.state_dir, self.endpoint()))
+    }
+
     fn stranger(&self, owner: &str) -> Option<Stranger> {
         self.reaper.then(|| Stranger {
             alive: self.state_dir.as_deref().map(|directory| alive_file(directory, owner)),
@@ -106,13 +111,23 @@ impl Operations for CliEngine {
     fn reachability(&self) -> Result<Reachability, CommandError> {
         let address = self.address()?;
         let reachability = self.about()?.reachability(address.as_deref());
-        if !reachability.is_here() || self.dialect == Dialect::Podman {
+        let socket = match (&address, self.dialect) {
+            (Some(address), _) => address.strip_prefix("unix://"),
+            (None, Dialect::Docker) => Dialect::DOCKER_ADDRESS.strip_prefix("unix://"),
+            // Its program does the work itself.
+            (None, Dialect::Podman) => None,
+        };
+        // Who listens at the socket shows it, where this process may look; but for one who only passes on
+        // what comes, such as ssh.
+        let shared = || socket.and_then(|it| host::shares_network_with(Path::new(it)));
+        if !reachability.is_here() {
             return Ok(reachability);
         }
-        // Who listens at the socket shows it, where this process may look.
-        let socket = address.as_deref().unwrap_or(Dialect::DOCKER_ADDRESS).strip_prefix("unix://");
-        if let Some(shared) = socket.and_then(|it| host::shares_network_with(Path::new(it))) {
-            return Ok(if shared { reachability } else { Reachability::OtherNamespace });
+        if shared() == Some(false) {
+            return Ok(Reachability::OtherNamespace);
+        }
+        if self.dialect == Dialect::Podman {
+            return Ok(reachability);
         }
         // Its default bridge shows whether its network namespace is this process's.
         let bridge = self.networks(&["bridge"], self.until_looked())?.pop();
@@ -129,8 +144,10 @@ impl Operations for CliEngine {
         let [host, context] = self.dialect.steering_options();
         let steering = match (&self.host, &self.context) {
             (Some(it), _) => format!(" {host} {}", it.to_string_lossy()),
-            (None, Some(it)) => format!(" {context} {}", it.to_string_lossy()),
-            (None, None) => String::new(),
+            (None, Some(it)) if !self.dialect.is_default(it) => {
+                format!(" {context} {}", it.to_string_lossy())
+            }
+            (None, _) => String::new(),
         };
         format!("{program}{steering} {} {id}", self.dialect.removal(resource).join(" "))
     }

@@ -34,11 +34,12 @@ pub(crate) fn create_network(
     for (key, value) in request.labels.pairs() {
         command = command.arg("--label").arg(format!("{key}={value}"));
     }
-    command = arguments(dialect, request.options).into_iter().fold(command, Command::arg);
+    let options = arguments(dialect, request.options, request.ipv6.is_some());
+    command = options.into_iter().fold(command, Command::arg);
     command.arg(request.name).apart().tethered(request.tether.as_ref())
 }
 
-fn arguments(dialect: Dialect, options: &NetworkOptions) -> Vec<String> {
+fn arguments(dialect: Dialect, options: &NetworkOptions, ipv6: bool) -> Vec<String> {
     let mut arguments = Vec::new();
     let mut option = |key: &str, value: &str| arguments.push(format!("--opt={key}={value}"));
     if options.isolated && dialect == Dialect::Podman {
@@ -62,6 +63,9 @@ fn arguments(dialect: Dialect, options: &NetworkOptions) -> Vec<String> {
         }
         if options.gateway_mode != GatewayMode::Nat {
             bridge("gateway_mode_ipv4", &options.gateway_mode.to_string());
+            if ipv6 {
+                bridge("gateway_mode_ipv6", &options.gateway_mode.to_string());
+            }
         }
         if !options.trusted_host_interfaces.is_empty() {
             bridge("trusted_host_interfaces", &options.trusted_host_interfaces.join(":"));
@@ -154,10 +158,10 @@ mod tests {
 
     #[test]
     fn each_engine_is_told_in_its_own_words() {
-        assert!(arguments(Dialect::Docker, &NetworkOptions::new()).is_empty());
-        assert!(arguments(Dialect::Podman, &NetworkOptions::new()).is_empty());
+        assert!(arguments(Dialect::Docker, &NetworkOptions::new(), true).is_empty());
+        assert!(arguments(Dialect::Podman, &NetworkOptions::new(), true).is_empty());
         assert_eq!(
-            arguments(Dialect::Docker, &all()),
+            arguments(Dialect::Docker, &all(), false),
             [
                 "--opt=com.docker.network.driver.mtu=1400",
                 "--opt=com.docker.network.bridge.name=sb0",
@@ -170,7 +174,7 @@ mod tests {
             ]
         );
         assert_eq!(
-            arguments(Dialect::Podman, &all()),
+            arguments(Dialect::Podman, &all(), false),
             [
                 "--opt=isolate=true",
                 "--opt=mtu=1400",
@@ -178,6 +182,18 @@ mod tests {
                 "--internal",
                 "--interface-name=sb0",
                 "--label=acme.role=x",
+            ]
+        );
+    }
+
+    #[test]
+    fn a_gateway_mode_is_for_both_kinds_of_addresses() {
+        let options = NetworkOptions::new().gateway_mode(GatewayMode::NatUnprotected);
+        assert_eq!(
+            arguments(Dialect::Docker, &options, true),
+            [
+                "--opt=com.docker.network.bridge.gateway_mode_ipv4=nat-unprotected",
+                "--opt=com.docker.network.bridge.gateway_mode_ipv6=nat-unprotected",
             ]
         );
     }

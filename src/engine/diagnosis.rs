@@ -185,7 +185,8 @@ const RULES: &[Rule] = &[
     certain(
         Cause::MountSourceMissing,
         &[&["bind source path does not exist"], &["statfs", "no such file or directory"]],
-    ),
+    )
+    .but_not(&["oci runtime"]),
     certain(
         Cause::ContainerNameTaken,
         &[&["container name", "already in use by"], &["is already used by id"]],

@@ -26,6 +26,9 @@ impl Dialect {
     /// Where docker looks for its engine unless it is told.
     pub(crate) const DOCKER_ADDRESS: &str = "unix:///var/run/docker.sock";
 
+    /// The name of the context that is that address, whatever the user has chosen.
+    pub(crate) const DOCKER_DEFAULT: &str = "default";
+
     pub(crate) fn program(self) -> &'static str {
         match self {
             Self::Docker => "docker",
@@ -52,7 +55,7 @@ impl Dialect {
 
     /// The name that stands for the program's own choice of an engine.
     pub(crate) fn is_default(self, context: &OsString) -> bool {
-        self == Self::Docker && context == "default"
+        self == Self::Docker && context == Self::DOCKER_DEFAULT
     }
 
     /// Never `network rm --force`: podman then deletes the containers on it. And podman waits ten

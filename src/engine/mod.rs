@@ -30,7 +30,6 @@ use crate::engine::follow::{Event, Followed};
 use crate::error::Error;
 use crate::ipv6::Ipv6Addressing;
 use crate::labels::Labels;
-use crate::lease;
 use crate::network_options::NetworkOptions;
 use crate::reaper::Stranger;
 use crate::spec::CheckedSpec;
@@ -54,10 +53,8 @@ pub trait Operations: fmt::Debug + Send + Sync {
     /// Where the leases of this engine's slugs are.
     fn state_dir(&self) -> Option<PathBuf>;
 
-    /// Who this process is to the things that it makes.
-    fn owner(&self) -> Result<String, Error> {
-        lease::owner().map(str::to_owned)
-    }
+    /// Who this process is to the things that it makes here.
+    fn owner(&self) -> Result<String, Error>;
 
     /// How the owner's things can be removed once it has died; `None` if nobody is to do that.
     fn stranger(&self, owner: &str) -> Option<Stranger>;

@@ -121,9 +121,14 @@ fn what_an_engine_cannot_do_is_said_before_anything_is_created() {
         ),
         (new().masquerade(false), docker((0, 0)), "no masquerading needs Docker"),
     ] {
-        let created = world.plan().with_options(options.clone()).create_network(&engine);
-        match (created, can) {
-            (Ok(network), Some(())) => network.close().unwrap(),
+        let plan = world.plan().with_ipv6().with_options(options.clone());
+        match (plan.create_network(&engine), can) {
+            (Ok(network), Some(())) => {
+                let found = inspect("network", network.network_id()).unwrap();
+                let mode = |kind| &found["Options"][format!("com.docker.network.bridge.{kind}")];
+                assert_eq!(mode("gateway_mode_ipv4"), mode("gateway_mode_ipv6"), "{found}");
+                network.close().unwrap();
+            }
             (Err(failed), None) => {
                 assert!(matches!(failed.error(), Error::Unsupported { .. }), "{failed:?}");
                 assert_eq!(failed.error().to_string(), format!("{needs}, and this is {said}"));
