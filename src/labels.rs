@@ -106,7 +106,7 @@ impl Labels {
             let mut more = not_planned.map(|key| format!("{NAMESPACE}{key}"));
             let key = more.find(|key| found.contains_key(key))?;
             let theirs = found.get(&key).cloned();
-            Some((key, "not set".into(), theirs))
+            Some((key, "unset".into(), theirs))
         })
     }
 }
@@ -126,6 +126,12 @@ pub(crate) fn label_of(owner: &str) -> String {
 /// Who owns a thing with these labels.
 pub(crate) fn owner_in(labels: &BTreeMap<String, String>) -> Option<&str> {
     labels.get(&format!("{NAMESPACE}{OWNER}")).map(String::as_str)
+}
+
+/// Whether a thing is this slug's, whoever made it.
+pub(crate) fn are_of(product: &Product, slug: &Slug, labels: &BTreeMap<String, String>) -> bool {
+    let label = |key: &str| labels.get(&format!("{NAMESPACE}{key}")).map(String::as_str);
+    label("prefix") == Some(product.prefix()) && label("slug") == Some(slug.as_str())
 }
 
 /// What all things of a slug carry that were made with leases of one directory.

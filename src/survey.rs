@@ -8,6 +8,7 @@ use crate::created::NetworkCreated;
 use crate::engine::{Engine, NetworkFacts, Operations};
 use crate::error::{Error, StepError};
 use crate::host::{self, Holder};
+use crate::labels;
 use crate::planned::NetworkPlanned;
 
 impl NetworkPlanned {
@@ -19,6 +20,8 @@ impl NetworkPlanned {
     /// in it; plan with another pool then, or with
     /// [`create_network`](Self::create_network) at this attempt, which only minds what would keep the
     /// address from being the bundle's.
+    ///
+    /// The slug's own network, kept or left by a dead owner, is in nobody's way.
     ///
     /// It takes two engine commands, and once for each engine value two more, to learn whether it is on
     /// this host.
@@ -44,7 +47,8 @@ impl NetworkPlanned {
     /// - [`Error::SubnetTaken`] when the addresses were given, and are overlapped,
     /// - [`Error::Look`] when the engine could not be asked.
     pub fn in_free_subnet<E: Engine + ?Sized>(self, engine: &E) -> Result<Self, StepError<Self>> {
-        match holders(&*engine.shared()).and_then(|holders| first_free(&self, &holders)) {
+        let holders = holders(&*engine.shared(), Some(&self));
+        match holders.and_then(|holders| first_free(&self, &holders)) {
             Ok(free) => Ok(free),
             Err(error) => Err(StepError::new(error, self)),
         }
@@ -58,7 +62,7 @@ impl NetworkPlanned {
     /// # Errors
     ///
     /// As for [`in_free_subnet`](Self::in_free_subnet) and [`create_network`](Self::create_network),
-    /// but for [`Error::SubnetTaken`]. The plan of the last attempt is handed back.
+    /// but for [`Error::SubnetTaken`] of addresses that move with the attempt. The plan of the last attempt is handed back.
     pub fn create_network_in_free_subnet<E: Engine + ?Sized>(
         self,
         engine: &E,
@@ -86,7 +90,7 @@ impl NetworkPlanned {
 pub(crate) fn holder(engine: &dyn Operations, ranges: &[IpNet]) -> Option<Holder> {
     let holds = |it: &Holder| ranges.iter().any(|range| it.overlaps(*range));
     let network = networks(engine).ok()?.iter().flat_map(held_by).find(holds);
-    network.or_else(|| holders(engine).ok()?.into_iter().find(holds))
+    network.or_else(|| holders(engine, None).ok()?.into_iter().find(holds))
 }
 
 /// What of the engine's host, and not of the engine, would keep the addresses from being the bundle's: an
@@ -176,9 +180,18 @@ impl Ranges {
 }
 
 /// All that holds ranges where the engine is, in the order of ranges: a network's bridge has an interface
-/// and a route in the same range, which say less.
-fn holders(engine: &dyn Operations) -> Result<Vec<Holder>, Error> {
-    let mut all: Vec<_> = networks(engine)?.iter().flat_map(held_by).collect();
+/// and a route in the same range, which say less. But for what a plan's own network has, whoever made it: it is
+/// taken over, removed or refused by its name, wherever the plan is.
+fn holders(engine: &dyn Operations, plan: Option<&NetworkPlanned>) -> Result<Vec<Holder>, Error> {
+    let is_own = |network: &NetworkFacts| {
+        plan.is_some_and(|plan| {
+            network.name == plan.network_name()
+                && labels::are_of(plan.product(), plan.slug(), &network.labels)
+        })
+    };
+    let (own, others): (Vec<_>, Vec<_>) = networks(engine)?.into_iter().partition(is_own);
+    let own: Vec<_> = own.iter().flat_map(held_by).map(|it| it.range()).collect();
+    let mut all: Vec<_> = others.iter().flat_map(held_by).collect();
     let reachability = engine.reachability();
     let reachability =
         reachability.map_err(|source| Error::Look { what: "where it is", source })?;
@@ -186,6 +199,7 @@ fn holders(engine: &dyn Operations) -> Result<Vec<Holder>, Error> {
         all.extend(host::interfaces());
         all.extend(host::routes());
     }
+    all.retain(|it| !own.contains(&it.range()));
     let mut holders = BTreeMap::new();
     for holder in all {
         holders.entry(holder.range()).or_insert(holder);

@@ -171,6 +171,11 @@ fn a_kept_network_is_taken_over_by_the_next_create() {
     assert!(inspect("network", &id).is_some());
     let again = plan.create_network(&world.engine()).unwrap();
     assert_eq!(again.network_id(), id);
+    // Its own network takes no subnet from a slug.
+    let plan = again.keep().unwrap();
+    let again = plan.create_network_in_free_subnet(&world.engine()).unwrap();
+    assert_eq!(again.network_id(), id);
+    assert_eq!(again.plan().addressing().attempt(), 0);
     again.start(BundleSpec::new()).unwrap().close().unwrap();
     world.assert_nothing_left();
 }

@@ -1,5 +1,6 @@
 //! What a network can be, whether its bundle can be reached, and engines side by side.
 
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::thread;
@@ -190,7 +191,7 @@ fn ipv6_comes_up_beside_ipv4_and_is_attached_to_with_its_options() {
     let failed = other.create_network(&world.engine()).unwrap_err();
     assert_eq!(
         failed.error().to_string(),
-        "network claude-bottle-bundle-net-ipv6 exists, and is not the planned one: its sidecar-bundle.options is {\"mtu\":1280}, not not set"
+        "network claude-bottle-bundle-net-ipv6 exists, and is not the planned one: its sidecar-bundle.options is {\"mtu\":1280}, not unset"
     );
     kept.create_network(&world.engine()).unwrap().close().unwrap();
     world.assert_nothing_left();
@@ -278,6 +279,22 @@ fn the_engine_that_answers_is_found() {
     assert!(found.version().unwrap().starts_with(expected), "{:?}", found.version());
     world.plan().launch(&found, BundleSpec::new()).unwrap().close().unwrap();
     world.assert_nothing_left();
+    if is_podman() {
+        // By docker's name, and with an address that is docker's own.
+        let podman = cli_path();
+        let docker = world.state.path().join("docker");
+        std::fs::write(&docker, format!("#!/bin/sh\nexec {podman} \"$@\"\n")).unwrap();
+        std::fs::set_permissions(&docker, std::fs::Permissions::from_mode(0o755)).unwrap();
+        let path = format!("{}:{}", world.state.path().display(), std::env::var("PATH").unwrap());
+        let mut child = Command::new("env");
+        child
+            .env("PATH", path)
+            .env("DOCKER_HOST", "unix:///no/such/socket")
+            .env("DETECT_STATE", world.state.path());
+        run_child(&mut child, "networks::finds_podman_by_dockers_name");
+        std::fs::remove_file(docker).unwrap();
+        world.assert_nothing_left();
+    }
     // What answers nowhere is said, with what each has said.
     let mut none = Command::new(std::env::current_exe().unwrap());
     none.env("PATH", world.state.path());
@@ -293,6 +310,21 @@ fn finds_none() {
         error.to_string(),
         "no engine answers: docker was not found; is it installed, and on PATH?; podman was not found; is it installed, and on PATH?"
     );
+}
+
+fn cli_path() -> String {
+    let found = Command::new("sh").args(["-c", "command -v podman"]).output().unwrap();
+    String::from_utf8(found.stdout).unwrap().trim().to_owned()
+}
+
+#[test]
+#[ignore = "run with podman by docker's name by the test of the engine that is found"]
+fn finds_podman_by_dockers_name() {
+    let found = CliEngine::detect().unwrap();
+    let found = found.with_state_dir(std::env::var_os("DETECT_STATE").unwrap());
+    assert!(found.version().unwrap().starts_with("Podman "), "{:?}", found.version());
+    let plan = NetworkPlanned::new(Slug::new("net-detect").unwrap());
+    plan.launch(&found, BundleSpec::new()).unwrap().close().unwrap();
 }
 
 fn second_engine() -> Option<CliEngine> {
@@ -458,6 +490,12 @@ fn a_context_of_the_programs_own_leads_to_its_engine() {
 #[ignore = "run with contexts of its own by the test of contexts"]
 fn uses_contexts() {
     let state = std::env::var_os("CONTEXT_STATE").unwrap();
+    let chosen_before = CliEngine::docker();
+    let chosen = Command::new("docker").args(["context", "use", "near"]).output().unwrap();
+    assert!(chosen.status.success(), "{chosen:?}");
+    // It stays with what was chosen when it was made: the socket that docker has unless it is told.
+    assert!(chosen_before.version().is_err() || !required());
+    assert!(CliEngine::docker().version().is_ok());
     let near = CliEngine::docker().with_context("near").with_state_dir(state);
     assert_eq!(near.reachability().unwrap().is_here(), !is_rootless());
     let plan = NetworkPlanned::new(Slug::new("by-context").unwrap());

@@ -70,12 +70,19 @@ fn up_is_three_commands_and_down_two() {
 }
 
 #[test]
-fn two_bundles_of_one_process_have_one_owner() {
-    let (one, other) = (Fake::new(), Fake::new());
-    one.up().close().unwrap();
-    other.up().close().unwrap();
-    let (one, other) = (&one.calls()[0], &other.calls()[0]);
-    assert_eq!(drawn(one, "owner"), drawn(other, "owner"));
+fn two_bundles_of_one_process_on_one_engine_have_one_owner() {
+    let (fake, other) = (Fake::new(), Fake::new());
+    for fake in [&fake, &fake, &other] {
+        fake.up().close().unwrap();
+    }
+    let calls = fake.calls();
+    let creates: Vec<_> =
+        calls.iter().filter(|call| call.operation() == "network-create").collect();
+    let [one, again] = creates[..] else { panic!("{creates:?}") };
+    assert_eq!(drawn(one, "owner"), drawn(again, "owner"));
+    // What it holds on the one is foreign to it on the other.
+    let other = &other.calls()[0];
+    assert_ne!(drawn(one, "owner"), drawn(other, "owner"));
     assert_ne!(drawn(one, "lease-dir"), drawn(other, "lease-dir"));
 }
 
