@@ -56,7 +56,7 @@ pub(crate) fn attach(
         let labels = labels.with_ipv6(ipv6).with_options(&options);
         for found in [&network.labels, &container.labels] {
             if let Some((key, planned, found)) = labels.difference(found, true) {
-                let found = found.as_deref().unwrap_or("unset");
+                let found = found.as_deref().unwrap_or("not set");
                 return Err(format!("its label {key} is {found}, not {planned}"));
             }
         }

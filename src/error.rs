@@ -144,7 +144,7 @@ pub enum Error {
     /// A network of the planned name exists and is not as planned. It has been left alone.
     #[error(
         "network {network} exists, and is not the planned one: its {field} is {}, not {planned}",
-        found.as_deref().unwrap_or("unset")
+        found.as_deref().unwrap_or("not set")
     )]
     #[non_exhaustive]
     NetworkDiffers {

@@ -106,7 +106,7 @@ impl Labels {
             let mut more = not_planned.map(|key| format!("{NAMESPACE}{key}"));
             let key = more.find(|key| found.contains_key(key))?;
             let theirs = found.get(&key).cloned();
-            Some((key, "unset".into(), theirs))
+            Some((key, "none".into(), theirs))
         })
     }
 }

@@ -191,7 +191,7 @@ fn ipv6_comes_up_beside_ipv4_and_is_attached_to_with_its_options() {
     let failed = other.create_network(&world.engine()).unwrap_err();
     assert_eq!(
         failed.error().to_string(),
-        "network claude-bottle-bundle-net-ipv6 exists, and is not the planned one: its sidecar-bundle.options is {\"mtu\":1280}, not unset"
+        "network claude-bottle-bundle-net-ipv6 exists, and is not the planned one: its sidecar-bundle.options is {\"mtu\":1280}, not none"
     );
     kept.create_network(&world.engine()).unwrap().close().unwrap();
     world.assert_nothing_left();
