@@ -77,7 +77,7 @@ fn two_bundles_of_one_process_on_one_engine_have_one_owner() {
     }
     let calls = fake.calls();
     let creates: Vec<_> =
-        calls.iter().filter(|call| call.operation() == "network-create").collect();
+        calls.iter().filter(|call| call.operation() == "network create").collect();
     let [one, again] = creates[..] else { panic!("{creates:?}") };
     assert_eq!(drawn(one, "owner"), drawn(again, "owner"));
     // What it holds on the one is foreign to it on the other.
