@@ -154,8 +154,8 @@ impl NetworkPlanned {
     /// comes with the error:
     ///
     /// - [`Error::NetworkOptions`] before anything else (but for a bridge's name that the host has already,
-    ///   which is seen just before the network would be created), and [`Error::Unsupported`] when the engine cannot
-    ///   do what they ask for, or [`Error::Look`] when it cannot be asked what it is,
+    ///   which is seen just before the network would be created), and [`Error::Unsupported`] when the engine
+    ///   cannot do what they ask for, or [`Error::Look`] when it cannot be asked what it is,
     /// - [`Error::Taken`] or [`Error::Lease`] before the engine is asked for anything else,
     /// - [`Error::Kept`] when a whole bundle of the slug was kept; it has been left alone,
     /// - [`Error::SubnetTaken`] when another network has the range, or, on the engine's host, an interface

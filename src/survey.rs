@@ -16,8 +16,8 @@ impl NetworkPlanned {
     /// engine, and, if the engine is on this host, none of its interfaces and routes.
     ///
     /// Of the routes, those for IPv4 of the kernel's main table count, but for default routes, whole (`/0`)
-    /// or in halves (`/1`), and none where the kernel is not Linux. A route to a wider range, such as a VPN's to `10.0.0.0/8`, takes all of the subnets
-    /// in it; plan with another pool then, or with
+    /// or in halves (`/1`), and none where the kernel is not Linux. A route to a wider range, such as a VPN's
+    /// to `10.0.0.0/8`, takes all of the subnets in it; plan with another pool then, or with
     /// [`create_network`](Self::create_network) at this attempt, which only minds what would keep the
     /// address from being the bundle's.
     ///
@@ -62,7 +62,8 @@ impl NetworkPlanned {
     /// # Errors
     ///
     /// As for [`in_free_subnet`](Self::in_free_subnet) and [`create_network`](Self::create_network),
-    /// but for [`Error::SubnetTaken`] of addresses that move with the attempt. The plan of the last attempt is handed back.
+    /// but for [`Error::SubnetTaken`] of addresses that move with the attempt. The plan of the last attempt
+    /// is handed back.
     pub fn create_network_in_free_subnet<E: Engine + ?Sized>(
         self,
         engine: &E,

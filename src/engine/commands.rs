@@ -111,6 +111,9 @@ impl Operations for CliEngine {
     fn reachability(&self) -> Result<Reachability, CommandError> {
         let address = self.address()?;
         let reachability = self.about()?.reachability(address.as_deref());
+        if !reachability.is_here() {
+            return Ok(reachability);
+        }
         let socket = match (&address, self.dialect) {
             (Some(address), _) => address.strip_prefix("unix://"),
             (None, Dialect::Docker) => Dialect::DOCKER_ADDRESS.strip_prefix("unix://"),
@@ -119,11 +122,8 @@ impl Operations for CliEngine {
         };
         // Who listens at the socket shows it, where this process may look; but for one who only passes on
         // what comes, such as ssh.
-        let shared = || socket.and_then(|it| host::shares_network_with(Path::new(it)));
-        if !reachability.is_here() {
-            return Ok(reachability);
-        }
-        if shared() == Some(false) {
+        let shared = socket.and_then(|it| host::shares_network_with(Path::new(it)));
+        if shared == Some(false) {
             return Ok(Reachability::OtherNamespace);
         }
         if self.dialect == Dialect::Podman {
