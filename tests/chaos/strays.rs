@@ -5,7 +5,8 @@ use std::process::Command;
 use std::time::Duration;
 
 use sidecar_bundle::{
-    BundleRunning, BundleSpec, Cause, Error, Slug, SweptOutcome, sweep, sweep_dry_run,
+    BundleRunning, BundleSpec, Cause, Error, NetworkPlanned, Slug, SweptOutcome, sweep,
+    sweep_dry_run,
 };
 
 use crate::support::{
@@ -37,7 +38,7 @@ fn leave_behind(world: &World, how: &str) {
 fn leaves_behind_as_told() {
     let told = |name: &str| std::env::var(name).unwrap();
     let engine = engine().with_state_dir(told("STRAY_STATE")).without_reaper();
-    let plan = sidecar_bundle::NetworkPlanned::new(Slug::new(told("STRAY_SLUG")).unwrap());
+    let plan = NetworkPlanned::new(Slug::new(told("STRAY_SLUG")).unwrap());
     let network = plan.create_network(&engine).unwrap();
     if told("STRAY_HOW") == "network" {
         std::process::exit(0);
@@ -200,7 +201,11 @@ fn a_free_subnet_is_planned_and_a_full_pool_is_said() {
     assert_eq!(free.addressing().attempt(), 1);
     let network = plan.clone().create_network_in_free_subnet(&world.engine()).unwrap();
     assert_eq!(network.plan(), &free);
-    let failed = plan.in_free_subnet(&world.engine()).unwrap_err();
+    // The slug's own network is in another's way alone.
+    assert_eq!(plan.in_free_subnet(&world.engine()).unwrap(), free);
+    let other = NetworkPlanned::new(Slug::new("free-subnet-other").unwrap());
+    let other = other.with_pool("10.44.0.0/23:/24".parse().unwrap());
+    let failed = other.in_free_subnet(&world.engine()).unwrap_err();
     assert_eq!(
         failed.error().to_string(),
         format!(
