@@ -264,7 +264,8 @@ pub enum Error {
 }
 
 impl Error {
-    /// Why the engine's command failed, if one did; of several errors, the first one's.
+    /// Why the engine did not do it, also where it was not asked: a taken subnet, for one. Of several errors,
+    /// the first one's.
     #[must_use]
     pub fn cause(&self) -> Option<Cause> {
         match self {

@@ -21,7 +21,7 @@ impl NetworkPlanned {
     /// [`create_network`](Self::create_network) at this attempt, which only minds what would keep the
     /// address from being the bundle's.
     ///
-    /// The slug's own network, kept or left by a dead owner, is in nobody's way.
+    /// The slug's own network, whoever holds it, is not in its way.
     ///
     /// It takes two engine commands, and once for each engine value two more, to learn whether it is on
     /// this host.

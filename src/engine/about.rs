@@ -64,7 +64,7 @@ impl About {
     }
 }
 
-/// Prints `Docker 20.10.24` or `Podman 4.3.1`.
+/// Prints `Docker 20.10.24+dfsg1` or `Podman 4.3.1`.
 impl fmt::Display for About {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:?} {}", self.dialect, self.version)

@@ -155,7 +155,7 @@ impl CliEngine {
         Self { host: None, context: Some(name.into()), about: Arc::default(), ..self }
     }
 
-    /// Which engine it is, and its version: `Docker 20.10.24` or `Podman 4.3.1`. It is asked once.
+    /// Which engine it is, and its version: `Docker 20.10.24+dfsg1` or `Podman 4.3.1`. It is asked once.
     ///
     /// # Errors
     ///
