@@ -23,8 +23,10 @@ impl NetworkPlanned {
     ///
     /// The slug's own network, whoever holds it, is not in its way.
     ///
-    /// It takes two engine commands, and once for each engine value two more, to learn whether it is on
-    /// this host.
+    /// It takes two engine commands, with podman one, and once for each engine value two more, to learn
+    /// whether it is on this host. Docker's program looks at one network after another, so its cost grows with
+    /// their number: `tests/crowded.rs` measures 1.7 times that of none with 50 networks and 6 times with
+    /// 200 (Docker 20.10), where podman's is 0.9 and 1.1 times.
     ///
     /// Nothing is created: somebody else may take the subnet before
     /// [`create_network`](Self::create_network) does.
