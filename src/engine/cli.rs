@@ -291,7 +291,7 @@ impl CliEngine {
         match &self.context {
             // By its variable, podman 4.3 takes a name that it does not know for its default.
             Some(name) if self.dialect == Dialect::Podman => {
-                command.arg("--connection").arg(name.to_string_lossy().into_owned())
+                command.arg(Dialect::CONNECTION).arg(name.to_string_lossy().into_owned())
             }
             _ => command,
         }

@@ -13,7 +13,13 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::engine::diagnosis::{Cause, MadeNothing, diagnose};
+use crate::engine::dialect::Dialect;
 use crate::engine::follow::{self, Event, Followed};
+
+/// How much is read of what is for people, and of an answer, in bytes: of a thousand networks, docker prints two
+/// million.
+const TEXT: u64 = 1 << 20;
+const ANSWER: u64 = 64 << 20;
 
 /// An engine's command that failed.
 ///
@@ -93,7 +99,11 @@ impl CommandError {
 
     /// The first words of the command, without options: `docker network create`.
     fn name(&self) -> String {
-        let words = self.0.args.iter().take(2).take_while(|arg| !arg.starts_with('-'));
+        let args = match &self.0.args[..] {
+            [option, _, args @ ..] if option == Dialect::CONNECTION => args,
+            args => args,
+        };
+        let words = args.iter().take(2).take_while(|arg| !arg.starts_with('-'));
         std::iter::once(&self.0.program).chain(words).cloned().collect::<Vec<_>>().join(" ")
     }
 }
@@ -240,7 +250,7 @@ impl Command {
     /// started. Its output goes to files, since a pipe ends only with the last process that holds it.
     pub(crate) fn run(self, until: Instant) -> Result<String, Failure> {
         let start = Instant::now();
-        let result = self.end_and_output(until);
+        let result = self.end_and_output(until, ANSWER);
         let duration = start.elapsed();
         let (end, stdout, stderr) = match result {
             Ok(output) => output,
@@ -269,7 +279,7 @@ impl Command {
         until: Instant,
     ) -> Result<(ExitStatus, String, String), CommandError> {
         tracing::debug!(command = %self.shown_line(), "engine command");
-        match self.end_and_output(until) {
+        match self.end_and_output(until, TEXT) {
             Ok((End::Exited(status), stdout, stderr)) => Ok((status, stdout, stderr)),
             Ok((end, stdout, stderr)) => Err(self.failure(end, stdout, &stderr).error),
             Err(error) => Err(self.not_started(error)),
@@ -309,7 +319,7 @@ impl Command {
         error
     }
 
-    fn end_and_output(&self, until: Instant) -> io::Result<(End, String, String)> {
+    fn end_and_output(&self, until: Instant, window: u64) -> io::Result<(End, String, String)> {
         let mut stdout = tempfile::tempfile()?;
         let mut stderr = tempfile::tempfile()?;
         let expression = self
@@ -331,7 +341,7 @@ impl Command {
         };
         let start = Instant::now();
         let end = wait(&expression.start()?, start, until, self.patience)?;
-        Ok((end, self.tail(&mut stdout), self.tail(&mut stderr)))
+        Ok((end, self.tail(&mut stdout, window), self.tail(&mut stderr, TEXT)))
     }
 
     fn expression(&self) -> duct::Expression {
@@ -363,9 +373,9 @@ impl Command {
     }
 
     /// The end of what was printed, long enough that a secret cannot be cut in two near its end.
-    fn tail(&self, file: &mut File) -> String {
+    fn tail(&self, file: &mut File, window: u64) -> String {
         let longest = self.secrets.iter().map(String::len).max().unwrap_or(0) as u64;
-        let window = (1 << 20) + 2 * longest;
+        let window = window + 2 * longest;
         let mut bytes = Vec::new();
         let read = file.metadata().and_then(|meta| {
             file.seek(SeekFrom::Start(meta.len().saturating_sub(window)))?;

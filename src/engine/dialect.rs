@@ -29,6 +29,9 @@ impl Dialect {
     /// The name of the context that is that address, whatever the user has chosen.
     pub(crate) const DOCKER_DEFAULT: &str = "default";
 
+    /// Podman's option for a name in its configuration, before any command.
+    pub(crate) const CONNECTION: &str = "--connection";
+
     pub(crate) fn program(self) -> &'static str {
         match self {
             Self::Docker => "docker",
@@ -49,7 +52,7 @@ impl Dialect {
     pub(crate) fn steering_options(self) -> [&'static str; 2] {
         match self {
             Self::Docker => ["--host", "--context"],
-            Self::Podman => ["--url", "--connection"],
+            Self::Podman => ["--url", Self::CONNECTION],
         }
     }
 
