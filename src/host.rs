@@ -2,12 +2,12 @@
 
 use std::fmt;
 use std::fs;
-use std::net::{IpAddr, Ipv4Addr, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, UdpSocket};
 #[cfg(target_os = "linux")]
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 
-use ipnet::{IpNet, Ipv4Net};
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 #[cfg(target_os = "linux")]
 use nix::sys::socket::sockopt::PeerCredentials;
 
@@ -38,7 +38,7 @@ pub enum Holder {
     #[non_exhaustive]
     Route {
         /// Where it leads.
-        destination: Ipv4Net,
+        destination: IpNet,
         /// By which interface; `*` if what goes there is dropped.
         interface: String,
     },
@@ -52,7 +52,7 @@ impl Holder {
             Self::Network { subnet: range, .. } | Self::Interface { address: range, .. } => {
                 range.trunc()
             }
-            Self::Route { destination, .. } => IpNet::V4(*destination),
+            Self::Route { destination, .. } => *destination,
         }
     }
 
@@ -94,12 +94,14 @@ pub(crate) fn interfaces() -> Vec<Holder> {
     interfaces.into_iter().filter_map(holder).collect()
 }
 
-/// The IPv4 routes of the main table, but for default routes, whole or in halves; none where the
-/// kernel is not Linux.
+/// The routes of the main table, and for IPv6 of all tables, but for default routes, whole or in halves;
+/// none where the kernel is not Linux.
 pub(crate) fn routes() -> Vec<Holder> {
     // Of this thread's network namespace; the process's first thread may be in another.
-    let table = fs::read_to_string("/proc/thread-self/net/route").unwrap_or_default();
-    table.lines().skip(1).filter_map(route).collect()
+    let table =
+        |name| fs::read_to_string(format!("/proc/thread-self/net/{name}")).unwrap_or_default();
+    let (ipv4, ipv6) = (table("route"), table("ipv6_route"));
+    ipv4.lines().skip(1).filter_map(route).chain(ipv6.lines().filter_map(ipv6_route)).collect()
 }
 
 /// A line of the kernel's table: interface, destination, gateway, flags, ..., mask at the eighth place.
@@ -116,7 +118,24 @@ fn route(line: &str) -> Option<Holder> {
     let destination = Ipv4Net::with_netmask(address(fields.get(1)?)?, mask).ok()?;
     let interface = (*fields.first()?).to_owned();
     (flags & UP != 0 && destination.prefix_len() > 1)
-        .then_some(Holder::Route { destination, interface })
+        .then_some(Holder::Route { destination: destination.into(), interface })
+}
+
+/// A line of the kernel's table for IPv6: destination, its prefix length, ..., flags and interface at the end.
+/// All numbers are hexadecimal. What leads to this host itself or to many is no route to a range.
+fn ipv6_route(line: &str) -> Option<Holder> {
+    const UP: u32 = 1;
+    const ANYCAST: u32 = 1 << 20;
+    const LOCAL: u32 = 1 << 31;
+    let fields: Vec<&str> = line.split_whitespace().collect();
+    let address = Ipv6Addr::from(u128::from_str_radix(fields.first()?, 16).ok()?);
+    let prefix = u8::from_str_radix(fields.get(1)?, 16).ok()?;
+    let destination = Ipv6Net::new(address, prefix).ok()?.trunc();
+    let flags = u32::from_str_radix(fields.get(8)?, 16).ok()?;
+    let interface = (*fields.get(9)?).to_owned();
+    let is_range = prefix > 1 && !address.is_multicast();
+    (is_range && flags & (UP | ANYCAST | LOCAL) == UP)
+        .then_some(Holder::Route { destination: destination.into(), interface })
 }
 
 /// Whether what this process sends to `to` leaves it with `from` as its own address. No packet is sent.
@@ -141,6 +160,12 @@ pub(crate) fn has(interface: &str, ip: IpAddr) -> bool {
 pub(crate) fn is_there(interface: &str) -> bool {
     let all = fs::read_to_string("/proc/thread-self/net/dev").unwrap_or_default();
     all.lines().filter_map(|line| line.split_once(':')).any(|(name, _)| name.trim() == interface)
+}
+
+/// The release of this host's kernel, where it says so.
+pub(crate) fn kernel() -> Option<String> {
+    let release = fs::read_to_string("/proc/sys/kernel/osrelease").ok()?;
+    Some(release.trim().to_owned())
 }
 
 /// Whether an interface of this host has this name and an address in this subnet.
@@ -194,6 +219,31 @@ mod tests {
             (line([128, 0, 0, 0], "0003", [128, 0, 0, 0]), None),
             (line([10, 0, 0, 0], "0003", [255, 0, 255, 0]), None),
             ("wg0 xyz".into(), None),
+        ] {
+            assert_eq!(read(&line).as_deref(), said, "{line}");
+        }
+    }
+
+    #[test]
+    fn the_kernels_table_for_ipv6_is_read() {
+        let line = |destination: &str, prefix: &str, flags: &str| {
+            let zero = "0".repeat(32);
+            format!(
+                "{destination:0<32} {prefix} {zero} 00 {zero} 00000400 00000001 00000000 {flags}      wg0"
+            )
+        };
+        let read = |line: &str| ipv6_route(line).map(|it| it.to_string());
+        for (line, said) in [
+            (line("fd4800010002", "30", "00000001"), Some("the route to fd48:1:2::/48 via wg0")),
+            (line("fd48", "10", "00000003"), Some("the route to fd48::/16 via wg0")),
+            // Down; default; the default in halves; to many; to itself; to any; not a line.
+            (line("fd48", "10", "00000000"), None),
+            (line("", "00", "00000003"), None),
+            (line("8", "01", "00000003"), None),
+            (line("ff", "08", "00000001"), None),
+            (line("fd4800010002", "80", "80200001"), None),
+            (line("fd4800010002", "80", "00100001"), None),
+            ("fd48 xyz".into(), None),
         ] {
             assert_eq!(read(&line).as_deref(), said, "{line}");
         }

@@ -315,7 +315,7 @@ impl Operations for ModelEngine {
 
     fn hide(&self, _spec: &CheckedSpec) {}
 
-    fn supports(&self, _options: &NetworkOptions) -> Result<(), Error> {
+    fn supports(&self, _options: &NetworkOptions, _ipv6: bool) -> Result<(), Error> {
         Ok(())
     }
 

@@ -22,7 +22,7 @@ use serde_json::{Map, Value, json};
 /// | option | Docker | podman (netavark) |
 /// |---|---|---|
 /// | [`internal`](Self::internal), [`mtu`](Self::mtu), [`label`](Self::label), [`driver_option`](Self::driver_option) | yes | yes |
-/// | [`isolated`](Self::isolated) | always is | yes |
+/// | [`isolated`](Self::isolated) | always is; IPv6 from 27.0 | yes |
 /// | [`bridge_name`](Self::bridge_name) | yes | from 4.5 |
 /// | [`masquerade(false)`](Self::masquerade) | yes | no |
 /// | [`gateway_mode`](Self::gateway_mode): `Nat` | yes | always is |
@@ -88,8 +88,8 @@ impl NetworkOptions {
         Self { internal, ..self }
     }
 
-    /// Whether networks of the same engine are kept apart from this one. Docker's bridges always are;
-    /// podman's are if both networks ask for it.
+    /// Whether networks of the same engine are kept apart from this one. Docker's bridges always are,
+    /// but before 27.0 for IPv4 alone; podman's are if both networks ask for it.
     #[must_use]
     pub fn isolated(self, isolated: bool) -> Self {
         Self { isolated, ..self }

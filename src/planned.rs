@@ -15,7 +15,6 @@ use crate::engine::diagnosis::Cause;
 use crate::engine::{Engine, Failed, Made, NetworkFacts, NetworkRequest, Operations, Resource};
 use crate::error::{Error, GiveUp, StepError};
 use crate::guard::{Guard, Hold};
-use crate::host;
 use crate::ipv6::Ipv6Addressing;
 use crate::labels::{Labels, owner_in};
 use crate::lease::{Kept, Lease};
@@ -345,7 +344,7 @@ impl NetworkPlanned {
 
     fn create(&self, engine: Arc<dyn Operations>) -> Result<Guard, Error> {
         self.options.check(self.ipv6().is_some())?;
-        engine.supports(&self.options)?;
+        engine.supports(&self.options, self.ipv6().is_some())?;
         let owner = engine.owner()?;
         let lease = Lease::of(&*engine, &self.product, &self.slug, &owner)?;
         if lease.kept() == Kept::Bundle {
@@ -400,13 +399,15 @@ impl NetworkPlanned {
 
     /// What of the engine's host is in the way, of which the engine would not tell.
     fn in_the_way(&self, guard: &Guard) -> Option<Error> {
-        if let Some(holder) = survey::in_the_way(guard.engine(), self.subnet()) {
-            let (subnet, holder) = (self.subnet().into(), Some(holder));
-            return Some(Error::SubnetTaken { subnet, holder, source: None });
+        for subnet in self.ranges() {
+            let holder = survey::in_the_way(guard.engine(), subnet);
+            if holder.is_some() {
+                return Some(Error::SubnetTaken { subnet, holder, source: None });
+            }
         }
-        let name = self.options.bridge_name.clone().filter(|name| host::is_there(name))?;
-        let error = NetworkOptionsError::BridgeExists { name };
-        survey::is_here(guard.engine()).then(|| error.into())
+        let name = self.options.bridge_name.clone()?;
+        survey::is_foreign_bridge(guard.engine(), &name)
+            .then(|| NetworkOptionsError::BridgeExists { name }.into())
     }
 
     /// Takes over the network that was kept; false if there is none any more.

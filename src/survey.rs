@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
+use crate::addressing::Addressing;
 use crate::created::NetworkCreated;
+use crate::engine::about::Reachability;
 use crate::engine::{Engine, NetworkFacts, Operations};
 use crate::error::{Error, StepError};
 use crate::host::{self, Holder};
@@ -13,18 +15,21 @@ use crate::planned::NetworkPlanned;
 
 impl NetworkPlanned {
     /// Moves on to the first attempt, from this one on, whose subnet nothing overlaps: no network of the
-    /// engine, and, if the engine is on this host, none of its interfaces and routes.
+    /// engine, and, if the engine is on this host, none of its interfaces and routes; of a rootless engine's
+    /// host, none of the interfaces, which podman refuses.
     ///
-    /// Of the routes, those for IPv4 of the kernel's main table count, but for default routes, whole (`/0`)
-    /// or in halves (`/1`), and none where the kernel is not Linux. A route to a wider range, such as a VPN's
-    /// to `10.0.0.0/8`, takes all of the subnets in it; plan with another pool then, or with
+    /// Of the routes, those of the kernel's main table count (for IPv6, of all tables), but for default
+    /// routes, whole (`/0`) or in halves (`/1`), and none where the kernel is not Linux. A route to a wider
+    /// range, such as a VPN's to `10.0.0.0/8`, takes all of the subnets in it; plan with another pool then,
+    /// or with
     /// [`create_network`](Self::create_network) at this attempt, which only minds what would keep the
     /// address from being the bundle's.
     ///
-    /// The slug's own network, whoever holds it, is not in its way.
+    /// The slug's own network, whoever holds it, is not in its way, and where it is at one of these attempts,
+    /// that is the one: a network that was kept is found again.
     ///
-    /// It takes two engine commands, with podman one, and once for each engine value two more, to learn
-    /// whether it is on this host. Docker's program looks at one network after another, so its cost grows with
+    /// It takes two engine commands, with podman one, and once for each engine value up to three more, to
+    /// learn whether it is on this host. Docker's program looks at one network after another, so its cost grows with
     /// their number: `tests/crowded.rs` measures 1.7 times that of none with 50 networks and 6 times with
     /// 200 (Docker 20.10), where podman's is 0.9 and 1.1 times.
     ///
@@ -49,28 +54,29 @@ impl NetworkPlanned {
     /// - [`Error::SubnetTaken`] when the addresses were given, and are overlapped,
     /// - [`Error::Look`] when the engine could not be asked.
     pub fn in_free_subnet<E: Engine + ?Sized>(self, engine: &E) -> Result<Self, StepError<Self>> {
-        let holders = holders(&*engine.shared(), Some(&self));
-        match holders.and_then(|holders| first_free(&self, &holders)) {
+        let survey = Survey::of(&*engine.shared(), Some(&self));
+        match survey.and_then(|survey| survey.first_free(&self)) {
             Ok(free) => Ok(free),
             Err(error) => Err(StepError::new(error, self)),
         }
     }
 
     /// Creates the network in the first free subnet, and goes on to the next as long as somebody else
-    /// is faster.
+    /// is faster; not for ever where the engine refuses one subnet after another for what it does not name.
     ///
     /// The address is final, and to be read, only in the state that comes back.
     ///
     /// # Errors
     ///
     /// As for [`in_free_subnet`](Self::in_free_subnet) and [`create_network`](Self::create_network),
-    /// but for [`Error::SubnetTaken`] of addresses that move with the attempt. The plan of the last attempt
-    /// is handed back.
+    /// but for [`Error::SubnetTaken`] of addresses that move with the attempt, unless eight of them were taken
+    /// by nothing that can be seen. The plan of the last attempt is handed back.
     pub fn create_network_in_free_subnet<E: Engine + ?Sized>(
         self,
         engine: &E,
     ) -> Result<NetworkCreated, StepError<Self>> {
         let mut plan = self;
+        let mut unseen = 0;
         // Each turn is another attempt: the pool bounds them.
         loop {
             let failed = match plan.in_free_subnet(engine)?.create_network(engine) {
@@ -78,7 +84,13 @@ impl NetworkPlanned {
                 created => return created,
             };
             let (error, lost) = failed.into_parts();
-            if !matches!(error, Error::SubnetTaken { subnet, .. } if lost.moves(subnet)) {
+            match &error {
+                Error::SubnetTaken { subnet, holder, .. } if lost.moves(*subnet) => {
+                    unseen += usize::from(holder.is_none());
+                }
+                _ => return Err(StepError::new(error, lost)),
+            }
+            if unseen == 8 {
                 return Err(StepError::new(error, lost));
             }
             plan = match lost.clone().next_attempt() {
@@ -93,15 +105,14 @@ impl NetworkPlanned {
 pub(crate) fn holder(engine: &dyn Operations, ranges: &[IpNet]) -> Option<Holder> {
     let holds = |it: &Holder| ranges.iter().any(|range| it.overlaps(*range));
     let network = networks(engine).ok()?.iter().flat_map(held_by).find(holds);
-    network.or_else(|| holders(engine, None).ok()?.into_iter().find(holds))
+    network.or_else(|| Survey::of(engine, None).ok()?.holders.into_iter().find(holds))
 }
 
-/// What of the engine's host, and not of the engine, would keep the addresses from being the bundle's: an
-/// interface with an address in the range, or a route that is closer than the bridge's own.
+/// What of the engine's host, and not of the engine, would keep the addresses of a range from being the
+/// bundle's: an interface with an address in it, or a route that is closer than the bridge's own.
 ///
 /// Docker does not look. The engine is asked for nothing unless something is there.
-pub(crate) fn in_the_way(engine: &dyn Operations, subnet: Ipv4Net) -> Option<Holder> {
-    let range = IpNet::V4(subnet);
+pub(crate) fn in_the_way(engine: &dyn Operations, range: IpNet) -> Option<Holder> {
     let mut in_the_way = host::interfaces();
     in_the_way.extend(host::routes().into_iter().filter(|it| range.contains(&it.range())));
     in_the_way.retain(|it| match it {
@@ -118,44 +129,98 @@ pub(crate) fn in_the_way(engine: &dyn Operations, subnet: Ipv4Net) -> Option<Hol
     in_the_way.into_iter().next().filter(|_| !is_a_network)
 }
 
+/// Whether a bridge of this name would be an interface of the engine's host that is none of its networks'.
+pub(crate) fn is_foreign_bridge(engine: &dyn Operations, name: &str) -> bool {
+    let is_its_own = |it: &NetworkFacts| it.bridge.as_deref() == Some(name);
+    host::is_there(name)
+        && is_here(engine)
+        && networks(engine).is_ok_and(|networks| !networks.iter().any(is_its_own))
+}
+
 /// Whether the engine's interfaces are this host's; no where that cannot be said.
-pub(crate) fn is_here(engine: &dyn Operations) -> bool {
+fn is_here(engine: &dyn Operations) -> bool {
     engine.reachability().is_ok_and(|it| it.is_here())
 }
 
-fn first_free(plan: &NetworkPlanned, holders: &[Holder]) -> Result<NetworkPlanned, Error> {
-    let taken = Ranges::of(holders);
-    let within = |range: IpNet| {
-        let overlapping = holders.iter().filter(move |it| it.overlaps(range));
-        overlapping.cloned().collect::<Vec<_>>()
-    };
-    for range in plan.ranges().into_iter().filter(|range| !plan.moves(*range)) {
-        if let Some(holder) = within(range).into_iter().next() {
-            return Err(Error::SubnetTaken { subnet: range, holder: Some(holder), source: None });
+/// What was found where an engine is.
+struct Survey {
+    /// All that holds ranges, in their order: a network's bridge has an interface and a route in the same range,
+    /// which say less. But for what a plan's own network has, whoever made it: it is taken over, removed or
+    /// refused by its name, wherever the plan is.
+    holders: Vec<Holder>,
+    /// What the plan's own network has.
+    own: Vec<IpNet>,
+}
+
+impl Survey {
+    fn of(engine: &dyn Operations, plan: Option<&NetworkPlanned>) -> Result<Self, Error> {
+        let is_own = |network: &NetworkFacts| {
+            plan.is_some_and(|plan| {
+                network.name == plan.network_name()
+                    && labels::are_of(plan.product(), plan.slug(), &network.labels)
+            })
+        };
+        let (own, others): (Vec<_>, Vec<_>) = networks(engine)?.into_iter().partition(is_own);
+        let own: Vec<_> = own.iter().flat_map(held_by).map(|it| it.range()).collect();
+        let mut all: Vec<_> = others.iter().flat_map(held_by).collect();
+        let reachability = engine.reachability();
+        let reachability =
+            reachability.map_err(|source| Error::Look { what: "where it is", source })?;
+        if matches!(reachability, Reachability::Here | Reachability::Rootless) {
+            all.extend(host::interfaces());
         }
+        if reachability.is_here() {
+            all.extend(host::routes());
+        }
+        all.retain(|it| !own.contains(&it.range()));
+        let mut holders = BTreeMap::new();
+        for holder in all {
+            holders.entry(holder.range()).or_insert(holder);
+        }
+        Ok(Self { holders: holders.into_values().collect(), own })
     }
-    let Some(pool) = plan.pool() else { return Ok(plan.clone()) };
-    let full = || {
-        let mut holders = within(pool.range().into());
-        // All attempts have the same Global ID.
-        let global = plan.ipv6().filter(|it| plan.moves(it.subnet().into()));
-        let global = global.and_then(|it| Ipv6Net::new(it.subnet().network(), 48).ok());
-        holders.extend(global.into_iter().flat_map(|range| within(range.trunc().into())));
-        Error::PoolFull { pool, subnets: pool.subnets(), holders }
-    };
-    // One network over all of a large pool need not be met at each of its subnets.
-    if taken.contain(pool.range()) {
-        return Err(full());
+
+    fn first_free(&self, plan: &NetworkPlanned) -> Result<NetworkPlanned, Error> {
+        let Self { holders, own } = self;
+        let taken = Ranges::of(holders);
+        let within = |range: IpNet| {
+            let overlapping = holders.iter().filter(move |it| it.overlaps(range));
+            overlapping.cloned().collect::<Vec<_>>()
+        };
+        for range in plan.ranges().into_iter().filter(|range| !plan.moves(*range)) {
+            if let Some(holder) = within(range).into_iter().next() {
+                return Err(Error::SubnetTaken {
+                    subnet: range,
+                    holder: Some(holder),
+                    source: None,
+                });
+            }
+        }
+        let Some(pool) = plan.pool() else { return Ok(plan.clone()) };
+        let full = || {
+            let mut holders = within(pool.range().into());
+            // All attempts have the same Global ID.
+            let global = plan.ipv6().filter(|it| plan.moves(it.subnet().into()));
+            let global = global.and_then(|it| Ipv6Net::new(it.subnet().network(), 48).ok());
+            holders.extend(global.into_iter().flat_map(|range| within(range.trunc().into())));
+            Error::PoolFull { pool, subnets: pool.subnets(), holders }
+        };
+        // One network over all of a large pool need not be met at each of its subnets.
+        if taken.contain(pool.range()) {
+            return Err(full());
+        }
+        let from = plan.addressing().attempt();
+        let free_of_ipv6 = |attempt| {
+            let subnet = plan.ipv6_of(attempt).map(|it| IpNet::V6(it.subnet()));
+            subnet.is_none_or(|subnet| !holders.iter().any(|it| it.overlaps(subnet)))
+        };
+        let is_free = |it: &Addressing| !taken.overlap(it.subnet()) && free_of_ipv6(it.attempt());
+        let attempts = || pool.attempts(plan.slug(), from);
+        let is_own = |it: &Addressing| own.contains(&it.subnet().into());
+        let kept = || attempts().find(is_own).filter(is_free);
+        let free = (!own.is_empty()).then(kept).flatten().or_else(|| attempts().find(is_free));
+        free.map(|addressing| plan.clone().at(addressing)).ok_or_else(full)
     }
-    let from = plan.addressing().attempt();
-    let free_of_ipv6 = |attempt| {
-        let subnet = plan.ipv6_of(attempt).map(|it| IpNet::V6(it.subnet()));
-        subnet.is_none_or(|subnet| !holders.iter().any(|it| it.overlaps(subnet)))
-    };
-    let mut free = pool
-        .attempts(plan.slug(), from)
-        .filter(|it| !taken.overlap(it.subnet()) && free_of_ipv6(it.attempt()));
-    free.next().map(|addressing| plan.clone().at(addressing)).ok_or_else(full)
 }
 
 /// Ranges of addresses, apart from each other and in order.
@@ -182,34 +247,6 @@ impl Ranges {
     }
 }
 
-/// All that holds ranges where the engine is, in the order of ranges: a network's bridge has an interface
-/// and a route in the same range, which say less. But for what a plan's own network has, whoever made it: it is
-/// taken over, removed or refused by its name, wherever the plan is.
-fn holders(engine: &dyn Operations, plan: Option<&NetworkPlanned>) -> Result<Vec<Holder>, Error> {
-    let is_own = |network: &NetworkFacts| {
-        plan.is_some_and(|plan| {
-            network.name == plan.network_name()
-                && labels::are_of(plan.product(), plan.slug(), &network.labels)
-        })
-    };
-    let (own, others): (Vec<_>, Vec<_>) = networks(engine)?.into_iter().partition(is_own);
-    let own: Vec<_> = own.iter().flat_map(held_by).map(|it| it.range()).collect();
-    let mut all: Vec<_> = others.iter().flat_map(held_by).collect();
-    let reachability = engine.reachability();
-    let reachability =
-        reachability.map_err(|source| Error::Look { what: "where it is", source })?;
-    if reachability.is_here() {
-        all.extend(host::interfaces());
-        all.extend(host::routes());
-    }
-    all.retain(|it| !own.contains(&it.range()));
-    let mut holders = BTreeMap::new();
-    for holder in all {
-        holders.entry(holder.range()).or_insert(holder);
-    }
-    Ok(holders.into_values().collect())
-}
-
 fn held_by(network: &NetworkFacts) -> Vec<Holder> {
     let holder = |subnet| Holder::Network { name: network.name.clone(), subnet };
     network.subnets.iter().map(|(subnet, _)| holder(*subnet)).collect()
@@ -232,6 +269,10 @@ mod tests {
         NetworkPlanned::new(Slug::new("survey").unwrap()).with_pool(pool)
     }
 
+    fn first_free(plan: &NetworkPlanned, holders: &[Holder]) -> Result<NetworkPlanned, Error> {
+        Survey { holders: holders.to_vec(), own: Vec::new() }.first_free(plan)
+    }
+
     fn network(subnet: &str) -> Holder {
         Holder::Network { name: format!("net-{subnet}"), subnet: subnet.parse().unwrap() }
     }
@@ -252,6 +293,25 @@ mod tests {
             let found = first_free(&plan, &taken).unwrap().subnet();
             assert_eq!(found.to_string(), format!("10.0.{free}.0/24"));
         }
+    }
+
+    #[test]
+    fn the_slugs_own_subnet_is_found_again_while_it_is_free() {
+        let plan = plan("10.0.0.0/20:/24");
+        let kept = plan.clone().next_attempt().unwrap().next_attempt().unwrap();
+        let found = |own: &NetworkPlanned, holders: &[Holder], plan: &NetworkPlanned| {
+            let own = vec![own.subnet().into()];
+            Survey { holders: holders.to_vec(), own }.first_free(plan).unwrap()
+        };
+        assert_eq!(found(&kept, &[], &plan), kept);
+        let part = network(&format!("{}/30", kept.gateway()));
+        let Holder::Network { name, subnet } = part else { unreachable!() };
+        let part = Holder::Network { name, subnet: subnet.trunc() };
+        assert_eq!(found(&kept, &[part], &plan), plan);
+        // An earlier attempt is not gone back to, and one of another pool is none of these.
+        let later = kept.clone().next_attempt().unwrap();
+        assert_eq!(found(&kept, &[], &later), later);
+        assert_eq!(found(&self::plan("10.1.0.0/20:/24"), &[], &plan), plan);
     }
 
     #[test]

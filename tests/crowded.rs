@@ -11,9 +11,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use sidecar_bundle::ipnet::Ipv4Net;
+use sidecar_bundle::ipnet::{Ipv4Net, Ipv6Net};
 use sidecar_bundle::{
-    AddressPool, Addressing, Error, NetworkCreated, NetworkOptions, NetworkPlanned, Slug,
+    AddressPool, Addressing, Error, Ipv6Addressing, NetworkCreated, NetworkOptions, NetworkPlanned,
+    Slug,
 };
 
 use support::{World, cli, required, shout, world};
@@ -186,8 +187,15 @@ fn on_a_host_with_two_hundred_foreign_networks_a_hundred_slugs_get_subnets_of_th
 #[test]
 fn a_full_pool_and_what_of_the_host_holds_a_range_are_said() {
     let Some(world) = private("crowded-host") else { return };
+    // An interface of the host is in the way of a rootless engine as well: podman refuses it.
+    let failed = world.plan().with_pool("127.0.0.0/20:/24".parse().unwrap());
+    let failed = failed.in_free_subnet(&world.engine()).unwrap_err();
+    assert_eq!(
+        failed.error().to_string(),
+        "none of the 16 subnets of pool 127.0.0.0/20:/24 is free; held by interface lo (127.0.0.1/8)"
+    );
     if !world.engine().reachability().unwrap().is_here() {
-        // The host's own network is none of a rootless engine's.
+        // A user changes nothing of the host's.
         assert!(support::is_rootless());
         return;
     }
@@ -195,6 +203,8 @@ fn a_full_pool_and_what_of_the_host_holds_a_range_are_said() {
     let _close = Ip::add("route", &["10.166.1.128/25", "dev", "lo"]);
     let _address = Ip::add("address", &["10.166.2.7/24", "dev", "lo"]);
     let _wide_address = Ip::add("address", &["10.167.0.5/16", "dev", "lo"]);
+    let _address6 = Ip::add("address", &["fd10:166:1::7/64", "dev", "lo"]);
+    let _close6 = Ip::add("route", &["fd10:166:2:0:8000::/65", "dev", "lo"]);
     let _bridge = Ip::add("link", &["sb-foreign", "type", "bridge"]);
     let plan = |pool: &str| world.plan().with_pool(pool.parse().unwrap());
     let given = |third: u8| {
@@ -230,9 +240,29 @@ fn a_full_pool_and_what_of_the_host_holds_a_range_are_said() {
     } else {
         let said = "bridge \"sb-foreign\" exists already, and is not this bundle's";
         assert_eq!(failed.error().to_string(), said);
+        // A bridge of another of its networks is the engine's business.
+        let options = || NetworkOptions::new().bridge_name("sb-both");
+        let first = plan("10.169.0.0/20:/24").with_options(options());
+        let first = first.create_network(&world.engine()).unwrap();
+        let other = NetworkPlanned::new(Slug::new("crowded-other").unwrap());
+        let other = other.with_pool("10.169.16.0/20:/24".parse().unwrap()).with_options(options());
+        let failed = other.create_network(&world.engine()).unwrap_err();
+        assert!(matches!(failed.error(), Error::CreateNetwork { .. }), "{failed:?}");
+        first.close().unwrap();
     }
 
+    let given6 = |third: u16| {
+        let host = |host| std::net::Ipv6Addr::new(0xfd10, 0x166, third, 0, 0, 0, 0, host);
+        let subnet = Ipv6Net::new(host(0), 64).unwrap();
+        let ipv6 = Ipv6Addressing::new(subnet, host(1), host(2)).unwrap();
+        plan("10.168.0.0/20:/24").with_ipv6_addressing(ipv6)
+    };
     for (plan, said) in [
+        (given6(1), "subnet fd10:166:1::/64 is taken by interface lo (fd10:166:1::7/64)"),
+        (
+            given6(2),
+            "subnet fd10:166:2::/64 is taken by the route to fd10:166:2:0:8000::/65 via lo",
+        ),
         (given(1), "subnet 10.166.1.0/24 is taken by the route to 10.166.1.128/25 via lo"),
         (given(2), "subnet 10.166.2.0/24 is taken by interface lo (10.166.2.7/24)"),
     ] {

@@ -16,18 +16,22 @@ pub(crate) struct About {
     /// Whether the program itself says that its engine is another process's.
     remote: bool,
     system: String,
+    /// The release of its kernel, where it says so.
+    kernel: Option<String>,
 }
 
 impl About {
     /// Reads what `info` prints as JSON: docker's, or podman's by whatever name it was called.
     pub(crate) fn read(info: &Value) -> Option<Self> {
+        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
         if let Some(host) = info["host"].as_object() {
             return Some(Self {
                 dialect: Dialect::Podman,
                 version: info["version"]["Version"].as_str()?.to_owned(),
                 rootless: host.get("security")?["rootless"] == true,
                 remote: host.get("serviceIsRemote").is_some_and(|remote| *remote == true),
-                system: String::new(),
+                system: text(&info["host"]["os"]),
+                kernel: info["host"]["kernel"].as_str().map(str::to_owned),
             });
         }
         let options = info["SecurityOptions"].as_array().into_iter().flatten();
@@ -37,7 +41,8 @@ impl About {
             version: info["ServerVersion"].as_str().filter(|it| !it.is_empty())?.to_owned(),
             rootless: options.filter_map(Value::as_str).any(|it| it.starts_with("name=rootless")),
             remote: false,
-            system: info["OperatingSystem"].as_str().unwrap_or_default().to_owned(),
+            system: text(&info["OperatingSystem"]),
+            kernel: info["KernelVersion"].as_str().map(str::to_owned),
         })
     }
 
@@ -48,8 +53,13 @@ impl About {
         (next(), next())
     }
 
-    /// Where its bridges are, as far as can be said without a look at them.
-    pub(crate) fn reachability(&self, endpoint: Option<&str>) -> Reachability {
+    /// Where its bridges are, as far as can be said without a look at them; `kernel` is the release of this
+    /// host's.
+    pub(crate) fn reachability(
+        &self,
+        endpoint: Option<&str>,
+        kernel: Option<&str>,
+    ) -> Reachability {
         if let Some(endpoint) = endpoint.filter(|it| !is_on_this_host(it)) {
             return Reachability::Remote { endpoint: endpoint.to_owned() };
         }
@@ -57,7 +67,9 @@ impl About {
             return Reachability::Remote { endpoint: "its default connection".into() };
         }
         let desktop = ["Docker Desktop", "OrbStack"].iter().any(|it| self.system.contains(it));
-        if desktop || !cfg!(target_os = "linux") {
+        // A socket or port of this host may be passed on to one that has another kernel.
+        let passed_on = self.kernel.as_deref().zip(kernel).is_some_and(|(its, own)| its != own);
+        if desktop || passed_on || !cfg!(target_os = "linux") {
             return Reachability::VirtualMachine { system: self.system.clone() };
         }
         if self.rootless { Reachability::Rootless } else { Reachability::Here }
@@ -188,10 +200,23 @@ mod tests {
                 (5, 4),
                 Reachability::Remote { endpoint: "its default connection".into() },
             ),
+            (
+                json!({"ServerVersion": "29.0.1", "KernelVersion": "6.1"}),
+                "Docker 29.0.1",
+                (29, 0),
+                Reachability::Here,
+            ),
+            (
+                json!({"host": {"security": {"rootless": false}, "os": "linux", "kernel": "6.14.0-fcos"},
+                    "version": {"Version": "5.5.0"}}),
+                "Podman 5.5.0",
+                (5, 5),
+                Reachability::VirtualMachine { system: "linux".into() },
+            ),
         ] {
             let about = About::read(&info).unwrap();
             assert_eq!((about.to_string().as_str(), about.version()), (said, version));
-            assert_eq!(about.reachability(None), where_, "{said}");
+            assert_eq!(about.reachability(None, Some("6.1")), where_, "{said}");
         }
         assert_eq!(About::read(&json!({"ClientInfo": {}, "ServerErrors": ["no"]})), None);
         assert_eq!(About::read(&json!([])), None);

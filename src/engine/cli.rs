@@ -66,6 +66,8 @@ pub struct CliEngine {
     pub(super) program: OsString,
     pub(super) host: Option<OsString>,
     pub(super) context: Option<OsString>,
+    /// The variables that say where the program's configuration is.
+    configuration: Vec<(&'static str, Option<OsString>)>,
     pub(super) state_dir: Option<PathBuf>,
     pub(super) start_deadline: Duration,
     pub(super) pull_deadline: Duration,
@@ -75,7 +77,14 @@ pub struct CliEngine {
     /// has in its environment.
     pub(super) hidden: Secrets,
     /// Asked once for this value and its clones.
-    pub(super) about: Arc<OnceLock<About>>,
+    pub(super) known: Arc<Known>,
+}
+
+/// What the engine was asked once.
+#[derive(Debug, Default)]
+pub(super) struct Known {
+    about: OnceLock<About>,
+    pub(super) reachability: OnceLock<Reachability>,
 }
 
 impl CliEngine {
@@ -128,13 +137,14 @@ impl CliEngine {
             program: dialect.program().into(),
             host,
             context,
+            configuration: configuration(dialect),
             state_dir: default_state_dir(),
             start_deadline: Duration::from_secs(120),
             pull_deadline: Duration::from_secs(600),
             remove_deadline: Duration::from_secs(30),
             reaper: true,
             hidden: Secrets::default(),
-            about: Arc::default(),
+            known: Arc::default(),
         }
     }
 
@@ -143,7 +153,7 @@ impl CliEngine {
     /// It takes the place of `DOCKER_HOST` or `CONTAINER_HOST`, and of any context.
     #[must_use]
     pub fn with_host(self, address: impl Into<OsString>) -> Self {
-        Self { host: Some(address.into()), context: None, about: Arc::default(), ..self }
+        Self { host: Some(address.into()), context: None, known: Arc::default(), ..self }
     }
 
     /// The engine that the program's configuration knows by this name: a context of docker's, with its
@@ -152,7 +162,7 @@ impl CliEngine {
     /// It takes the place of `DOCKER_HOST` or `CONTAINER_HOST`.
     #[must_use]
     pub fn with_context(self, name: impl Into<OsString>) -> Self {
-        Self { host: None, context: Some(name.into()), about: Arc::default(), ..self }
+        Self { host: None, context: Some(name.into()), known: Arc::default(), ..self }
     }
 
     /// Which engine it is, and its version: `Docker 20.10.24+dfsg1` or `Podman 4.3.1`. It is asked once.
@@ -166,7 +176,7 @@ impl CliEngine {
     }
 
     /// Asks the engine whether programs of this host can reach the addresses of its containers at all,
-    /// and if not, why, and what to do instead. No packet is sent to any of them.
+    /// and if not, why, and what to do instead. No packet is sent to any of them. It is asked once.
     ///
     /// ```no_run
     /// use sidecar_bundle::CliEngine;
@@ -192,7 +202,7 @@ impl CliEngine {
     /// of the one that it replaces.
     #[must_use]
     pub fn with_program(self, program: impl Into<OsString>) -> Self {
-        Self { program: program.into(), about: Arc::default(), ..self }
+        Self { program: program.into(), known: Arc::default(), ..self }
     }
 
     /// Replaces the directory that holds the leases of slugs.
@@ -201,7 +211,9 @@ impl CliEngine {
     /// outlive the processes that use it: what the leases of a deleted directory stood for is nobody's.
     #[must_use]
     pub fn with_state_dir(mut self, directory: impl Into<PathBuf>) -> Self {
-        self.state_dir = Some(directory.into());
+        let directory = directory.into();
+        // What looks there later may work in another directory.
+        self.state_dir = Some(std::path::absolute(&directory).unwrap_or(directory));
         self
     }
 
@@ -236,14 +248,15 @@ impl CliEngine {
     }
 
     /// What it takes to reach the engine that was configured when this value was made.
-    pub(super) fn pinned(&self) -> [(&'static str, Option<OsString>); 2] {
+    pub(super) fn pinned(&self) -> Vec<(&'static str, Option<OsString>)> {
         let [host, context] = self.dialect.steering();
-        [(host, self.host.clone()), (context, self.context.clone())]
+        let steering = [(host, self.host.clone()), (context, self.context.clone())];
+        steering.into_iter().chain(self.configuration.iter().cloned()).collect()
     }
 
     /// What the engine says of itself.
     pub(super) fn about(&self) -> Result<&About, CommandError> {
-        if let Some(about) = self.about.get() {
+        if let Some(about) = self.known.about.get() {
             return Ok(about);
         }
         let command = self.command().args(["info", "--format", "{{json .}}"]);
@@ -253,7 +266,7 @@ impl CliEngine {
         }
         let info: Value = serde_json::from_str(&stdout).unwrap_or_default();
         match About::read(&info) {
-            Some(about) => Ok(self.about.get_or_init(|| about)),
+            Some(about) => Ok(self.known.about.get_or_init(|| about)),
             // Docker 20.10's program says so that there is no engine, and succeeds.
             None => match info["ServerErrors"].as_array().map(Vec::as_slice) {
                 Some([Value::String(error), ..]) => Err(command.exited(status, error)),
@@ -274,7 +287,16 @@ impl CliEngine {
                     found.first().and_then(|it| it["Endpoints"]["docker"]["Host"].as_str());
                 Ok(address.map(str::to_owned))
             }
-            (None, Some(name)) => Ok(Some(text(name))),
+            (None, Some(name)) => {
+                let list =
+                    self.program().args(["system", "connection", "list", "--format", "json"]);
+                let listed = list.run(self.until_looked()).map_err(|failure| failure.error)?;
+                let all: Value = serde_json::from_str(&listed).unwrap_or_default();
+                let named =
+                    all.as_array().into_iter().flatten().find(|it| it["Name"] == *text(name));
+                let address = named.and_then(|it| it["URI"].as_str());
+                Ok(Some(address.map_or_else(|| text(name), str::to_owned)))
+            }
             (None, None) => Ok(None),
         }
     }
@@ -283,11 +305,16 @@ impl CliEngine {
         Instant::now() + self.remove_deadline
     }
 
-    pub(super) fn command(&self) -> Command {
+    /// The program with its environment, before any argument.
+    fn program(&self) -> Command {
         let program = Command::new(&self.program, &self.hidden);
         let program = program.patiently(self.dialect.patience());
-        let command = self.pinned().into_iter();
-        let command = command.fold(program, |command, (name, value)| command.env(name, value));
+        let pinned = self.pinned().into_iter();
+        pinned.fold(program, |command, (name, value)| command.env(name, value))
+    }
+
+    pub(super) fn command(&self) -> Command {
+        let command = self.program();
         match &self.context {
             // By its variable, podman 4.3 takes a name that it does not know for its default.
             Some(name) if self.dialect == Dialect::Podman => {
@@ -296,6 +323,16 @@ impl CliEngine {
             _ => command,
         }
     }
+}
+
+/// The variables that say where the program's configuration is, as they are now.
+fn configuration(dialect: Dialect) -> Vec<(&'static str, Option<OsString>)> {
+    let now = |name: &&'static str| {
+        let path = env::var_os(name).filter(|value| !value.is_empty());
+        // What uses it later may work in another directory.
+        (*name, path.map(|path| std::path::absolute(&path).map_or(path, PathBuf::into_os_string)))
+    };
+    dialect.configuration().iter().map(now).collect()
 }
 
 /// Which context the user has chosen with `docker context use`.

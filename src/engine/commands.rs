@@ -74,43 +74,11 @@ impl CliEngine {
             }
         }
     }
-}
 
-impl Operations for CliEngine {
-    fn shared(&self) -> Arc<dyn Operations> {
-        Arc::new(self.clone())
-    }
-
-    fn endpoint(&self) -> String {
-        let text = |value: &OsStr| value.to_string_lossy().into_owned();
-        format!("{}\n{:?}\n{:?}", text(&self.program), self.host, self.context)
-    }
-
-    fn state_dir(&self) -> Option<PathBuf> {
-        self.state_dir.clone()
-    }
-
-    fn owner(&self) -> Result<String, Error> {
-        lease::owner_for(&format!("{:?}\n{}", self.state_dir, self.endpoint()))
-    }
-
-    fn stranger(&self, owner: &str) -> Option<Stranger> {
-        self.reaper.then(|| Stranger {
-            alive: self.state_dir.as_deref().map(|directory| alive_file(directory, owner)),
-            program: self.program.clone(),
-            env: self.pinned().into(),
-            dialect: self.dialect,
-            label: label_of(owner),
-        })
-    }
-
-    fn remove_deadline(&self) -> Duration {
-        self.remove_deadline
-    }
-
-    fn reachability(&self) -> Result<Reachability, CommandError> {
+    fn look_where_it_is(&self) -> Result<Reachability, CommandError> {
         let address = self.address()?;
-        let reachability = self.about()?.reachability(address.as_deref());
+        let reachability =
+            self.about()?.reachability(address.as_deref(), host::kernel().as_deref());
         if !reachability.is_here() {
             return Ok(reachability);
         }
@@ -138,6 +106,47 @@ impl Operations for CliEngine {
             _ => reachability,
         })
     }
+}
+
+impl Operations for CliEngine {
+    fn shared(&self) -> Arc<dyn Operations> {
+        Arc::new(self.clone())
+    }
+
+    fn endpoint(&self) -> String {
+        let text = |value: &OsStr| value.to_string_lossy().into_owned();
+        format!("{}\n{:?}\n{:?}", text(&self.program), self.host, self.context)
+    }
+
+    fn state_dir(&self) -> Option<PathBuf> {
+        self.state_dir.clone()
+    }
+
+    fn owner(&self) -> Result<String, Error> {
+        lease::owner_for(&format!("{:?}\n{}", self.state_dir, self.endpoint()))
+    }
+
+    fn stranger(&self, owner: &str) -> Option<Stranger> {
+        self.reaper.then(|| Stranger {
+            alive: self.state_dir.as_deref().map(|directory| alive_file(directory, owner)),
+            program: self.program.clone(),
+            env: self.pinned(),
+            dialect: self.dialect,
+            label: label_of(owner),
+        })
+    }
+
+    fn remove_deadline(&self) -> Duration {
+        self.remove_deadline
+    }
+
+    fn reachability(&self) -> Result<Reachability, CommandError> {
+        if let Some(known) = self.known.reachability.get() {
+            return Ok(known.clone());
+        }
+        let found = self.look_where_it_is()?;
+        Ok(self.known.reachability.get_or_init(|| found).clone())
+    }
 
     fn removal_command(&self, resource: Resource, id: &str) -> String {
         let program = self.program.to_string_lossy();
@@ -160,8 +169,8 @@ impl Operations for CliEngine {
         }
     }
 
-    fn supports(&self, options: &NetworkOptions) -> Result<(), Error> {
-        let needs = needs(options);
+    fn supports(&self, options: &NetworkOptions, ipv6: bool) -> Result<(), Error> {
+        let needs = needs(options, ipv6);
         if needs.is_empty() {
             return Ok(());
         }

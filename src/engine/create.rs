@@ -113,11 +113,15 @@ impl Need {
     }
 }
 
-pub(crate) fn needs(options: &NetworkOptions) -> Vec<Need> {
+pub(crate) fn needs(options: &NetworkOptions, ipv6: bool) -> Vec<Need> {
     let mut needs = Vec::new();
     let mut need = |what: String, docker, podman| needs.push(Need { what, docker, podman });
     if options.bridge_name.is_some() {
         need("a bridge's name".into(), Some((0, 0)), Some((4, 5)));
+    }
+    // Before, it filters IPv6 only as an experiment.
+    if options.isolated && ipv6 {
+        need("isolation of IPv6".into(), Some((27, 0)), Some((0, 0)));
     }
     if options.masquerade == Some(false) {
         need("no masquerading".into(), Some((0, 0)), None);
@@ -202,7 +206,7 @@ mod tests {
     fn what_an_engine_lacks_is_known() {
         let lacks = |info: serde_json::Value| -> Vec<String> {
             let about = About::read(&info).unwrap();
-            let needs = needs(&all()).into_iter().filter(|need| !need.is_met_by(&about));
+            let needs = needs(&all(), true).into_iter().filter(|need| !need.is_met_by(&about));
             needs.map(|need| format!("{} needs {}", need.what, need.least())).collect()
         };
         let podman = |version: &str| {
@@ -210,9 +214,10 @@ mod tests {
             lacks(json!({"host": host, "version": {"Version": version}}))
         };
         let docker = |version: &str| lacks(json!({"ServerVersion": version}));
+        let isolation = "isolation of IPv6 needs Docker 27.0 or Podman";
         let (mode, trusted) =
             ("gateway mode routed needs Docker 27.0", "a trusted host interface needs Docker 28.2");
-        assert_eq!(docker("20.10.24+dfsg1"), [mode, trusted]);
+        assert_eq!(docker("20.10.24+dfsg1"), [isolation, mode, trusted]);
         assert_eq!(docker("28.1.1"), [trusted]);
         assert!(docker("28.2.0").is_empty() && docker("29.0.0").is_empty());
         let (name, masquerading) =

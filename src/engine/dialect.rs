@@ -48,6 +48,14 @@ impl Dialect {
         }
     }
 
+    /// The variables that name a directory of the program's own.
+    pub(crate) fn configuration(self) -> &'static [&'static str] {
+        match self {
+            Self::Docker => &["DOCKER_CONFIG", "DOCKER_CERT_PATH"],
+            Self::Podman => &[],
+        }
+    }
+
     /// The options that do the same on a command line.
     pub(crate) fn steering_options(self) -> [&'static str; 2] {
         match self {

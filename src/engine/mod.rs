@@ -81,8 +81,8 @@ pub trait Operations: fmt::Debug + Send + Sync {
     /// Learns what must not be shown, whatever command prints it.
     fn hide(&self, spec: &CheckedSpec);
 
-    /// Whether it can make a network with these options.
-    fn supports(&self, options: &NetworkOptions) -> Result<(), Error>;
+    /// Whether it can make a network with these options, and with IPv6 if that is wanted.
+    fn supports(&self, options: &NetworkOptions, ipv6: bool) -> Result<(), Error>;
 
     /// Creates the network and gives its id.
     fn create_network(&self, request: &NetworkRequest<'_>) -> Result<String, Failed>;

@@ -213,8 +213,14 @@ fn a_free_subnet_is_planned_and_a_full_pool_is_said() {
             free.subnet()
         )
     );
-    network.close().unwrap();
+    // Kept, it is found again where it is, whatever has become free meanwhile.
+    let id = network.network_id().to_owned();
+    network.keep().unwrap();
     cli(&["network", "rm", &foreign]);
+    let plan = world.plan().with_pool("10.44.0.0/23:/24".parse().unwrap());
+    let again = plan.create_network_in_free_subnet(&world.engine()).unwrap();
+    assert_eq!((again.network_id(), again.plan()), (&*id, &free));
+    again.close().unwrap();
     world.assert_nothing_left();
 }
 

@@ -255,3 +255,46 @@ fn closing_a_bundle_is_one_span() {
         assert_eq!(line.matches("close{slug=demo}").count(), 1, "{line}");
     }
 }
+
+#[test]
+fn a_survey_is_few_commands_and_reads_all_of_a_thousand_networks() {
+    let fake = Fake::new();
+    // Rootless, so that nothing depends on the bridges of this host.
+    let info = r#"{"ServerVersion":"26.1.5","SecurityOptions":["name=rootless"]}"#;
+    fake.on("info", &format!("echo '{info}'"));
+    let addresses = plan();
+    let taken = addresses.subnet();
+    fake.on("network-ls", "echo 1");
+    // The one that matters comes first, before two million bytes of others.
+    let network = r#"{"Id":"%d","Name":"n%d","Driver":"bridge","Labels":{"x":"%01900d"},"IPAM":{"Config":[{"Subnet":"%s"}]}}"#;
+    fake.on(
+        "network-inspect",
+        &format!(
+            "awk 'BEGIN {{ printf \"[\"; for (n = 0; n < 1100; n++) printf \"%s{}\", n ? \",\" : \"\", n, n, 0, n ? \"192.0.2.0/30\" : \"{taken}\"; print \"]\" }}'",
+            network.replace('"', "\\\"")
+        ),
+    );
+    let engine = fake.engine();
+    let moved = addresses.clone().in_free_subnet(&engine).unwrap();
+    assert_ne!(moved.subnet(), taken);
+    assert_eq!(fake.operations(), ["network ls", "network inspect", "info"]);
+    addresses.in_free_subnet(&engine).unwrap();
+    assert_eq!(fake.operations()[3..], ["network ls", "network inspect"]);
+}
+
+#[test]
+fn an_engine_that_nobody_has_chosen_is_named_in_every_command() {
+    let variables =
+        [("DOCKER_HOST", ""), ("DOCKER_CONTEXT", ""), ("DOCKER_CONFIG", "no-such-directory")];
+    let this = "commands::an_engine_that_nobody_has_chosen_is_named_in_every_command";
+    if !with_env(this, &variables) {
+        return;
+    }
+    let fake = Fake::new();
+    fake.up().close().unwrap();
+    let here = std::env::current_dir().unwrap();
+    for call in fake.calls() {
+        assert_eq!(call.env["DOCKER_CONTEXT"], "default");
+        assert_eq!(call.env["DOCKER_CONFIG"], here.join("no-such-directory").to_str().unwrap());
+    }
+}
