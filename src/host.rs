@@ -125,6 +125,8 @@ fn route(line: &str) -> Option<Holder> {
 /// All numbers are hexadecimal. What leads to this host itself or to many is no route to a range.
 fn ipv6_route(line: &str) -> Option<Holder> {
     const UP: u32 = 1;
+    // Where what goes there is dropped, and it is not up.
+    const REJECT: u32 = 1 << 9;
     const ANYCAST: u32 = 1 << 20;
     const LOCAL: u32 = 1 << 31;
     let fields: Vec<&str> = line.split_whitespace().collect();
@@ -134,7 +136,7 @@ fn ipv6_route(line: &str) -> Option<Holder> {
     let flags = u32::from_str_radix(fields.get(8)?, 16).ok()?;
     let interface = (*fields.get(9)?).to_owned();
     let is_range = prefix > 1 && !address.is_multicast();
-    (is_range && flags & (UP | ANYCAST | LOCAL) == UP)
+    (is_range && flags & (UP | REJECT) != 0 && flags & (ANYCAST | LOCAL) == 0)
         .then_some(Holder::Route { destination: destination.into(), interface })
 }
 
@@ -236,6 +238,7 @@ mod tests {
         for (line, said) in [
             (line("fd4800010002", "30", "00000001"), Some("the route to fd48:1:2::/48 via wg0")),
             (line("fd48", "10", "00000003"), Some("the route to fd48::/16 via wg0")),
+            (line("fd48", "10", "00200200"), Some("the route to fd48::/16 via wg0")),
             // Down; default; the default in halves; to many; to itself; to any; not a line.
             (line("fd48", "10", "00000000"), None),
             (line("", "00", "00000003"), None),

@@ -382,7 +382,7 @@ fn a_hardened_bundle_can_do_less_harm() {
     world.assert_nothing_left();
 }
 
-/// A registry of the test's own, in the namespace of the test and its engine.
+/// A registry of the test's own, in the network namespace of the engine that is to pull from it.
 struct Registry {
     process: std::process::Child,
     _directory: tempfile::TempDir,
@@ -402,7 +402,16 @@ impl Registry {
             directory.path().display()
         );
         std::fs::write(&config, text).unwrap();
-        let process = std::process::Command::new("docker-registry")
+        let mut command = std::process::Command::new("docker-registry");
+        if is_rootless() && !is_podman() {
+            // Its engine is a daemon in namespaces of the user's, and podman is no daemon.
+            let room = std::env::var("SIDECAR_BUNDLE_ENGINE_ROOM").unwrap();
+            let engine = std::fs::read_to_string(Path::new(&room).join("run/docker.pid")).unwrap();
+            command = std::process::Command::new("nsenter");
+            command.args(["--preserve-credentials", "--user", "--net", "--target", engine.trim()]);
+            command.arg("docker-registry");
+        }
+        let process = command
             .arg("serve")
             .arg(&config)
             .stdout(std::process::Stdio::null())
@@ -415,7 +424,10 @@ impl Registry {
         };
         let registry = Self { process, _directory: directory, port };
         let deadline = Instant::now() + LONG;
-        while std::net::TcpStream::connect(("127.0.0.1", port)).is_err() {
+        // A socket that listens at this port, in the registry's own namespace.
+        let sockets = format!("/proc/{}/net/tcp", registry.process.id());
+        let listens = format!(" 0100007F:{port:04X} 00000000:0000 0A ");
+        while !std::fs::read_to_string(&sockets).unwrap_or_default().contains(&listens) {
             assert!(Instant::now() < deadline, "the registry does not start");
             thread::sleep(Duration::from_millis(20));
         }
