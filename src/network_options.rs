@@ -21,8 +21,9 @@ use serde_json::{Map, Value, json};
 ///
 /// | option | Docker | podman (netavark) |
 /// |---|---|---|
-/// | [`internal`](Self::internal), [`mtu`](Self::mtu), [`label`](Self::label), [`driver_option`](Self::driver_option) | yes | yes |
-/// | [`isolated`](Self::isolated) | always is; IPv6 from 27.0 | yes |
+/// | [`mtu`](Self::mtu), [`label`](Self::label), [`driver_option`](Self::driver_option) | yes | yes |
+/// | [`internal`](Self::internal) | yes; with IPv6 from 27.0 | yes |
+/// | [`isolated`](Self::isolated) | always is; with IPv6 from 27.0 | yes |
 /// | [`bridge_name`](Self::bridge_name) | yes | from 4.5 |
 /// | [`masquerade(false)`](Self::masquerade) | yes | no |
 /// | [`gateway_mode`](Self::gateway_mode): `Nat` | yes | always is |

@@ -119,10 +119,6 @@ pub(crate) fn needs(options: &NetworkOptions, ipv6: bool) -> Vec<Need> {
     if options.bridge_name.is_some() {
         need("a bridge's name".into(), Some((0, 0)), Some((4, 5)));
     }
-    // Before, it filters IPv6 only as an experiment.
-    if options.isolated && ipv6 {
-        need("isolation of IPv6".into(), Some((27, 0)), Some((0, 0)));
-    }
     if options.masquerade == Some(false) {
         need("no masquerading".into(), Some((0, 0)), None);
     }
@@ -136,6 +132,14 @@ pub(crate) fn needs(options: &NetworkOptions, ipv6: bool) -> Vec<Need> {
     }
     if !options.trusted_host_interfaces.is_empty() {
         need("a trusted host interface".into(), Some((28, 2)), None);
+    }
+    // Before, Docker filters IPv6 only as an experiment, and 20.10 gives an internal network a way out.
+    for (wanted, what) in
+        [(options.internal, "an internal network"), (options.isolated, "isolation")]
+    {
+        if wanted && ipv6 {
+            need(format!("{what} with IPv6"), Some((27, 0)), Some((0, 0)));
+        }
     }
     needs
 }
@@ -214,10 +218,11 @@ mod tests {
             lacks(json!({"host": host, "version": {"Version": version}}))
         };
         let docker = |version: &str| lacks(json!({"ServerVersion": version}));
-        let isolation = "isolation of IPv6 needs Docker 27.0 or Podman";
+        let internal = "an internal network with IPv6 needs Docker 27.0 or Podman";
+        let isolation = "isolation with IPv6 needs Docker 27.0 or Podman";
         let (mode, trusted) =
             ("gateway mode routed needs Docker 27.0", "a trusted host interface needs Docker 28.2");
-        assert_eq!(docker("20.10.24+dfsg1"), [isolation, mode, trusted]);
+        assert_eq!(docker("20.10.24+dfsg1"), [mode, trusted, internal, isolation]);
         assert_eq!(docker("28.1.1"), [trusted]);
         assert!(docker("28.2.0").is_empty() && docker("29.0.0").is_empty());
         let (name, masquerading) =

@@ -90,6 +90,15 @@ fn an_internal_network_has_no_way_out() {
     // Docker has its firewall drop what would leave, and 20.10 has a default route all the same.
     assert!(!inside.contains("default") || !is_podman(), "{inside}");
     assert!(inside.contains(&subnet), "{inside}");
+    if is_podman() || version(&world.engine()) >= (27, 0) {
+        let plan = world.plan().with_ipv6().with_options(NetworkOptions::new().internal(true));
+        let subnet = plan.ipv6().unwrap().subnet().to_string();
+        let bundle = plan.launch(&world.engine(), BundleSpec::new()).unwrap();
+        let inside = bundle.exec(["ip", "-6", "route"], LONG).unwrap().stdout;
+        assert!(inside.contains(&subnet) && !inside.contains("default"), "{inside}");
+        bundle.close().unwrap();
+        world.assert_nothing_left();
+    }
 }
 
 #[test]
@@ -121,6 +130,16 @@ fn what_an_engine_cannot_do_is_said_before_anything_is_created() {
             "a trusted host interface needs Docker 28.2",
         ),
         (new().masquerade(false), docker((0, 0)), "no masquerading needs Docker"),
+        (
+            new().internal(true),
+            if is_podman() { Some(()) } else { docker((27, 0)) },
+            "an internal network with IPv6 needs Docker 27.0 or Podman",
+        ),
+        (
+            new().isolated(true),
+            if is_podman() { Some(()) } else { docker((27, 0)) },
+            "isolation with IPv6 needs Docker 27.0 or Podman",
+        ),
     ] {
         let plan = world.plan().with_ipv6().with_options(options.clone());
         match (plan.create_network(&engine), can) {
