@@ -89,7 +89,9 @@ pub(super) struct Known {
 
 impl CliEngine {
     /// The program `docker`, found on `PATH`. Where it is podman by another name, take
-    /// [`detect`](Self::detect) or [`podman`](Self::podman) instead.
+    /// [`detect`](Self::detect) or [`podman`](Self::podman) instead, and for podman's service at an address
+    /// `podman().with_host(address)`: podman does not keep a network that is in use from being removed, as
+    /// Docker does, and is driven otherwise.
     #[must_use]
     pub fn docker() -> Self {
         Self::of(Dialect::Docker)
