@@ -21,17 +21,16 @@ impl NetworkPlanned {
     /// Of the routes, those of the kernel's main table count (for IPv6, of all tables), but for default
     /// routes, whole (`/0`) or in halves (`/1`), and none where the kernel is not Linux. A route to a wider
     /// range, such as a VPN's to `10.0.0.0/8`, takes all of the subnets in it; plan with another pool then,
-    /// or with
-    /// [`create_network`](Self::create_network) at this attempt, which only minds what would keep the
+    /// or with [`create_network`](Self::create_network) at this attempt, which only minds what would keep the
     /// address from being the bundle's.
     ///
     /// The slug's own network, whoever holds it, is not in its way, and where it is at one of these attempts,
     /// that is the one: a network that was kept is found again.
     ///
     /// It takes two engine commands, with podman one, and once for each engine value up to three more, to
-    /// learn whether it is on this host. Docker's program looks at one network after another, so its cost grows with
-    /// their number: `tests/crowded.rs` measures 1.7 times that of none with 50 networks and 6 times with
-    /// 200 (Docker 20.10), where podman's is 0.9 and 1.1 times.
+    /// learn whether it is on this host. Docker's program looks at one network after another, so its cost
+    /// grows with their number: `tests/crowded.rs` measured 1.7 times that of none with 50 networks and 6
+    /// times with 200 (Docker 20.10), and with podman 0.9 and 1.1 times.
     ///
     /// Nothing is created: somebody else may take the subnet before
     /// [`create_network`](Self::create_network) does.

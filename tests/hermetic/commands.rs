@@ -1,6 +1,6 @@
 //! Which commands the engine's program is given, to the letter, and what traces tell of them.
 
-use sidecar_bundle::{Addressing, BundleSpec, Product};
+use sidecar_bundle::{Addressing, BundleSpec, Error, Product};
 
 use crate::fake::{CONTAINER, Call, Fake, NETWORK, plan};
 use crate::surroundings::{traced, with_env};
@@ -256,12 +256,30 @@ fn closing_a_bundle_is_one_span() {
     }
 }
 
+/// An engine in a virtual machine, so that nothing depends on the interfaces of this host.
+const ELSEWHERE: &str = r#"echo '{"ServerVersion":"26.1.5","OperatingSystem":"Docker Desktop"}'"#;
+
+#[test]
+fn an_engine_that_refuses_every_subnet_for_what_it_does_not_name_is_not_asked_for_ever() {
+    let fake = Fake::new();
+    fake.on("info", ELSEWHERE);
+    fake.on("network-ls", "true");
+    fake.on(
+        "network-create",
+        r#"fail 1 "$daemon Pool overlaps with other one on this address space""#,
+    );
+    let failed = plan().create_network_in_free_subnet(&fake.engine()).unwrap_err();
+    assert!(matches!(failed.error(), Error::SubnetTaken { holder: None, .. }), "{failed:?}");
+    let creates = fake.operations().into_iter().filter(|it| it == "network create").count();
+    assert_eq!(creates, 8);
+    assert_eq!(failed.into_state().addressing().attempt(), 7);
+    fake.assert_nothing_left();
+}
+
 #[test]
 fn a_survey_is_few_commands_and_reads_all_of_a_thousand_networks() {
     let fake = Fake::new();
-    // Rootless, so that nothing depends on the bridges of this host.
-    let info = r#"{"ServerVersion":"26.1.5","SecurityOptions":["name=rootless"]}"#;
-    fake.on("info", &format!("echo '{info}'"));
+    fake.on("info", ELSEWHERE);
     let addresses = plan();
     let taken = addresses.subnet();
     fake.on("network-ls", "echo 1");
