@@ -406,8 +406,11 @@ impl NetworkPlanned {
             }
         }
         let name = self.options.bridge_name.clone()?;
-        survey::is_foreign_bridge(guard.engine(), &name)
-            .then(|| NetworkOptionsError::BridgeExists { name }.into())
+        match survey::is_foreign_bridge(guard.engine(), &name) {
+            Ok(false) => None,
+            Ok(true) => Some(NetworkOptionsError::BridgeExists { name }.into()),
+            Err(error) => Some(error),
+        }
     }
 
     /// Takes over the network that was kept; false if there is none any more.

@@ -129,16 +129,23 @@ pub(crate) fn in_the_way(engine: &dyn Operations, range: IpNet) -> Option<Holder
 }
 
 /// Whether a bridge of this name would be an interface of the engine's host that is none of its networks'.
-pub(crate) fn is_foreign_bridge(engine: &dyn Operations, name: &str) -> bool {
+///
+/// What cannot be said is an error: the engine would take the interface.
+pub(crate) fn is_foreign_bridge(engine: &dyn Operations, name: &str) -> Result<bool, Error> {
+    if !host::is_there(name) {
+        return Ok(false);
+    }
     let is_its_own = |it: &NetworkFacts| it.bridge.as_deref() == Some(name);
-    host::is_there(name)
-        && is_here(engine)
-        && networks(engine).is_ok_and(|networks| !networks.iter().any(is_its_own))
+    Ok(reachability(engine)?.is_here() && !networks(engine)?.iter().any(is_its_own))
+}
+
+fn reachability(engine: &dyn Operations) -> Result<Reachability, Error> {
+    engine.reachability().map_err(|source| Error::Look { what: "where it is", source })
 }
 
 /// Whether the engine's interfaces are this host's; no where that cannot be said.
 fn is_here(engine: &dyn Operations) -> bool {
-    engine.reachability().is_ok_and(|it| it.is_here())
+    reachability(engine).is_ok_and(|it| it.is_here())
 }
 
 /// What was found where an engine is.
@@ -162,9 +169,7 @@ impl Survey {
         let (own, others): (Vec<_>, Vec<_>) = networks(engine)?.into_iter().partition(is_own);
         let own: Vec<_> = own.iter().flat_map(held_by).map(|it| it.range()).collect();
         let mut all: Vec<_> = others.iter().flat_map(held_by).collect();
-        let reachability = engine.reachability();
-        let reachability =
-            reachability.map_err(|source| Error::Look { what: "where it is", source })?;
+        let reachability = reachability(engine)?;
         if matches!(reachability, Reachability::Here | Reachability::Rootless) {
             all.extend(host::interfaces());
         }
