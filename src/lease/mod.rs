@@ -3,13 +3,16 @@
 //! The kernel lets go of the lock when its owner dies, whatever way. A file is unlinked only under its
 //! lock, so a lock that was won is worth something only while the path still leads to the locked file.
 
+mod ids;
+mod record;
+
 use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
-use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::io;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use sha2::{Digest, Sha256};
 
@@ -18,8 +21,9 @@ use crate::error::Error;
 use crate::product::Product;
 use crate::slug::Slug;
 
-/// An owner's last command may be at it for so long after its owner was seen to be dead.
-const SETTLED: Duration = Duration::from_secs(600);
+use ids::directory_id;
+pub(crate) use ids::owner_for;
+pub(crate) use record::{Kept, Record};
 
 /// How long a launcher waits for a sweep that holds its lease.
 const SWEEP_PATIENCE: Duration = Duration::from_secs(10);
@@ -34,14 +38,6 @@ pub(crate) struct Lease {
     /// The owner; nobody in a sweep.
     me: String,
     record: Mutex<Record>,
-}
-
-/// What stays of a slug when its owner ends.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Kept {
-    Nothing,
-    Network,
-    Bundle,
 }
 
 /// What a sweep found at the path of a lease.
@@ -216,138 +212,6 @@ pub(crate) fn directory_of(engine: &dyn Operations) -> Result<PathBuf, Error> {
     })
 }
 
-/// What stands in a lease's file.
-#[derive(Clone, Debug)]
-pub(crate) struct Record {
-    pub(crate) prefix: String,
-    pub(crate) slug: String,
-    pub(crate) pid: u32,
-    pub(crate) since: SystemTime,
-    pub(crate) kept: Kept,
-    /// Held for a moment, by a sweep.
-    pub(crate) sweep: bool,
-    pub(crate) owners: Vec<Owner>,
-}
-
-/// Somebody who may have made things of the slug.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Owner {
-    pub(crate) name: String,
-    /// When it was first seen to be dead, in seconds since 1970; 0 while it may live.
-    seen_dead: u64,
-}
-
-impl Record {
-    /// As many owners as are remembered who died one after the other, each before it could clean up.
-    const MAX_OWNERS: usize = 16;
-
-    fn new(prefix: &str, slug: &str) -> Self {
-        Self {
-            prefix: prefix.to_owned(),
-            slug: slug.to_owned(),
-            pid: std::process::id(),
-            since: SystemTime::now(),
-            kept: Kept::Nothing,
-            sweep: false,
-            owners: Vec::new(),
-        }
-    }
-
-    fn add_owner(&mut self, owner: &str) {
-        self.owners.retain(|it| it.name != owner);
-        self.owners.push(Owner { name: owner.to_owned(), seen_dead: 0 });
-        let old = self.owners.len().saturating_sub(Self::MAX_OWNERS);
-        self.owners.drain(..old);
-    }
-
-    fn names_of_owners(&self) -> Vec<String> {
-        self.owners.iter().map(|owner| owner.name.clone()).collect()
-    }
-
-    /// The owners, now that nobody holds the lease.
-    fn owners_seen_dead(&self) -> Vec<Owner> {
-        let seen = |owner: &Owner| Owner {
-            name: owner.name.clone(),
-            seen_dead: if owner.seen_dead == 0 {
-                seconds(SystemTime::now())
-            } else {
-                owner.seen_dead
-            },
-        };
-        self.owners.iter().map(seen).collect()
-    }
-
-    /// The others that were alive a short while ago.
-    fn unsettled_owners(&self, me: &str) -> Vec<Owner> {
-        let before = seconds(SystemTime::now()).saturating_sub(SETTLED.as_secs());
-        let others = self.owners.iter().filter(|owner| owner.name != me);
-        others.filter(|owner| owner.seen_dead > before).cloned().collect()
-    }
-
-    /// Who holds the lease. An owner that has just locked it may need a moment to write that down, and
-    /// until then the record is a dead one's.
-    fn of_owner(file: &File) -> Option<Self> {
-        let mut record = None;
-        for _ in 0..20 {
-            record = Self::read(file);
-            if record.as_ref().is_some_and(|record| may_live(record.pid)) {
-                break;
-            }
-            thread::sleep(Duration::from_millis(10));
-        }
-        record
-    }
-
-    pub(crate) fn read(mut file: &File) -> Option<Self> {
-        let mut text = String::new();
-        file.seek(SeekFrom::Start(0)).ok()?;
-        file.take(65_536).read_to_string(&mut text).ok()?;
-        let (text, _) = text.split_once("\nend\n")?;
-        let field =
-            |key: &str| text.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix('='));
-        let since = Duration::from_secs(field("since")?.parse().ok()?);
-        Some(Self {
-            prefix: field("prefix")?.to_owned(),
-            slug: field("slug")?.to_owned(),
-            pid: field("pid")?.parse().ok()?,
-            // A date behind the year 9999 is none, and cannot be printed as one.
-            since: UNIX_EPOCH.checked_add(since.min(Duration::from_secs(253_402_300_799)))?,
-            kept: match field("kept")? {
-                "network" => Kept::Network,
-                "bundle" => Kept::Bundle,
-                _ => Kept::Nothing,
-            },
-            sweep: field("sweep")? == "true",
-            owners: field("owners")?
-                .split_whitespace()
-                .map(|owner| {
-                    let (name, seen_dead) = owner.split_once('@')?;
-                    Some(Owner { name: name.to_owned(), seen_dead: seen_dead.parse().ok()? })
-                })
-                .collect::<Option<_>>()?,
-        })
-    }
-
-    /// The old end is cut off last: whenever the writer dies, one of the two records can be read.
-    fn write(&self, mut file: &File) -> io::Result<()> {
-        let Self { prefix, slug, pid, since, kept, sweep, owners } = self;
-        let since = seconds(*since);
-        let kept = match kept {
-            Kept::Nothing => "nothing",
-            Kept::Network => "network",
-            Kept::Bundle => "bundle",
-        };
-        let owners = owners.iter().map(|it| format!("{}@{}", it.name, it.seen_dead));
-        let owners = owners.collect::<Vec<_>>().join(" ");
-        let text = format!(
-            "prefix={prefix}\nslug={slug}\npid={pid}\nsince={since}\nkept={kept}\nsweep={sweep}\nowners={owners}\nend\n"
-        );
-        file.seek(SeekFrom::Start(0))?;
-        file.write_all(text.as_bytes())?;
-        file.set_len(text.len() as u64)
-    }
-}
-
 /// The leases of an engine in a directory: path and record of each.
 pub(crate) fn leases(directory: &Path, endpoint: &str) -> io::Result<Vec<(PathBuf, Record)>> {
     let entries = match fs::read_dir(directory) {
@@ -371,17 +235,8 @@ pub(crate) fn leases(directory: &Path, endpoint: &str) -> io::Result<Vec<(PathBu
     Ok(leases)
 }
 
-fn seconds(time: SystemTime) -> u64 {
-    time.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
-}
-
 fn open(path: &Path, create: bool) -> io::Result<File> {
     OpenOptions::new().read(true).write(true).create(create).truncate(false).open(path)
-}
-
-/// Without `/proc`, anyone may.
-fn may_live(pid: u32) -> bool {
-    !Path::new("/proc/self").exists() || Path::new("/proc").join(pid.to_string()).exists()
 }
 
 /// Distinct for each triple: the hash is over what cannot be spelled in another way.
@@ -400,54 +255,9 @@ fn leads_to(path: &Path, file: &File) -> io::Result<bool> {
     }
 }
 
-/// The id of the directory, made with its first lease.
-fn directory_id(directory: &Path) -> io::Result<String> {
-    let path = directory.join("id");
-    let read = || fs::read_to_string(&path).map(|id| id.trim().to_owned());
-    let id = match read() {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            // Whole or not at all, and only the first of two writers: never an id that changes.
-            let mut new = tempfile::NamedTempFile::new_in(directory)?;
-            writeln!(new, "{}", random_id()?)?;
-            new.as_file().sync_all()?;
-            match new.persist_noclobber(&path) {
-                Ok(_) => {}
-                Err(error) if error.error.kind() == io::ErrorKind::AlreadyExists => {}
-                Err(error) => return Err(error.error),
-            }
-            read()?
-        }
-        id => id?,
-    };
-    if id.len() == 32 && id.bytes().all(|byte| byte.is_ascii_hexdigit()) {
-        Ok(id)
-    } else {
-        Err(io::Error::new(io::ErrorKind::InvalidData, "its file \"id\" holds no id"))
-    }
-}
-
-/// This process as an owner, drawn once, of what it makes with the leases of one domain: a directory and an
-/// endpoint. What it holds in one is foreign to it in another, also where both lead to one engine.
-pub(crate) fn owner_for(domain: &str) -> Result<String, Error> {
-    static PROCESS: OnceLock<String> = OnceLock::new();
-    let drawn = PROCESS.get().cloned().map_or_else(random_id, Ok);
-    let drawn = drawn.map_err(|source| Error::Lease { path: PathBuf::from("owner"), source })?;
-    let process = PROCESS.get_or_init(|| drawn);
-    let digest = Sha256::digest(format!("{process}\n{domain}"));
-    let mut half = [0; 16];
-    half.copy_from_slice(&digest[..16]);
-    Ok(format!("{:032x}", u128::from_be_bytes(half)))
-}
-
-/// 128 random bits in hexadecimal.
-fn random_id() -> io::Result<String> {
-    let mut bytes = [0; 16];
-    getrandom::fill(&mut bytes)?;
-    Ok(format!("{:032x}", u128::from_be_bytes(bytes)))
-}
-
 #[cfg(test)]
 mod tests {
+    use super::record::SETTLED;
     use super::*;
 
     fn take(directory: &Path) -> Result<Lease, Error> {
