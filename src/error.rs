@@ -1,4 +1,4 @@
-//! What can go wrong, and what is left in the world then.
+//! The errors of steps, and what each leaves in the world.
 
 use std::fmt;
 use std::io;
@@ -8,47 +8,34 @@ use std::time::{Duration, SystemTime};
 
 use ipnet::IpNet;
 
-use crate::addressing::{AddressPool, AddressingError};
-use crate::engine::Resource;
-use crate::engine::about::Reachability;
-use crate::engine::command::CommandError;
-use crate::engine::diagnosis::Cause;
+use crate::engine::backend::Resource;
+use crate::engine::cause::Cause;
+use crate::engine::error::EngineError;
+use crate::engine::{NoEngine, Reachability, Unsupported};
 use crate::host::Holder;
-use crate::network_options::NetworkOptionsError;
-use crate::slug::{NameError, Slug};
-use crate::spec::SpecError;
+use crate::invalid::InvalidInput;
+use crate::plan::{AddressPool, Slug};
 use crate::status::Exit;
 
-/// Everything that a bundle's way up and down can fail with.
+/// The error of a step.
 ///
-/// The text says what was being done; why it failed is the error's
+/// Its text says what was being done, and what to do next where there is something to do. The cause is its
 /// [`source`](std::error::Error::source).
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// A slug or a prefix is not one. Nothing has been touched.
+    /// An argument was refused. Nothing has been touched.
     #[error(transparent)]
-    Name(#[from] NameError),
-    /// Addresses cannot be used. Nothing has been touched.
+    Invalid(#[from] InvalidInput),
+    /// The engine does not have an option of the network. Nothing has been touched.
     #[error(transparent)]
-    Addressing(#[from] AddressingError),
-    /// A specification is wrong. Its step has not asked the engine for anything.
+    Unsupported(#[from] Unsupported),
+    /// No engine answers. Nothing has been touched.
     #[error(transparent)]
-    Spec(#[from] SpecError),
-    /// A network's options are wrong. Nothing has been touched.
+    NoEngine(#[from] NoEngine),
+    /// A request to an engine failed, outside of any step. Nothing has been touched.
     #[error(transparent)]
-    NetworkOptions(#[from] NetworkOptionsError),
-    /// The engine cannot do what the network's options ask for. Nothing has been touched.
-    #[error("{what} needs {needs}, and this is {engine}")]
-    #[non_exhaustive]
-    Unsupported {
-        /// What was asked for.
-        what: String,
-        /// The engines that can.
-        needs: String,
-        /// This engine, with its version.
-        engine: String,
-    },
+    Engine(#[from] EngineError),
     /// Another owner of the slug lives. Nothing has been touched.
     #[error("slug {slug} is taken{}", by(*pid, *since))]
     #[non_exhaustive]
@@ -67,7 +54,7 @@ pub enum Error {
     Lease {
         /// The lease's file, or the directory of leases.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         source: io::Error,
     },
     /// The engine did not create the network. None of ours is left unless [`Error::NotRemoved`] comes
@@ -77,8 +64,8 @@ pub enum Error {
     CreateNetwork {
         /// The network's name.
         network: String,
-        /// The engine's command.
-        source: CommandError,
+        /// The engine's error.
+        source: EngineError,
     },
     /// The subnet overlaps one that exists. Nothing of ours is left.
     #[error("subnet {subnet} is taken by {}", by_holder(holder.as_ref()))]
@@ -86,10 +73,10 @@ pub enum Error {
     SubnetTaken {
         /// The planned subnet.
         subnet: IpNet,
-        /// What holds it, where it can be said.
+        /// The holder, where it is known.
         holder: Option<Holder>,
-        /// The engine's command; `None` if it was not asked to create anything.
-        source: Option<CommandError>,
+        /// The engine's error; `None` if it was not asked to create anything.
+        source: Option<EngineError>,
     },
     /// Something overlaps every subnet of the pool. Nothing has been touched.
     #[error("none of the {subnets} subnets of pool {pool} is free; held by {}", Few(holders))]
@@ -102,48 +89,74 @@ pub enum Error {
         /// All that overlaps it.
         holders: Vec<Holder>,
     },
-    /// The slug's bundle was kept; it can be attached to, and is not launched anew.
-    #[error("a bundle of slug {slug} was kept; attach to it")]
+    /// The slug's bundle was kept. It has been left alone.
+    #[error("a bundle of slug {slug} was kept; attach to it, or discard it")]
     #[non_exhaustive]
     Kept {
         /// The slug.
         slug: Slug,
     },
-    /// There is no kept bundle of the slug. Nothing has been touched.
+    /// No bundle of the slug was kept. Nothing has been touched.
     #[error("no bundle of slug {slug} was kept")]
     #[non_exhaustive]
     NotKept {
         /// The slug.
         slug: Slug,
     },
-    /// What was kept is not what it was. It has been left alone, and is still marked as kept.
-    #[error("the kept bundle of slug {slug} cannot be attached to: {problem}")]
+    /// The kept bundle has changed. It has been left alone, and is still marked as kept.
+    #[error("the kept bundle of slug {slug} cannot be attached to: {problem}; discard removes it")]
     #[non_exhaustive]
     Changed {
         /// The slug.
         slug: Slug,
-        /// What is wrong with it.
+        /// The change.
         problem: String,
     },
-    /// No engine answers. Nothing has been touched.
-    #[error("no engine answers: {}", Sayings(said))]
+    /// A resource of the slug exists that was made under another lease: by another user, host or state
+    /// directory, or before the lease was lost. It has been left alone.
+    #[error(
+        "{resource} {name} ({}) is of slug {slug}, under a lease that is not here: it has another user, host or state directory, or the lease was lost; if its owner is gone, discard removes it",
+        short(id)
+    )]
     #[non_exhaustive]
-    NoEngine {
-        /// What each that was tried said.
-        said: Vec<CommandError>,
+    UnknownOwner {
+        /// The slug.
+        slug: Slug,
+        /// A container or a network.
+        resource: Resource,
+        /// Its name.
+        name: String,
+        /// Its id.
+        id: String,
+    },
+    /// The bridge would be an interface that the host has already. Nothing has been touched.
+    #[error("bridge {name} exists already, and is not this bundle's")]
+    #[non_exhaustive]
+    BridgeExists {
+        /// The name of the interface.
+        name: String,
+    },
+    /// The kept container has stopped and could not be started again. It is still marked as kept.
+    #[error("kept container {container} could not be started again")]
+    #[non_exhaustive]
+    Restart {
+        /// The container's name.
+        container: String,
+        /// The engine's error.
+        source: EngineError,
     },
     /// The engine could not be asked. Nothing has been touched.
     #[error("the engine could not be asked for {what}")]
     #[non_exhaustive]
     Look {
-        /// What it was asked for.
+        /// The question.
         what: &'static str,
-        /// The engine's command.
-        source: CommandError,
+        /// The engine's error.
+        source: EngineError,
     },
     /// A network of the planned name exists and is not as planned. It has been left alone.
     #[error(
-        "network {network} exists, and is not the planned one: its {field} is {}, not {planned}",
+        "network {network} exists and is not the planned one: its {field} is {}, not {planned}",
         found.as_deref().unwrap_or("not set")
     )]
     #[non_exhaustive]
@@ -152,11 +165,11 @@ pub enum Error {
         network: String,
         /// Its id.
         id: String,
-        /// What differs: `subnet`, `gateway`, or the key of a label.
+        /// The difference: `subnet`, `gateway`, or the key of a label.
         field: String,
-        /// What was planned.
+        /// The planned value.
         planned: String,
-        /// What the network has; `None` if it has no such thing.
+        /// The value of the network; `None` if it has none.
         found: Option<String>,
     },
     /// The engine did not start the container. None of ours is left unless [`Error::NotRemoved`] comes
@@ -168,8 +181,8 @@ pub enum Error {
         container: String,
         /// The image.
         image: String,
-        /// The engine's command.
-        source: CommandError,
+        /// The engine's error.
+        source: EngineError,
     },
     /// The image could not be pulled. No container has been made.
     #[error("image {image} could not be pulled")]
@@ -177,8 +190,8 @@ pub enum Error {
     Pull {
         /// The image.
         image: String,
-        /// The engine's command.
-        source: CommandError,
+        /// The engine's error.
+        source: EngineError,
     },
     /// The container has ended. After a start it has been removed; while waiting it is left as it is.
     #[error("container {container} ended with {exit}{}", after_log(log))]
@@ -210,14 +223,14 @@ pub enum Error {
         container: String,
     },
     /// The bundle was not ready in time. It is left as it is.
-    #[error("waited {within:?} in vain for {waited_for}; seen last: {seen}{}", after_log(log))]
+    #[error("{waited_for} was not met after {timeout:?}; last seen: {seen}{}", after_log(log))]
     #[non_exhaustive]
     NotReady {
         /// The condition.
         waited_for: String,
-        /// For how long.
-        within: Duration,
-        /// What was seen last.
+        /// The time that was waited.
+        timeout: Duration,
+        /// The last thing that was seen.
         seen: String,
         /// The last lines of the container's log, at most 4 KiB, without secrets.
         log: String,
@@ -228,7 +241,7 @@ pub enum Error {
     Unreachable {
         /// The bundle's address.
         ip: Ipv4Addr,
-        /// Why, and what to do instead.
+        /// The reason, and the remedy.
         reachability: Reachability,
     },
     /// The engine did not run a command in the container, or the command did not end in time and may
@@ -238,34 +251,34 @@ pub enum Error {
     Exec {
         /// The command's first word.
         program: String,
-        /// The engine's command.
-        source: CommandError,
+        /// The engine's error.
+        source: EngineError,
     },
-    /// Something of ours could not be removed, or could not be seen to be gone.
-    #[error("{resource} {name} may be left{}; remove it with `{command}`", in_use_by(attached))]
+    /// A resource could not be removed, or could not be seen to be gone.
+    #[error("{resource} {name} may be left{}; {} it with `{command}`", in_use_by(attached), advice(id.as_ref()))]
     #[non_exhaustive]
     NotRemoved {
         /// A container or a network.
         resource: Resource,
         /// Its name.
         name: String,
-        /// Its id; `None` if the engine never told.
+        /// Its id; `None` if it is not known.
         id: Option<String>,
         /// The names of the containers that keep a network from going; none of them has been touched.
         attached: Vec<String>,
-        /// The command that removes it.
+        /// The command that removes it by its id, or lists it by its labels.
         command: String,
-        /// What the engine said last; `None` if time ran out before it said anything.
-        source: Option<CommandError>,
+        /// The engine's last error; `None` if time ran out before there was one.
+        source: Option<EngineError>,
     },
-    /// More than one thing went wrong, the first one first.
-    #[error("{} errors: {}", .0.len(), Chains(.0))]
-    Several(Vec<Error>),
+    /// Several errors, in the order in which they came. The cause is the first one's.
+    #[error(transparent)]
+    Several(Errors),
 }
 
 impl Error {
-    /// Why the engine did not do it, also where it was not asked: a taken subnet, for one. Of several errors,
-    /// the first one's.
+    /// The cause of the engine's failure, or the one that was seen before it was asked, such as a taken
+    /// subnet. Of several errors, the first one's.
     #[must_use]
     pub fn cause(&self) -> Option<Cause> {
         match self {
@@ -273,35 +286,65 @@ impl Error {
             | Self::Start { source, .. }
             | Self::Exec { source, .. }
             | Self::Look { source, .. } => Some(source.cause()),
-            Self::NoEngine { said } => said.first().map(CommandError::cause),
+            Self::Restart { source, .. } | Self::Engine(source) => Some(source.cause()),
+            Self::NoEngine(none) => none.errors().first().map(EngineError::cause),
             Self::SubnetTaken { .. } => Some(Cause::SubnetOverlap),
             Self::Pull { .. } => Some(Cause::ImageMissing),
-            Self::NotRemoved { source, .. } => source.as_ref().map(CommandError::cause),
-            Self::Several(errors) => errors.first().and_then(Self::cause),
+            Self::NotRemoved { source, .. } => source.as_ref().map(EngineError::cause),
+            Self::Several(errors) => errors.0.first().and_then(Self::cause),
             _ => None,
         }
     }
 
-    /// This one with its sources.
+    /// The error with its sources.
     pub(crate) fn chain(&self) -> impl fmt::Display + '_ {
-        Chains(std::slice::from_ref(self))
+        Chain(self)
     }
 
-    /// All of them, a single one as itself.
+    /// Joins errors; none is a success.
     pub(crate) fn all(mut errors: Vec<Self>) -> Result<(), Self> {
         match errors.len() {
             0 | 1 => errors.pop().map_or(Ok(()), Err),
-            _ => Err(Self::Several(errors)),
+            _ => Err(Self::Several(Errors(errors))),
         }
     }
 
-    /// This one, and what went wrong while cleaning up behind it.
+    /// Adds the errors of cleaning up.
     pub(crate) fn and(self, cleaning_up: Result<(), Self>) -> Self {
         match cleaning_up {
             Ok(()) => self,
-            Err(Self::Several(more)) => Self::Several(std::iter::once(self).chain(more).collect()),
-            Err(more) => Self::Several(vec![self, more]),
+            Err(Self::Several(Errors(more))) => {
+                Self::Several(Errors(std::iter::once(self).chain(more).collect()))
+            }
+            Err(more) => Self::Several(Errors(vec![self, more])),
         }
+    }
+}
+
+/// Errors that came together, two or more. It prints one after the other; the source is the first one's.
+#[derive(Debug)]
+pub struct Errors(Vec<Error>);
+
+impl Errors {
+    /// The errors, in the order in which they came.
+    #[must_use]
+    pub fn as_slice(&self) -> &[Error] {
+        &self.0
+    }
+}
+
+impl fmt::Display for Errors {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (i, error) in self.0.iter().enumerate() {
+            write!(f, "{}{error}", if i == 0 { "" } else { "; and " })?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for Errors {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        std::error::Error::source(self.0.first()?)
     }
 }
 
@@ -311,9 +354,9 @@ impl Error {
 /// comes with the error. To try again, take both apart:
 ///
 /// ```no_run
-/// # use sidecar_bundle::{BundleSpec, CliEngine, NetworkPlanned, Slug};
+/// # use sidecar_bundle::{BundleSpec, Engine, NetworkPlanned, Slug};
 /// # fn main() -> Result<(), sidecar_bundle::Error> {
-/// let network = NetworkPlanned::new(Slug::new("demo")?).create_network(&CliEngine::docker())?;
+/// let network = NetworkPlanned::new(Slug::new("demo")?).create_network(&Engine::docker())?;
 /// let bundle = match network.start(BundleSpec::new().image("mine:next")) {
 ///     Ok(bundle) => bundle,
 ///     Err(failed) => {
@@ -333,7 +376,7 @@ impl<S> StepError<S> {
         Self(Box::new((error, state)))
     }
 
-    /// What went wrong.
+    /// The error.
     #[must_use]
     pub fn error(&self) -> &Error {
         &self.0.0
@@ -383,10 +426,24 @@ pub trait GiveUp {
     fn give_up(self) -> Result<(), Error>;
 }
 
+/// The beginning of an id, as engines print it.
+fn short(id: &str) -> &str {
+    id.get(..12).unwrap_or(id)
+}
+
+fn advice(id: Option<&String>) -> &'static str {
+    if id.is_some() { "remove" } else { "look for" }
+}
+
 fn by(pid: Option<u32>, since: Option<SystemTime>) -> String {
-    let pid = pid.map(|pid| format!(" by pid {pid}")).unwrap_or_default();
+    let pid = match pid {
+        Some(pid) if pid == std::process::id() => format!(" by this process, pid {pid},"),
+        Some(pid) => format!(" by pid {pid}"),
+        None => String::new(),
+    };
     let since = since.map(|t| format!(" since {}", humantime::format_rfc3339_seconds(t)));
-    pid + &since.unwrap_or_default()
+    let text = pid + &since.unwrap_or_default();
+    text.trim_end_matches(',').to_owned()
 }
 
 fn by_holder(holder: Option<&Holder>) -> String {
@@ -418,31 +475,15 @@ fn in_use_by(attached: &[String]) -> String {
     }
 }
 
-/// One after the other, since a list has no single source.
-struct Sayings<'a>(&'a [CommandError]);
+struct Chain<'a>(&'a Error);
 
-impl fmt::Display for Sayings<'_> {
+impl fmt::Display for Chain<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (i, said) in self.0.iter().enumerate() {
-            write!(f, "{}{said}", if i == 0 { "" } else { "; " })?;
-        }
-        Ok(())
-    }
-}
-
-/// Each error with its sources, since a list has no single one.
-struct Chains<'a>(&'a [Error]);
-
-impl fmt::Display for Chains<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (i, error) in self.0.iter().enumerate() {
-            let separator = if i == 0 { "" } else { "; " };
-            write!(f, "{separator}{error}")?;
-            let mut source = std::error::Error::source(error);
-            while let Some(error) = source {
-                write!(f, ": {error}")?;
-                source = error.source();
-            }
+        write!(f, "{}", self.0)?;
+        let mut source = std::error::Error::source(self.0);
+        while let Some(error) = source {
+            write!(f, ": {error}")?;
+            source = error.source();
         }
         Ok(())
     }

@@ -1,17 +1,17 @@
-//! What is known of the container: its state, its end, and its log.
+//! The state of a container, its exit, and its log.
 
 use std::fmt;
 use std::net::{Ipv4Addr, Ipv6Addr};
 
-/// What the engine says of the bundle's container.
+/// The status of a bundle's container.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Status {
-    /// What it is doing.
+    /// Its state.
     pub state: State,
-    /// How it last ended, if it has.
+    /// Its last exit, if it has ended.
     pub exit: Option<Exit>,
-    /// What its image's health check says, if it has one.
+    /// The result of its image's health check, if it has one.
     pub health: Option<Health>,
     /// Its address on the bundle's network; `None` while it has none.
     pub address: Option<Ipv4Addr>,
@@ -19,11 +19,11 @@ pub struct Status {
     pub ipv6: Option<Ipv6Addr>,
 }
 
-/// What a container is doing.
+/// The state of a container.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum State {
-    /// It was made, and never started.
+    /// It was created and never started.
     Created,
     /// It runs.
     Running,
@@ -33,15 +33,15 @@ pub enum State {
     Paused,
     /// It has ended.
     Exited,
-    /// Anything else that an engine may say.
+    /// Any other state.
     Other,
 }
 
-/// What a health check says.
+/// The result of a health check.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Health {
-    /// Nothing yet.
+    /// There is no result yet.
     Starting,
     /// The container is healthy.
     Healthy,
@@ -49,16 +49,16 @@ pub enum Health {
     Unhealthy,
 }
 
-/// How a container ended.
+/// The exit of a container.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Exit {
     /// Its exit code; 128 and the signal's number if a signal ended it.
     pub code: i32,
-    /// Whether it, or a process in it, was killed for want of memory, as far as the engine has noticed:
-    /// under load, Docker 20.10 misses one in ten or twenty, and all that is known then is signal 9.
+    /// True if it, or a process in it, was killed for want of memory, as far as the engine has noticed:
+    /// under load, Docker 20.10 misses one in ten or twenty, and only signal 9 is known then.
     pub out_of_memory: bool,
-    /// What the engine says of it, such as that there is no such command; mostly empty.
+    /// The engine's message, such as that there is no such command; mostly empty.
     pub error: String,
 }
 
@@ -87,13 +87,13 @@ impl fmt::Display for Exit {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct LogLine {
-    /// Where it was printed.
+    /// The stream that it was printed to.
     pub stream: LogStream,
-    /// What was printed; bytes that are not UTF-8 are replaced.
+    /// The text; bytes that are not UTF-8 are replaced.
     pub text: String,
 }
 
-/// Where a line was printed.
+/// The stream of a line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LogStream {
     /// Standard output.
@@ -102,7 +102,7 @@ pub enum LogStream {
     Stderr,
 }
 
-/// What a command in the container printed, and how it ended.
+/// The output and the exit code of a command in the container.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ExecOutput {

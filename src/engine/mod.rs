@@ -1,259 +1,377 @@
-//! What this library asks of an engine: operations with typed answers, never command lines.
+//! Engines: Docker and podman, and the ways to talk to them.
 
-pub(crate) mod about;
+pub(crate) mod backend;
+pub(crate) mod cause;
 pub(crate) mod cli;
-pub(crate) mod command;
-mod commands;
-pub(crate) mod create;
-pub(crate) mod diagnosis;
-pub(crate) mod dialect;
-pub(crate) mod facts;
-pub(crate) mod follow;
-pub(crate) mod run;
+pub(crate) mod clock;
+pub(crate) mod connection;
+pub(crate) mod error;
+pub(crate) mod identity;
+mod reachability;
+pub(crate) mod redactor;
+mod support;
 
-use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::fmt;
-use std::io::PipeWriter;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::PathBuf;
-use std::sync::Arc;
-use std::sync::mpsc::Sender;
-use std::thread;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
+use std::{env, path};
 
-use ipnet::IpNet;
+use backend::Backend;
+use cli::{Cli, Dialect};
+use clock::{Clock, SystemClock, deadline};
+use error::EngineError;
+use identity::EngineKind;
+pub use reachability::Reachability;
+pub use support::Unsupported;
 
-use crate::addressing::Addressing;
-use crate::engine::about::Reachability;
-use crate::engine::command::CommandError;
-use crate::engine::follow::{Event, Followed};
-use crate::error::Error;
-use crate::ipv6::Ipv6Addressing;
-use crate::labels::Labels;
-use crate::network_options::NetworkOptions;
-use crate::reaper::Stranger;
-use crate::spec::CheckedSpec;
-use crate::status::{ExecOutput, Exit, Health, LogLine, State, Status};
-
-/// Something that runs containers, such as a [`CliEngine`](crate::CliEngine).
+/// An engine: Docker or podman, driven through its command-line program.
 ///
-/// The trait is sealed: it may gain operations in any release.
-pub trait Engine: Operations {}
-
-impl<E: Operations> Engine for E {}
-
-/// What each engine can do. Public in name only, to seal [`Engine`].
-pub trait Operations: fmt::Debug + Send + Sync {
-    /// A handle that the states and guards hold.
-    fn shared(&self) -> Arc<dyn Operations>;
-
-    /// Which engine this is, as configured: equal for equal configurations.
-    fn endpoint(&self) -> String;
-
-    /// Where the leases of this engine's slugs are.
-    fn state_dir(&self) -> Option<PathBuf>;
-
-    /// Who this process is to the things that it makes here.
-    fn owner(&self) -> Result<String, Error>;
-
-    /// How the owner's things can be removed once it has died; `None` if nobody is to do that.
-    fn stranger(&self, owner: &str) -> Option<Stranger>;
-
-    /// The time by which deadlines are measured.
-    fn now(&self) -> Instant {
-        Instant::now()
-    }
-
-    /// Lets time pass.
-    fn pause(&self, duration: Duration) {
-        thread::sleep(duration);
-    }
-
-    /// How long one removal may take, with everything that it asks.
-    fn remove_deadline(&self) -> Duration;
-
-    /// Whether this host reaches its containers' addresses, as far as can be said beforehand.
-    fn reachability(&self) -> Result<Reachability, CommandError>;
-
-    /// The command with which a person removes the thing.
-    fn removal_command(&self, resource: Resource, id: &str) -> String;
-
-    /// Learns what must not be shown, whatever command prints it.
-    fn hide(&self, spec: &CheckedSpec);
-
-    /// Whether it can make a network with these options, and with IPv6 if that is wanted.
-    fn supports(&self, options: &NetworkOptions, ipv6: bool) -> Result<(), Error>;
-
-    /// Creates the network and gives its id.
-    fn create_network(&self, request: &NetworkRequest<'_>) -> Result<String, Failed>;
-
-    /// Creates and starts the container and gives its id.
-    fn run_container(&self, request: &ContainerRequest<'_>) -> Result<String, Failed>;
-
-    /// Looks networks up by name or id: those that there are, and all if none is named.
-    fn networks(&self, names: &[&str], until: Instant) -> Result<Vec<NetworkFacts>, CommandError>;
-
-    /// The names of the containers that keep a network from being removed.
-    fn attached(&self, network: &str, until: Instant) -> Result<Vec<String>, CommandError>;
-
-    /// Looks a container up by name or id; `None` if there is none.
-    fn container(&self, name: &str, until: Instant)
-    -> Result<Option<ContainerFacts>, CommandError>;
-
-    /// Pulls an image, within the deadline of pulls.
-    fn pull(&self, image: &str) -> Result<(), CommandError>;
-
-    /// Asks the container to end, and ends it after the grace period.
-    fn stop(&self, id: &str, grace: Duration, until: Instant) -> Result<(), CommandError>;
-
-    /// The container's log so far, or its last lines.
-    fn logs(&self, id: &str, last: Option<usize>) -> Result<Vec<LogLine>, CommandError>;
-
-    /// Tells the lines of the container's log as they come, and then its end.
-    fn follow_log(
-        &self,
-        id: &str,
-        last: Option<usize>,
-        events: Sender<Event>,
-    ) -> Result<Followed, CommandError>;
-
-    /// Tells the container's end.
-    fn follow_end(&self, id: &str, events: Sender<Event>) -> Result<Followed, CommandError>;
-
-    /// Runs a command in the container.
-    fn exec(&self, id: &str, words: &[String], until: Instant) -> Result<ExecOutput, CommandError>;
-
-    /// A text without the values that must not be shown.
-    fn redacted(&self, text: &str) -> String;
-
-    /// The ids of what the filter finds, in any state.
-    fn find(
-        &self,
-        resource: Resource,
-        filter: &Filter,
-        until: Instant,
-    ) -> Result<Vec<String>, CommandError>;
-
-    /// Removes by id. An error says nothing of whether the thing still exists.
-    fn remove(&self, resource: Resource, id: &str, until: Instant) -> Result<(), CommandError>;
+/// The program finds its engine as it always does: `DOCKER_HOST`, contexts, TLS and ssh work as the user
+/// has set them up, and so do `CONTAINER_HOST` and connections. They are read when this value is made, and
+/// hold for every command of every bundle that is made with it: a later `docker context use`, `set_var` or
+/// `set_current_dir` does not send a removal to another engine.
+///
+/// An engine is what answers: two values that lead to one engine by two ways share its slugs, and what one
+/// of them holds is taken for the other.
+///
+/// | deadline | bounds | default |
+/// |---|---|---|
+/// | start | each command that creates or starts | 120 s |
+/// | pull | pulling an image | 600 s |
+/// | remove | one removal with everything that it asks; one look | 30 s |
+///
+/// A command that is past its deadline has failed, and is killed. Podman's program does all the work
+/// itself and leaves interfaces behind when it is killed half-way, so it gets ten seconds more to end.
+///
+/// ```
+/// use std::time::Duration;
+/// use sidecar_bundle::Engine;
+///
+/// let engine = Engine::docker().with_start_deadline(Duration::from_secs(600));
+/// # let _ = engine;
+/// ```
+///
+/// One program drives bundles on many engines at once, also of one slug:
+///
+/// ```no_run
+/// use sidecar_bundle::{BundleSpec, Engine, NetworkPlanned, Slug};
+///
+/// let engines = [
+///     Engine::docker(),
+///     Engine::docker().with_host("ssh://me@builder-1"),
+///     Engine::docker().with_context("builder-2"),
+///     Engine::podman(),
+/// ];
+/// let plan = NetworkPlanned::new(Slug::new("demo")?);
+/// let bundles: Vec<_> = engines
+///     .iter()
+///     .map(|engine| Ok(plan.clone().launch(engine, BundleSpec::new())?))
+///     .collect::<Result<_, sidecar_bundle::Error>>()?;
+/// # Ok::<(), sidecar_bundle::Error>(())
+/// ```
+#[derive(Clone)]
+pub struct Engine {
+    access: Access,
+    state_dir: Option<PathBuf>,
+    deadlines: Deadlines,
+    reaper: ReaperChoice,
+    clock: Arc<dyn Clock>,
+    /// Asked once for this value and its clones.
+    reachability: Arc<OnceLock<Reachability>>,
 }
 
-/// What an engine makes for us.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Resource {
-    /// A container, with its anonymous volumes.
-    Container,
-    /// A network.
-    Network,
-}
-
-impl fmt::Display for Resource {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Container => "container",
-            Self::Network => "network",
-        })
-    }
-}
-
-/// A create that failed, and what it has made all the same.
-#[derive(Debug)]
-pub struct Failed {
-    pub(crate) error: CommandError,
-    pub(crate) made: Made,
-}
-
-/// What a guard knows of the thing that it guards.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Made {
-    /// There is nothing to remove.
-    Nothing,
-    /// The engine may have made it, or may still be at it.
-    Perhaps,
-    /// It has this id.
-    Id(String),
-}
-
-/// What to look for.
+/// The configuration from which a backend is made.
 #[derive(Clone, Debug)]
-pub enum Filter {
-    /// This id.
-    Id(String),
-    /// All of these labels.
-    Labels(Vec<(String, String)>),
+enum Access {
+    Cli(Cli),
+    #[cfg(test)]
+    Model(Arc<dyn Backend>),
 }
 
-/// What a network is to be.
-#[derive(Debug)]
-pub struct NetworkRequest<'a> {
-    /// For the command to hold until it has ended.
-    pub(crate) tether: Option<PipeWriter>,
-    pub(crate) name: &'a str,
-    pub(crate) addressing: &'a Addressing,
-    pub(crate) ipv6: Option<Ipv6Addressing>,
-    pub(crate) labels: &'a Labels,
-    pub(crate) options: &'a NetworkOptions,
+/// Whether an owner has a reaper.
+#[derive(Clone, Debug)]
+pub(crate) enum ReaperChoice {
+    /// A process that is started when it is needed.
+    Process,
+    None,
+    /// A record of what a reaper would know.
+    #[cfg(test)]
+    Model(Arc<crate::model::world::ReaperRecord>),
 }
 
-/// What a container is to be.
-pub struct ContainerRequest<'a> {
-    /// For the command to hold until it has ended.
-    pub(crate) tether: Option<PipeWriter>,
-    pub(crate) name: &'a str,
-    pub(crate) network_id: &'a str,
-    pub(crate) ip: Ipv4Addr,
-    pub(crate) ipv6: Option<Ipv6Addr>,
-    pub(crate) labels: &'a Labels,
-    pub(crate) spec: &'a CheckedSpec,
-}
-
-/// What an engine says of a network.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct NetworkFacts {
-    pub(crate) id: String,
-    pub(crate) name: String,
-    pub(crate) labels: BTreeMap<String, String>,
-    /// Its subnets, each with its gateway if it has one.
-    pub(crate) subnets: Vec<(IpNet, Option<IpAddr>)>,
-    /// The interface that is its bridge, if it has one.
-    pub(crate) bridge: Option<String>,
-}
-
-/// What an engine says of a container.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ContainerFacts {
-    pub(crate) id: String,
-    pub(crate) labels: BTreeMap<String, String>,
-    pub(crate) state: State,
-    pub(crate) exit: Option<Exit>,
-    pub(crate) health: Option<Health>,
-    pub(crate) endpoints: Vec<Endpoint>,
-}
-
-/// A container on a network.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Endpoint {
-    /// The network's id; podman says its name.
-    pub(crate) network: String,
-    pub(crate) ip: Option<Ipv4Addr>,
-    pub(crate) ipv6: Option<Ipv6Addr>,
-}
-
-impl ContainerFacts {
-    pub(crate) fn on(&self, network: &Named<'_>) -> Option<&Endpoint> {
-        self.endpoints.iter().find(|it| it.network == network.id || it.network == network.name)
-    }
-
-    pub(crate) fn status(self, network: &Named<'_>) -> Status {
-        let endpoint = self.on(network);
-        let (address, ipv6) = (endpoint.and_then(|it| it.ip), endpoint.and_then(|it| it.ipv6));
-        Status { state: self.state, exit: self.exit, health: self.health, address, ipv6 }
-    }
-}
-
-/// A network by both of its names.
+/// The bounds of requests.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Named<'a> {
-    pub(crate) id: &'a str,
-    pub(crate) name: &'a str,
+pub(crate) struct Deadlines {
+    pub(crate) start: Duration,
+    pub(crate) pull: Duration,
+    pub(crate) remove: Duration,
+}
+
+impl Engine {
+    /// The program `docker`, found on `PATH`. Where that is podman under another name, use
+    /// [`detect`](Self::detect) or [`podman`](Self::podman).
+    #[must_use]
+    pub fn docker() -> Self {
+        Self::of(Cli::new(Dialect::Docker))
+    }
+
+    /// The program `podman`, found on `PATH`, with netavark as its network backend; as root or rootless.
+    #[must_use]
+    pub fn podman() -> Self {
+        Self::of(Cli::new(Dialect::Podman))
+    }
+
+    /// The first that answers: `docker`, then `podman`. A `docker` that is podman under another name is
+    /// recognized.
+    ///
+    /// # Errors
+    ///
+    /// When neither answers: the error of each.
+    pub fn detect() -> Result<Self, NoEngine> {
+        let mut errors = Vec::new();
+        for cli in [Cli::new(Dialect::Docker), Cli::new(Dialect::Podman)] {
+            let (is_docker, can_be_podman) = (cli.is_docker(), !cli.has_address());
+            let program = cli.program().to_owned();
+            let engine = Self::of(cli);
+            match engine.backend().info(engine.look_deadline()) {
+                // It finds its engine as podman does.
+                Ok(info) if info.kind == EngineKind::Podman && is_docker && can_be_podman => {
+                    return Ok(Self::podman().with_program(program));
+                }
+                Ok(_) => return Ok(engine),
+                Err(error) => errors.push(error),
+            }
+        }
+        Err(NoEngine(errors))
+    }
+
+    fn of(cli: Cli) -> Self {
+        Self {
+            access: Access::Cli(cli),
+            state_dir: default_state_dir(),
+            deadlines: Deadlines {
+                start: Duration::from_secs(120),
+                pull: Duration::from_secs(600),
+                remove: Duration::from_secs(30),
+            },
+            reaper: ReaperChoice::Process,
+            clock: Arc::new(SystemClock),
+            reachability: Arc::default(),
+        }
+    }
+
+    /// The engine at this address: `unix:///run/docker.sock`, `tcp://host:2376`, `ssh://user@host` ...
+    ///
+    /// It replaces `DOCKER_HOST` or `CONTAINER_HOST`, and any context.
+    #[must_use]
+    pub fn with_host(self, address: impl Into<OsString>) -> Self {
+        self.with_cli(|cli| cli.with_host(address.into()))
+    }
+
+    /// The engine that the program's configuration knows by this name: a context of docker's, with its
+    /// TLS material, or a connection of podman's.
+    ///
+    /// It replaces `DOCKER_HOST` or `CONTAINER_HOST`.
+    #[must_use]
+    pub fn with_context(self, name: impl Into<OsString>) -> Self {
+        self.with_cli(|cli| cli.with_context(name.into()))
+    }
+
+    /// Replaces the program: a name that is looked up on `PATH`, or a path. It must understand the
+    /// commands of the program that it replaces.
+    #[must_use]
+    pub fn with_program(self, program: impl Into<OsString>) -> Self {
+        self.with_cli(|cli| cli.with_program(program.into()))
+    }
+
+    fn with_cli(mut self, change: impl FnOnce(Cli) -> Cli) -> Self {
+        self.access = match self.access {
+            Access::Cli(cli) => Access::Cli(change(cli)),
+            #[cfg(test)]
+            model @ Access::Model(_) => model,
+        };
+        Self { reachability: Arc::default(), ..self }
+    }
+
+    /// Replaces the directory that holds the leases of slugs.
+    ///
+    /// The default is `$XDG_STATE_HOME/sidecar-bundle` or `~/.local/state/sidecar-bundle`. It must outlive
+    /// the processes that use it, and must be this user's own: neither a symbolic link nor writable by
+    /// others.
+    #[must_use]
+    pub fn with_state_dir(mut self, directory: impl Into<PathBuf>) -> Self {
+        let directory = directory.into();
+        self.state_dir = Some(path::absolute(&directory).unwrap_or(directory));
+        self
+    }
+
+    /// Replaces the deadline of each command that creates or starts.
+    #[must_use]
+    pub fn with_start_deadline(mut self, timeout: Duration) -> Self {
+        self.deadlines.start = timeout;
+        self
+    }
+
+    /// Replaces the deadline of pulling an image.
+    #[must_use]
+    pub fn with_pull_deadline(mut self, timeout: Duration) -> Self {
+        self.deadlines.pull = timeout;
+        self
+    }
+
+    /// Replaces the deadline of each removal, and of each look.
+    #[must_use]
+    pub fn with_remove_deadline(mut self, timeout: Duration) -> Self {
+        self.deadlines.remove = timeout;
+        self
+    }
+
+    /// Uses no reaper: the process that removes what this one leaves when it is killed.
+    ///
+    /// The slug's next launch, or a [`sweep`](crate::sweep), then removes it.
+    #[must_use]
+    pub fn without_reaper(mut self) -> Self {
+        self.reaper = ReaperChoice::None;
+        self
+    }
+
+    /// The engine's kind and version: `Docker 20.10.24+dfsg1` or `Podman 4.3.1`.
+    ///
+    /// # Errors
+    ///
+    /// When the engine cannot be asked.
+    pub fn version(&self) -> Result<String, EngineError> {
+        self.backend().info(self.look_deadline()).map(|info| info.to_string())
+    }
+
+    /// Asks the engine where its bridges are, and so if programs of this host can reach its containers. It
+    /// is asked once, and sends no packet to any of them.
+    ///
+    /// ```no_run
+    /// use sidecar_bundle::Engine;
+    ///
+    /// let reachability = Engine::docker().reachability()?;
+    /// if !reachability.is_here() {
+    ///     eprintln!("a guest on this host would not reach its bundle: {reachability}");
+    /// }
+    /// # Ok::<(), sidecar_bundle::EngineError>(())
+    /// ```
+    ///
+    /// It is an expectation, before anything exists. For a running bundle,
+    /// [`BundleRunning::is_reachable`](crate::BundleRunning::is_reachable) is certain.
+    ///
+    /// # Errors
+    ///
+    /// When the engine cannot be asked.
+    pub fn reachability(&self) -> Result<Reachability, EngineError> {
+        if let Some(known) = self.reachability.get() {
+            return Ok(known.clone());
+        }
+        let found = match &self.access {
+            Access::Cli(cli) => reachability::locate(cli, self.look_deadline())?,
+            #[cfg(test)]
+            Access::Model(_) => Reachability::OtherNamespace,
+        };
+        Ok(self.reachability.get_or_init(|| found).clone())
+    }
+
+    /// A connection with a redactor of its own.
+    pub(crate) fn backend(&self) -> Arc<dyn Backend> {
+        match &self.access {
+            Access::Cli(cli) => Arc::new(cli.clone().with_new_redactor()),
+            #[cfg(test)]
+            Access::Model(backend) => Arc::clone(backend),
+        }
+    }
+
+    pub(crate) fn state_dir(&self) -> Option<&PathBuf> {
+        self.state_dir.as_ref()
+    }
+
+    pub(crate) fn reaper(&self) -> &ReaperChoice {
+        &self.reaper
+    }
+
+    pub(crate) fn now(&self) -> Instant {
+        self.clock.now()
+    }
+
+    pub(crate) fn pause(&self, duration: Duration) {
+        self.clock.pause(duration);
+    }
+
+    pub(crate) fn start_deadline(&self) -> Instant {
+        deadline(self.now(), self.deadlines.start)
+    }
+
+    pub(crate) fn pull_deadline(&self) -> Instant {
+        deadline(self.now(), self.deadlines.pull)
+    }
+
+    /// The deadline of one removal, or of one look.
+    pub(crate) fn look_deadline(&self) -> Instant {
+        deadline(self.now(), self.deadlines.remove)
+    }
+
+    #[cfg(test)]
+    pub(crate) fn model(
+        backend: Arc<dyn Backend>,
+        state_dir: PathBuf,
+        reaper: ReaperChoice,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
+        let deadlines = Deadlines {
+            start: Duration::from_secs(60),
+            pull: Duration::from_secs(60),
+            remove: Duration::from_secs(5),
+        };
+        let (access, reachability) = (Access::Model(backend), Arc::default());
+        Self { access, state_dir: Some(state_dir), deadlines, reaper, clock, reachability }
+    }
+}
+
+impl fmt::Debug for Engine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut debug = f.debug_struct("Engine");
+        match &self.access {
+            Access::Cli(cli) => cli.fmt_way(&mut debug),
+            #[cfg(test)]
+            Access::Model(backend) => _ = debug.field("model", backend),
+        }
+        debug.field("state_dir", &self.state_dir).finish_non_exhaustive()
+    }
+}
+
+/// No engine answers. Nothing has been touched.
+///
+/// It prints the error of each that was tried.
+#[derive(Debug)]
+pub struct NoEngine(Vec<EngineError>);
+
+impl NoEngine {
+    /// The error of each that was tried.
+    #[must_use]
+    pub fn errors(&self) -> &[EngineError] {
+        &self.0
+    }
+}
+
+impl fmt::Display for NoEngine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("no engine answers")?;
+        for (i, error) in self.0.iter().enumerate() {
+            write!(f, "{} {error}", if i == 0 { ":" } else { ";" })?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for NoEngine {}
+
+fn default_state_dir() -> Option<PathBuf> {
+    let state = env::var_os("XDG_STATE_HOME").map(PathBuf::from).filter(|path| path.is_absolute());
+    let state = state.or_else(|| Some(env::home_dir()?.join(".local/state")))?;
+    Some(state.join("sidecar-bundle"))
 }

@@ -1,0 +1,298 @@
+//! The check of a specification: everything that can go wrong without an engine.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use super::daemon::Daemon;
+use super::options::Options;
+use super::parts::{
+    CheckedMount, CheckedVariable, Value, Variable, check_image, check_variable_name,
+};
+use super::readiness::Ready;
+use super::spec::BundleSpec;
+use crate::invalid::InvalidInput;
+use crate::plan::Naming;
+
+impl BundleSpec {
+    /// Checks and merges everything, and reads the inherited variables.
+    pub(crate) fn check(&self, naming: &Naming) -> Result<CheckedSpec, InvalidInput> {
+        let image = self.image.as_deref().unwrap_or(naming.image());
+        check_image(image)?;
+        let mut daemons = match &self.daemons {
+            None => vec![Daemon::new("egress"), Daemon::new("pipelock")],
+            Some(daemons) => daemons.clone(),
+        };
+        daemons.sort_by(|a, b| a.name.cmp(&b.name));
+        let list = Variable {
+            name: naming.daemons_variable().to_owned(),
+            value: Value::Literal(daemons_csv(&daemons)?),
+        };
+
+        let mut variables: BTreeMap<&str, (Side, &Variable)> = BTreeMap::new();
+        let mut mounts: BTreeMap<String, (Side, CheckedMount)> = BTreeMap::new();
+        check_variable_name(naming.daemons_variable())?;
+        variables.insert(&list.name, (Side::List, &list));
+                let tmpfs = self.options.tmpfs.as_slice();
+        for (side, theirs, more) in std::iter::once((Side::Bundle, &self.parts, tmpfs))
+            .chain(daemons.iter().map(|it| (Side::Daemon(&it.name), &it.parts, &[][..])))
+        {
+            for variable in &theirs.variables {
+                match variables.get(variable.name.as_str()) {
+                    Some((other, there)) if there.value != variable.value => {
+                        return Err(InvalidInput::new(format_args!(
+                            "variable {} has two values, {}",
+                            variable.name,
+                            both(*other, side)
+                        )));
+                    }
+                    Some(_) => {}
+                    None => {
+                        variables.insert(&variable.name, (side, variable));
+                    }
+                }
+            }
+            for mount in theirs.mounts.iter().chain(more) {
+                let mount = mount.check()?;
+                if let Some((other, _)) = mounts.get(&mount.container) {
+                    return Err(InvalidInput::new(format_args!(
+                        "mount target {} is used twice, {}",
+                        mount.container,
+                        both(*other, side)
+                    )));
+                }
+                mounts.insert(mount.container.clone(), (side, mount));
+            }
+        }
+        Ok(CheckedSpec {
+            image: image.to_owned(),
+            variables: variables
+                .into_values()
+                .map(|(_, variable)| variable.check())
+                .collect::<Result<_, _>>()?,
+            mounts: mounts.into_values().map(|(_, mount)| mount).collect(),
+            ready: daemons.iter().flat_map(|daemon| daemon.ready.iter().cloned()).collect(),
+            options: self.options.check()?.clone(),
+        })
+    }
+}
+
+/// The part of a specification that sets something.
+#[derive(Clone, Copy, PartialEq)]
+enum Side<'a> {
+    List,
+    Bundle,
+    Daemon(&'a str),
+}
+
+impl fmt::Display for Side<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::List => f.write_str("the list of daemons"),
+            Self::Bundle => f.write_str("the bundle"),
+            Self::Daemon(name) => write!(f, "daemon {name}"),
+        }
+    }
+}
+
+fn both(first: Side<'_>, second: Side<'_>) -> String {
+    if first == second {
+        format!("both set by {first}")
+    } else {
+        format!("one set by {first}, one by {second}")
+    }
+}
+
+/// A specification that has been checked.
+#[derive(Clone, Debug)]
+pub(crate) struct CheckedSpec {
+    pub(crate) image: String,
+    /// Sorted by name.
+    pub(crate) variables: Vec<CheckedVariable>,
+    /// Sorted by target.
+    pub(crate) mounts: Vec<CheckedMount>,
+    pub(crate) ready: Vec<Ready>,
+    pub(crate) options: Options,
+}
+
+fn daemons_csv(sorted: &[Daemon]) -> Result<String, InvalidInput> {
+    let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+    let names: Vec<_> = sorted.iter().map(|daemon| daemon.name.as_str()).collect();
+    if let Some(name) = names.iter().find(|name| name.is_empty() || !name.chars().all(allowed)) {
+        return Err(InvalidInput::new(format_args!(
+            "{name:?} is not the name of a daemon; allowed are letters, digits, '-', '_' and '.'"
+        )));
+    }
+    if let Some(twice) = names.windows(2).find(|pair| pair[0] == pair[1]) {
+        return Err(InvalidInput::new(format_args!("daemon {} is listed twice", twice[0])));
+    }
+    Ok(names.join(","))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_that_steer_the_program_are_fine_as_literals_only() {
+        for name in [
+            "DOCKER_CONFIG",
+            "CONTAINERS_CONF",
+            "http_proxy",
+            "NO_PROXY",
+            "PATH",
+            "LD_PRELOAD",
+            "HOME",
+        ] {
+            let fine = |spec: BundleSpec| spec.check(&Naming::default()).is_ok();
+            assert!(!fine(BundleSpec::new().secret(name, "x")));
+            assert!(!fine(BundleSpec::new().inherit(name)));
+            assert!(fine(BundleSpec::new().variable(name, "x")));
+        }
+    }
+
+    #[test]
+    fn the_escape_hatch_overrides_no_guarantee_in_any_spelling() {
+        for word in [
+            "--name=x",
+            "--name",
+            "--network=host",
+            "--net=host",
+            "--net",
+            "--ip=1.2.3.4",
+            "--ip6=::1",
+            "--label=a=b",
+            "--label-file=/x",
+            "-l",
+            "-la=b",
+            "-d",
+            "-d=false",
+            "-dit",
+            "--detach=false",
+            "--detach",
+            "--rm=true",
+            "--rm",
+            "-e",
+            "-eX=y",
+            "--env=X=y",
+            "--env-file=/x",
+            "-it",
+            "--",
+            "--=x",
+            "",
+            "x",
+            "image",
+            "---name=x",
+            "--Name=x",
+            " --dns=1",
+            "--na\u{200b}me=x",
+            "--attach=stdin",
+            "--replace=true",
+            "--pod=x",
+            "--cidfile=/x",
+            "--link-local-ip=1.2.3.4",
+            "--help=true",
+            "--entrypoint=x",
+            "--mount=type=bind",
+            "--volume=/a:/b",
+            "--tmpfs=/a",
+            "--pull=always",
+            "--detach-keys=a",
+            "--volumes-from=x",
+            "--unsetenv-all=true",
+            "--privileged=true",
+            "--publish-all=true",
+            "--pid=host",
+            "--userns=host",
+            "--link=x",
+            "--dns",
+        ] {
+            let spec = BundleSpec::new().engine_option(word);
+            let refused = spec.check(&Naming::default()).is_err();
+            assert!(refused, "{word:?} was let through");
+        }
+        for word in
+            ["--dns=1.1.1.1", "--tty=true", "--shm-size=1g", "--network-alias=x", "--sysctl=a=b"]
+        {
+            let spec = BundleSpec::new().engine_option(word);
+            let checked = spec.check(&Naming::default()).unwrap_or_else(|error| panic!("{error}"));
+            assert_eq!(checked.options.engine_options, [word]);
+        }
+    }
+
+    mod laws {
+        use proptest::prelude::*;
+
+        use super::super::*;
+        use crate::container::MountKind;
+
+        /// A daemon of few names, values and targets, so that many of them are in conflict.
+        fn daemons() -> impl Strategy<Value = Vec<Daemon>> {
+            let part = (0..3_u8, "[AB]", "[12]");
+            let daemon = ("[a-e]", prop::collection::vec(part, 0..3));
+            let daemon = daemon.prop_map(|(name, parts)| {
+                parts.into_iter().fold(
+                    Daemon::new(name),
+                    |daemon, (kind, name, value)| match kind {
+                        0 => daemon.variable(name, value),
+                        1 => daemon.secret(name, value),
+                        _ => daemon.mount(format!("/{value}"), format!("/{name}/{value}")),
+                    },
+                )
+            });
+            prop::collection::vec(daemon, 0..5)
+        }
+
+        /// All that comes of it, or that nothing does.
+        fn merged(daemons: &[Daemon]) -> Option<String> {
+            let spec = daemons.iter().cloned().fold(BundleSpec::new(), BundleSpec::daemon);
+            let checked = spec.check(&Naming::default()).ok()?;
+            let variables = checked.variables.iter().map(|variable| match variable {
+                CheckedVariable::Literal(name, value) => format!("{name}={value}"),
+                CheckedVariable::Hidden(name, value) => format!("{name}:{value:?}"),
+            });
+            let mounts = checked.mounts.iter().map(|mount| match &mount.kind {
+                MountKind::Host(host) => format!("{host}>{}", mount.container),
+                MountKind::Volume(_) | MountKind::Tmpfs(_) => unreachable!("none is made here"),
+            });
+            Some(variables.chain(mounts).collect::<Vec<_>>().join(" "))
+        }
+
+        proptest! {
+            #[test]
+            fn daemons_merge_in_any_order_to_the_same(
+                (one, other) in daemons().prop_flat_map(|it| (Just(it.clone()), Just(it).prop_shuffle()))
+            ) {
+                prop_assert_eq!(merged(&one), merged(&other));
+            }
+
+            #[test]
+            fn what_goes_in_comes_out(daemons in daemons()) {
+                let Some(merged) = merged(&daemons) else { return Ok(()) };
+                for daemon in &daemons {
+                    for variable in &daemon.parts.variables {
+                        prop_assert!(merged.contains(&variable.name));
+                    }
+                    for mount in &daemon.parts.mounts {
+                        prop_assert!(merged.contains(mount.container.to_str().unwrap()));
+                    }
+                    prop_assert!(merged.contains(&daemon.name));
+                }
+            }
+
+            #[test]
+            fn whether_two_daemons_get_along_does_not_depend_on_who_comes_first(
+                mut daemons in daemons()
+            ) {
+                let before = merged(&daemons).is_some();
+                daemons.reverse();
+                prop_assert_eq!(merged(&daemons).is_some(), before);
+            }
+        }
+    }
+
+    #[test]
+    fn debug_shows_no_secret() {
+        let shown = format!("{:?}", BundleSpec::new().secret("A", "hunter2"));
+        assert!(shown.contains("Secret(***)") && !shown.contains("hunter2"), "{shown}");
+    }
+}

@@ -1,0 +1,76 @@
+//! A daemon of the bundle.
+
+use std::path::PathBuf;
+
+use super::parts::Parts;
+use super::readiness::Ready;
+
+/// A daemon of the bundle with its variables, secrets, mounts and readiness conditions.
+///
+/// Independent parts of a program each add theirs to one [`BundleSpec`](crate::BundleSpec), in any order.
+///
+/// ```
+/// use sidecar_bundle::{BundleSpec, Daemon, Ready};
+///
+/// let egress = Daemon::new("egress")
+///     .secret("EGRESS_TOKEN", "hunter2")
+///     .mount_read_only("/etc/egress", "/etc/egress")
+///     .ready(Ready::tcp(8080));
+/// let git_gate = Daemon::new("git-gate").variable("GIT_GATE_REPOSITORIES", "acme/*");
+/// let spec = BundleSpec::new().daemon(git_gate).daemon(egress);
+/// # let _ = spec;
+/// ```
+#[derive(Clone, Debug, PartialEq)]
+#[must_use]
+pub struct Daemon {
+    pub(super) name: String,
+    pub(super) parts: Parts,
+    pub(super) ready: Vec<Ready>,
+}
+
+impl Daemon {
+    /// A daemon that the bundle's supervisor knows by this name: letters, digits, `-`, `_` and `.`.
+    pub fn new(name: impl Into<String>) -> Self {
+        Self { name: name.into(), parts: Parts::default(), ready: Vec::new() }
+    }
+
+    /// Adds a variable with a value that anybody may read.
+    pub fn variable(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        self.parts.variable(name.into(), value.into());
+        self
+    }
+
+    /// Adds a variable whose value is taken from this process's environment when the bundle starts.
+    pub fn inherit(mut self, name: impl Into<String>) -> Self {
+        self.parts.inherit(name.into());
+        self
+    }
+
+    /// Adds a variable with a value that is never shown.
+    pub fn secret(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        self.parts.secret(name.into(), value.into());
+        self
+    }
+
+    /// Mounts a path of the engine's host into the container, writable.
+    pub fn mount(mut self, host: impl Into<PathBuf>, container: impl Into<PathBuf>) -> Self {
+        self.parts.mount(host.into(), container.into(), false);
+        self
+    }
+
+    /// Mounts a path of the engine's host into the container, read-only.
+    pub fn mount_read_only(
+        mut self,
+        host: impl Into<PathBuf>,
+        container: impl Into<PathBuf>,
+    ) -> Self {
+        self.parts.mount(host.into(), container.into(), true);
+        self
+    }
+
+    /// Adds a condition of [`BundleRunning::wait_ready`](crate::BundleRunning::wait_ready).
+    pub fn ready(mut self, condition: Ready) -> Self {
+        self.ready.push(condition);
+        self
+    }
+}

@@ -1,0 +1,17 @@
+//! The container of a bundle: its specification and the conditions under which it is ready.
+
+mod check;
+mod daemon;
+mod options;
+mod parts;
+mod readiness;
+mod spec;
+
+pub(crate) use check::CheckedSpec;
+pub use daemon::Daemon;
+pub(crate) use options::Options;
+pub use options::{PortMapping, PullPolicy, RestartPolicy};
+pub(crate) use parts::{CheckedMount, CheckedVariable, MountKind, is_read_by_engine_programs};
+pub(crate) use readiness::Condition;
+pub use readiness::Ready;
+pub use spec::BundleSpec;

@@ -1,0 +1,213 @@
+//! Options of the container, beyond its image, daemons, variables and mounts.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use super::parts::Mount;
+use crate::invalid::InvalidInput;
+
+/// The options of a specification, the same before and after the check.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct Options {
+    pub(crate) entrypoint: Option<String>,
+    pub(crate) command: Vec<String>,
+    pub(crate) user: Option<String>,
+    pub(crate) labels: Vec<(String, String)>,
+    pub(super) tmpfs: Vec<Mount>,
+    pub(crate) publish: Vec<PortMapping>,
+    pub(crate) hosts: Vec<(String, IpAddr)>,
+    pub(crate) memory: Option<u64>,
+    pub(crate) cpus: Option<f64>,
+    pub(crate) pids: Option<u32>,
+    pub(crate) add_capabilities: Vec<String>,
+    pub(crate) drop_capabilities: Vec<String>,
+    pub(crate) security: Vec<String>,
+    pub(crate) no_new_privileges: bool,
+    pub(crate) read_only: bool,
+    pub(crate) init: bool,
+    pub(crate) restart: RestartPolicy,
+    pub(crate) pull: PullPolicy,
+    pub(crate) engine_options: Vec<String>,
+    pub(crate) grace: Duration,
+}
+
+/// A port of the container on the engine's host.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PortMapping {
+    pub(crate) container: u16,
+    pub(crate) host_port: Option<u16>,
+    pub(crate) host_address: Option<IpAddr>,
+    pub(crate) udp: bool,
+}
+
+impl PortMapping {
+    /// A TCP port of the container, on a port of the host that the engine chooses, on all addresses.
+    #[must_use]
+    pub fn tcp(container: u16) -> Self {
+        Self { container, host_port: None, host_address: None, udp: false }
+    }
+
+    /// A UDP port of the container, on a port of the host that the engine chooses, on all addresses.
+    #[must_use]
+    pub fn udp(container: u16) -> Self {
+        Self { udp: true, ..Self::tcp(container) }
+    }
+
+    /// Sets the port of the host.
+    #[must_use]
+    pub fn host_port(self, port: u16) -> Self {
+        Self { host_port: Some(port), ..self }
+    }
+
+    /// Sets the address of the host.
+    #[must_use]
+    pub fn host_address(self, address: impl Into<IpAddr>) -> Self {
+        Self { host_address: Some(address.into()), ..self }
+    }
+}
+
+/// The action of the engine when the container ends by itself.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum RestartPolicy {
+    /// Leaves it.
+    #[default]
+    No,
+    /// Starts it again if it failed, at most so many times if that is bounded.
+    OnFailure(Option<u32>),
+    /// Starts it again.
+    Always,
+    /// Starts it again unless somebody stopped it.
+    UnlessStopped,
+}
+
+/// The time at which the image is pulled: a step of its own, before the container is created.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum PullPolicy {
+    /// Never: an image that is not there is an error.
+    Never,
+    /// If the image is not there.
+    #[default]
+    IfMissing,
+    /// Before every start.
+    Always,
+}
+
+impl Options {
+    pub(super) fn check(&self) -> Result<&Self, InvalidInput> {
+        for (name, value) in [("entrypoint", &self.entrypoint), ("user", &self.user)] {
+            value.as_deref().map_or(Ok(()), |value| filled(name, value))?;
+        }
+        for (key, value) in &self.labels {
+            if key.is_empty() || key.contains('=') || key.starts_with("sidecar-bundle.") {
+                return Err(InvalidInput::new(format_args!(
+                    "label {key:?} cannot be set: it is empty, has a '=', or is the library's own"
+                )));
+            }
+            no_nul("label", key)?;
+            no_nul("label", value)?;
+        }
+        if self.publish.iter().any(|port| port.container == 0) {
+            return Err(InvalidInput::new("port 0 of the container cannot be published"));
+        }
+        for (name, _) in &self.hosts {
+            if name.is_empty() || !name.chars().all(|c| c.is_ascii_graphic() && c != ':') {
+                return Err(InvalidInput::new(format_args!("{name:?} is not the name of a host")));
+            }
+        }
+        if let Some(cpus) = self.cpus.filter(|cpus| !(cpus.is_finite() && *cpus > 0.0)) {
+            return Err(InvalidInput::new(format_args!("{cpus} is not a number of processors")));
+        }
+        if self.pids == Some(0) {
+            return Err(InvalidInput::new("a limit of 0 processes limits nothing; None does that"));
+        }
+        for name in self.add_capabilities.iter().chain(&self.drop_capabilities) {
+            if name.is_empty() || !name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_') {
+                return Err(InvalidInput::new(format_args!("{name:?} is not a capability")));
+            }
+        }
+        self.security.iter().try_for_each(|option| filled("security option", option))?;
+        self.engine_options.iter().try_for_each(|option| check_engine_option(option))?;
+        self.command.iter().try_for_each(|word| no_nul("command", word))?;
+        Ok(self)
+    }
+}
+
+fn no_nul(what: &str, value: &str) -> Result<(), InvalidInput> {
+    if value.contains('\0') {
+        return Err(InvalidInput::new(format_args!("{what} {value:?} contains a NUL byte")));
+    }
+    Ok(())
+}
+
+fn filled(what: &str, value: &str) -> Result<(), InvalidInput> {
+    if value.is_empty() {
+        return Err(InvalidInput::new(format_args!("the {what} is empty")));
+    }
+    no_nul(what, value)
+}
+
+/// Options of docker's and podman's `run` that change nothing that the library guarantees.
+const ENGINE_OPTIONS: [&str; 42] = [
+    "blkio-weight",
+    "cgroup-parent",
+    "cgroupns",
+    "cpu-period",
+    "cpu-quota",
+    "cpu-rt-period",
+    "cpu-rt-runtime",
+    "cpu-shares",
+    "cpuset-cpus",
+    "cpuset-mems",
+    "device",
+    "device-cgroup-rule",
+    "dns",
+    "dns-opt",
+    "dns-option",
+    "dns-search",
+    "domainname",
+    "gpus",
+    "group-add",
+    "health-cmd",
+    "health-interval",
+    "health-retries",
+    "health-start-period",
+    "health-timeout",
+    "hostname",
+    "log-driver",
+    "log-opt",
+    "mac-address",
+    "memory-reservation",
+    "memory-swappiness",
+    "network-alias",
+    "no-healthcheck",
+    "oom-kill-disable",
+    "oom-score-adj",
+    "platform",
+    "runtime",
+    "shm-size",
+    "stop-signal",
+    "stop-timeout",
+    "sysctl",
+    "tty",
+    "ulimit",
+];
+
+/// One word, in its long form with its value: without one, an option takes the next word of the command.
+fn check_engine_option(option: &str) -> Result<(), InvalidInput> {
+    let refused = |problem: &str| {
+        Err(InvalidInput::new(format_args!("engine option {option:?} is refused: {problem}")))
+    };
+    let Some(word) = option.strip_prefix("--") else {
+        return refused("write it in its long form, such as --dns=1.1.1.1");
+    };
+    let name = word.split_once('=').map_or(word, |(name, _)| name);
+    if !ENGINE_OPTIONS.contains(&name) {
+        return refused("it is not among the options that change nothing the library guarantees");
+    }
+    if name.len() == word.len() {
+        return refused("it has no value, such as in --tty=true");
+    }
+    no_nul("engine option", option)
+}

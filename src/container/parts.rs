@@ -1,0 +1,237 @@
+//! Variables and mounts, which the bundle as a whole and each of its daemons can have.
+
+use std::fmt;
+use std::path::{Component, Path, PathBuf};
+
+use crate::invalid::InvalidInput;
+
+/// A variable that has been checked, with its value.
+#[derive(Clone)]
+pub(crate) enum CheckedVariable {
+    /// A value that anybody may read.
+    Literal(String, String),
+    /// A value that is never shown.
+    Hidden(String, String),
+}
+
+impl CheckedVariable {
+    pub(crate) fn hidden_value(&self) -> Option<&str> {
+        match self {
+            Self::Literal(..) => None,
+            Self::Hidden(_, value) => Some(value),
+        }
+    }
+}
+
+impl fmt::Debug for CheckedVariable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Literal(name, value) => write!(f, "{name}={value:?}"),
+            Self::Hidden(name, _) => write!(f, "{name}=***"),
+        }
+    }
+}
+
+/// A mount that has been checked.
+#[derive(Clone, Debug)]
+pub(crate) struct CheckedMount {
+    pub(crate) kind: MountKind,
+    /// Without a trailing slash and `.` components.
+    pub(crate) container: String,
+    pub(crate) read_only: bool,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) enum MountKind {
+    Host(String),
+    Volume(String),
+    /// With its size in bytes, if it is bounded.
+    Tmpfs(Option<u64>),
+}
+
+/// Variables and mounts of one part of the specification.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Parts {
+    pub(super) variables: Vec<Variable>,
+    pub(super) mounts: Vec<Mount>,
+}
+
+impl Parts {
+    pub(super) fn variable(&mut self, name: String, value: String) {
+        self.variables.push(Variable { name, value: Value::Literal(value) });
+    }
+
+    pub(super) fn inherit(&mut self, name: String) {
+        self.variables.push(Variable { name, value: Value::Inherited });
+    }
+
+    pub(super) fn secret(&mut self, name: String, value: String) {
+        self.variables.push(Variable { name, value: Value::Secret(Secret(value)) });
+    }
+
+    pub(super) fn mount(&mut self, host: PathBuf, container: PathBuf, read_only: bool) {
+        self.mounts.push(Mount { kind: Source::Host(host), container, read_only });
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Variable {
+    pub(super) name: String,
+    pub(super) value: Value,
+}
+
+impl Variable {
+    pub(super) fn check(&self) -> Result<CheckedVariable, InvalidInput> {
+        let name = self.name.clone();
+        check_variable_name(&name)?;
+        if !matches!(self.value, Value::Literal(_)) && is_read_by_engine_programs(&name) {
+            return Err(InvalidInput::new(format_args!(
+                "variable {name} is read by the engine's program, whose environment hidden values travel through; only a literal value can have this name"
+            )));
+        }
+        let value = match &self.value {
+            Value::Literal(value) | Value::Secret(Secret(value)) => value.clone(),
+            Value::Inherited => inherited(&name)?,
+        };
+        if value.contains('\0') {
+            return Err(InvalidInput::new(format_args!(
+                "the value of variable {name} contains a NUL byte"
+            )));
+        }
+        Ok(match &self.value {
+            Value::Literal(_) => CheckedVariable::Literal(name, value),
+            Value::Inherited | Value::Secret(_) => CheckedVariable::Hidden(name, value),
+        })
+    }
+}
+
+fn inherited(name: &str) -> Result<String, InvalidInput> {
+    std::env::var(name).map_err(|error| match error {
+        std::env::VarError::NotPresent => {
+            InvalidInput::new(format_args!("variable {name} is to be inherited, but is not set"))
+        }
+        std::env::VarError::NotUnicode(_) => {
+            InvalidInput::new(format_args!("the inherited value of variable {name} is not UTF-8"))
+        }
+    })
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Value {
+    Literal(String),
+    Inherited,
+    Secret(Secret),
+}
+
+#[derive(Clone, PartialEq, Eq)]
+pub(super) struct Secret(String);
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("***")
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Mount {
+    pub(super) kind: Source,
+    pub(super) container: PathBuf,
+    pub(super) read_only: bool,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Source {
+    Host(PathBuf),
+    Volume(String),
+    /// With its size in bytes, if it is bounded.
+    Tmpfs(Option<u64>),
+}
+
+impl Mount {
+    pub(super) fn check(&self) -> Result<CheckedMount, InvalidInput> {
+        let kind = match &self.kind {
+            Source::Host(host) => MountKind::Host(checked_path(host)?.to_owned()),
+            Source::Volume(name) => MountKind::Volume(checked_volume(name)?.to_owned()),
+            Source::Tmpfs(size) => MountKind::Tmpfs(*size),
+        };
+        let container = normal_target(&self.container)?;
+        Ok(CheckedMount { kind, container, read_only: self.read_only })
+    }
+}
+
+fn checked_volume(name: &str) -> Result<&str, InvalidInput> {
+    let later = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '-');
+    if name.starts_with(|c: char| c.is_ascii_alphanumeric()) && name.chars().all(later) {
+        Ok(name)
+    } else {
+        Err(InvalidInput::new(format_args!(
+            "{name:?} is not the name of a volume; it must start with a letter or a digit, then letters, digits, '_', '.' and '-'"
+        )))
+    }
+}
+
+/// The engine judges references; this keeps an image from being read as an option or as two words.
+pub(super) fn check_image(image: &str) -> Result<(), InvalidInput> {
+    let fine = |c: char| c.is_ascii_graphic();
+    if image.is_empty() || image.starts_with('-') || !image.chars().all(fine) {
+        return Err(InvalidInput::new(format_args!("{image:?} is not an image reference")));
+    }
+    Ok(())
+}
+
+pub(super) fn check_variable_name(name: &str) -> Result<(), InvalidInput> {
+    let first = |c: char| c.is_ascii_alphabetic() || c == '_';
+    let later = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '-');
+    if name.starts_with(first) && name.chars().all(later) {
+        Ok(())
+    } else {
+        Err(InvalidInput::new(format_args!(
+            "{name:?} is not the name of a variable; it must start with a letter or '_', then letters, digits, '_', '.' and '-'"
+        )))
+    }
+}
+
+/// Returns true if docker, podman, their Go runtime, ssh or the dynamic loader read a variable of this name.
+pub(crate) fn is_read_by_engine_programs(name: &str) -> bool {
+    const PREFIXES: [&str; 9] = [
+        "DOCKER_",
+        "CONTAINER",
+        "XDG_",
+        "SSH_",
+        "LD_",
+        "SSL_CERT_",
+        "BUILDKIT_",
+        "PODMAN_",
+        "DYLD_",
+    ];
+    const NAMES: [&str; 8] =
+        ["PATH", "HOME", "TMPDIR", "USER", "GODEBUG", "GOMAXPROCS", "GOTRACEBACK", "GOMEMLIMIT"];
+    PREFIXES.iter().any(|prefix| name.starts_with(prefix))
+        || NAMES.contains(&name)
+        || name.to_ascii_uppercase().ends_with("_PROXY")
+}
+
+fn checked_path(path: &Path) -> Result<&str, InvalidInput> {
+    let wrong = |problem: &str| InvalidInput::new(format_args!("mount path {path:?} {problem}"));
+    let text = path.to_str().ok_or_else(|| wrong("is not UTF-8"))?;
+    if !text.starts_with('/') {
+        return Err(wrong("is relative"));
+    }
+    if text.chars().any(char::is_control) {
+        return Err(wrong("contains a control character"));
+    }
+    Ok(text)
+}
+
+fn normal_target(path: &Path) -> Result<String, InvalidInput> {
+    let wrong = |problem: &str| InvalidInput::new(format_args!("mount path {path:?} {problem}"));
+    checked_path(path)?;
+    if path.components().any(|c| c == Component::ParentDir) {
+        return Err(wrong("contains \"..\""));
+    }
+    let normal: PathBuf = path.components().collect();
+    match normal.to_str() {
+        Some("/") | None => Err(wrong("is the container's root")),
+        Some(text) => Ok(text.to_owned()),
+    }
+}

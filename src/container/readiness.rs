@@ -1,0 +1,165 @@
+//! Readiness conditions.
+
+use std::fmt;
+use std::sync::Arc;
+
+use regex::Regex;
+
+use crate::invalid::InvalidInput;
+
+/// A condition under which a bundle, or one of its daemons, is ready.
+///
+/// ```
+/// use sidecar_bundle::Ready;
+///
+/// let ready = Ready::all([
+///     Ready::log("supervisor: ready"),
+///     Ready::any([Ready::tcp(8080), Ready::http(8081, "/healthz", 200)]),
+/// ]);
+/// assert_eq!(
+///     ready.to_string(),
+///     "the log line \"supervisor: ready\" and (TCP port 8080 or HTTP status 200 of port 8081 at /healthz)"
+/// );
+/// ```
+#[derive(Clone, Debug)]
+#[must_use]
+pub struct Ready(pub(crate) Condition);
+
+#[derive(Clone)]
+pub(crate) enum Condition {
+    Log(String),
+    LogMatching(Regex),
+    Tcp(u16),
+    Http { port: u16, path: String, status: u16 },
+    Healthy,
+    Check { name: String, check: Arc<dyn Fn() -> bool + Send + Sync> },
+    All(Vec<Ready>),
+    Any(Vec<Ready>),
+}
+
+impl Ready {
+    /// A line of the log, of either stream, has this text in it.
+    pub fn log(text: impl Into<String>) -> Self {
+        Self(Condition::Log(text.into()))
+    }
+
+    /// A line of the log, of either stream, matches this regular expression.
+    ///
+    /// The syntax is that of the crate `regex`.
+    ///
+    /// # Errors
+    ///
+    /// When the pattern is not a regular expression. Nothing has been touched.
+    pub fn log_matching(pattern: &str) -> Result<Self, InvalidInput> {
+        match Regex::new(pattern) {
+            Ok(regex) => Ok(Self(Condition::LogMatching(regex))),
+            Err(_) => Err(InvalidInput::new(format_args!(
+                "{pattern:?} is not a regular expression"
+            ))),
+        }
+    }
+
+    /// A TCP port accepts connections at the pinned address.
+    pub fn tcp(port: u16) -> Self {
+        Self(Condition::Tcp(port))
+    }
+
+    /// An HTTP server at the pinned address answers a GET of the path with this status.
+    pub fn http(port: u16, path: impl Into<String>, status: u16) -> Self {
+        Self(Condition::Http { port, path: path.into(), status })
+    }
+
+    /// The image's own health check says so.
+    pub fn healthy() -> Self {
+        Self(Condition::Healthy)
+    }
+
+    /// A closure says so. It is asked about twenty times a second, and must not block: it is not
+    /// interrupted at the deadline.
+    pub fn check(
+        name: impl Into<String>,
+        check: impl Fn() -> bool + Send + Sync + 'static,
+    ) -> Self {
+        Self(Condition::Check { name: name.into(), check: Arc::new(check) })
+    }
+
+    /// All of them, each at some time; none at all is met at once.
+    pub fn all(conditions: impl IntoIterator<Item = Self>) -> Self {
+        Self(Condition::All(conditions.into_iter().collect()))
+    }
+
+    /// One of them; of none at all, never.
+    pub fn any(conditions: impl IntoIterator<Item = Self>) -> Self {
+        Self(Condition::Any(conditions.into_iter().collect()))
+    }
+}
+
+/// Two closures are equal if they are the same.
+impl PartialEq for Ready {
+    fn eq(&self, other: &Self) -> bool {
+        use Condition::{All, Any, Check, Healthy, Http, Log, LogMatching, Tcp};
+        match (&self.0, &other.0) {
+            (Log(a), Log(b)) => a == b,
+            (LogMatching(a), LogMatching(b)) => a.as_str() == b.as_str(),
+            (Tcp(a), Tcp(b)) => a == b,
+            (
+                Http { port, path, status },
+                Http { port: their_port, path: their_path, status: their_status },
+            ) => (port, path, status) == (their_port, their_path, their_status),
+            (Healthy, Healthy) => true,
+            (Check { check, .. }, Check { check: theirs, .. }) => Arc::ptr_eq(check, theirs),
+            (All(a), All(b)) | (Any(a), Any(b)) => a == b,
+            _ => false,
+        }
+    }
+}
+
+impl fmt::Debug for Condition {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.fmt_within(f, false)
+    }
+}
+
+impl fmt::Display for Ready {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt_within(f, false)
+    }
+}
+
+impl Condition {
+    fn fmt_within(&self, f: &mut fmt::Formatter<'_>, within: bool) -> fmt::Result {
+        match self {
+            Self::Log(text) => write!(f, "the log line {text:?}"),
+            Self::LogMatching(regex) => write!(f, "a log line like {:?}", regex.as_str()),
+            Self::Tcp(port) => write!(f, "TCP port {port}"),
+            Self::Http { port, path, status } => {
+                write!(f, "HTTP status {status} of port {port} at {path}")
+            }
+            Self::Healthy => f.write_str("its health check"),
+            Self::Check { name, .. } => f.write_str(name),
+            Self::All(conditions) => fmt_list(f, conditions, "and", "nothing", within),
+            Self::Any(conditions) => fmt_list(f, conditions, "or", "what never comes", within),
+        }
+    }
+}
+
+fn fmt_list(
+    f: &mut fmt::Formatter<'_>,
+    conditions: &[Ready],
+    word: &str,
+    none: &str,
+    within: bool,
+) -> fmt::Result {
+    let brackets = within && conditions.len() > 1;
+    f.write_str(if brackets { "(" } else { "" })?;
+    for (i, condition) in conditions.iter().enumerate() {
+        if i > 0 {
+            write!(f, " {word} ")?;
+        }
+        condition.0.fmt_within(f, conditions.len() > 1)?;
+    }
+    if conditions.is_empty() {
+        f.write_str(none)?;
+    }
+    f.write_str(if brackets { ")" } else { "" })
+}

@@ -1,0 +1,306 @@
+//! The specification of a bundle's container, as callers build it.
+
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::daemon::Daemon;
+use super::options::{Options, PortMapping, PullPolicy, RestartPolicy};
+use super::parts::{Mount, Parts, Source};
+
+/// The specification of a bundle's container: image, daemons, variables, mounts and options.
+///
+/// The step that takes the specification checks it before it asks the engine for anything. Of a list, a
+/// method in the singular adds one element, one in the plural replaces all, and `clear_...` empties it.
+/// The parts of the bundle and of its [`Daemon`]s are merged; the order does not matter. The error of a
+/// conflict names both sides.
+///
+/// There are three kinds of variables. A [`variable`](Self::variable) is a literal and stands on the
+/// engine's command line, where every user of the host can read it. An [`inherit`](Self::inherit)ed one
+/// takes its value from this process's environment, a [`secret`](Self::secret) from the caller. The
+/// values of these two reach the container through the environment of the engine's program alone, and
+/// show neither in `Debug` nor in errors or traces.
+///
+/// ```
+/// use sidecar_bundle::BundleSpec;
+///
+/// let spec = BundleSpec::new()
+///     .daemons(["egress"])
+///     .secret("API_TOKEN", "hunter2")
+///     .mount_read_only("/etc/rules", "/rules");
+/// assert!(!format!("{spec:?}").contains("hunter2"));
+/// ```
+#[derive(Clone, Debug, Default, PartialEq)]
+#[must_use]
+pub struct BundleSpec {
+    pub(super) image: Option<String>,
+    /// None for the default list.
+    pub(super) daemons: Option<Vec<Daemon>>,
+    pub(super) parts: Parts,
+    pub(super) options: Options,
+}
+
+impl BundleSpec {
+    /// The default image with the daemons `egress` and `pipelock`.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Replaces the default image.
+    pub fn image(mut self, image: impl Into<String>) -> Self {
+        self.image = Some(image.into());
+        self
+    }
+
+    /// Replaces the list of daemons.
+    ///
+    /// Names are made of letters, digits, `-`, `_` and `.`, since they travel as a CSV, in their
+    /// alphabetical order.
+    pub fn daemons<I>(mut self, names: I) -> Self
+    where
+        I: IntoIterator,
+        I::Item: Into<String>,
+    {
+        self.daemons = Some(names.into_iter().map(Daemon::new).collect());
+        self
+    }
+
+    /// Empties the list of daemons.
+    pub fn clear_daemons(mut self) -> Self {
+        self.daemons = Some(Vec::new());
+        self
+    }
+
+    /// Adds a daemon; the first one replaces the default list.
+    pub fn daemon(mut self, daemon: Daemon) -> Self {
+        self.daemons.get_or_insert_default().push(daemon);
+        self
+    }
+
+    /// Adds a variable with a value that anybody may read.
+    pub fn variable(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        self.parts.variable(name.into(), value.into());
+        self
+    }
+
+    /// Adds a variable whose value is taken from this process's environment when the bundle starts.
+    ///
+    /// It must be set by then.
+    pub fn inherit(mut self, name: impl Into<String>) -> Self {
+        self.parts.inherit(name.into());
+        self
+    }
+
+    /// Adds a variable with a value that is never shown.
+    pub fn secret(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        self.parts.secret(name.into(), value.into());
+        self
+    }
+
+    /// Mounts a path of the engine's host into the container, writable.
+    ///
+    /// Both paths are absolute. A `host` path that does not exist there is an error of the start.
+    pub fn mount(mut self, host: impl Into<PathBuf>, container: impl Into<PathBuf>) -> Self {
+        self.parts.mount(host.into(), container.into(), false);
+        self
+    }
+
+    /// Mounts a path of the engine's host into the container, read-only.
+    ///
+    /// Both paths are absolute. A `host` path that does not exist there is an error of the start.
+    pub fn mount_read_only(
+        mut self,
+        host: impl Into<PathBuf>,
+        container: impl Into<PathBuf>,
+    ) -> Self {
+        self.parts.mount(host.into(), container.into(), true);
+        self
+    }
+
+    /// Replaces the image's entry point by one program.
+    pub fn entrypoint(mut self, program: impl Into<String>) -> Self {
+        self.options.entrypoint = Some(program.into());
+        self
+    }
+
+    /// Replaces the image's command.
+    pub fn command<I>(mut self, words: I) -> Self
+    where
+        I: IntoIterator,
+        I::Item: Into<String>,
+    {
+        self.options.command = words.into_iter().map(Into::into).collect();
+        self
+    }
+
+    /// Replaces the image's user: a name or an id, and after a `:` a group.
+    pub fn user(mut self, user: impl Into<String>) -> Self {
+        self.options.user = Some(user.into());
+        self
+    }
+
+    /// Adds a label to the container; `sidecar-bundle.` is the library's own.
+    pub fn label(mut self, key: impl Into<String>, value: impl Into<String>) -> Self {
+        self.options.labels.push((key.into(), value.into()));
+        self
+    }
+
+    /// Mounts a named volume, which the engine makes if there is none, and which outlives the bundle.
+    pub fn volume(
+        mut self,
+        name: impl Into<String>,
+        container: impl Into<PathBuf>,
+    ) -> Self {
+        let (kind, container) = (Source::Volume(name.into()), container.into());
+        self.parts.mounts.push(Mount { kind, container, read_only: false });
+        self
+    }
+
+    /// Mounts an empty file system in memory, of at most `size` bytes unless that is `None`. It replaces an
+    /// earlier one at the same place.
+    pub fn tmpfs(
+        mut self,
+        container: impl Into<PathBuf>,
+        size: impl Into<Option<u64>>,
+    ) -> Self {
+        let (kind, container) = (Source::Tmpfs(size.into()), container.into());
+        self.options.tmpfs.retain(|mount| mount.container != container);
+        self.options.tmpfs.push(Mount { kind, container, read_only: false });
+        self
+    }
+
+    /// Empties the list of file systems in memory.
+    pub fn clear_tmpfs(mut self) -> Self {
+        self.options.tmpfs.clear();
+        self
+    }
+
+    /// Publishes a port on the engine's host.
+    pub fn publish(mut self, port: PortMapping) -> Self {
+        self.options.publish.push(port);
+        self
+    }
+
+    /// Adds a line to the container's `/etc/hosts`.
+    pub fn extra_host(mut self, name: impl Into<String>, address: impl Into<IpAddr>) -> Self {
+        self.options.hosts.push((name.into(), address.into()));
+        self
+    }
+
+    /// Bounds the memory, in bytes; swap is not added to it.
+    pub fn memory(mut self, bytes: impl Into<Option<u64>>) -> Self {
+        self.options.memory = bytes.into();
+        self
+    }
+
+    /// Bounds the processor time, in cores.
+    pub fn cpus(mut self, cores: impl Into<Option<f64>>) -> Self {
+        self.options.cpus = cores.into();
+        self
+    }
+
+    /// Bounds the number of processes and threads.
+    pub fn pids(mut self, most: impl Into<Option<u32>>) -> Self {
+        self.options.pids = most.into();
+        self
+    }
+
+    /// Adds a capability, such as `NET_BIND_SERVICE`.
+    pub fn add_capability(mut self, name: impl Into<String>) -> Self {
+        self.options.add_capabilities.push(name.into());
+        self
+    }
+
+    /// Empties the list of added capabilities.
+    pub fn clear_added_capabilities(mut self) -> Self {
+        self.options.add_capabilities.clear();
+        self
+    }
+
+    /// Drops a capability, such as `NET_RAW` or `ALL`.
+    pub fn drop_capability(mut self, name: impl Into<String>) -> Self {
+        self.options.drop_capabilities.push(name.into());
+        self
+    }
+
+    /// Empties the list of dropped capabilities.
+    pub fn clear_dropped_capabilities(mut self) -> Self {
+        self.options.drop_capabilities.clear();
+        self
+    }
+
+    /// Adds a security option, such as `seccomp=/etc/profile.json`.
+    pub fn security_option(mut self, option: impl Into<String>) -> Self {
+        self.options.security.push(option.into());
+        self
+    }
+
+    /// Sets if processes cannot gain privileges, such as by setuid programs.
+    pub fn no_new_privileges(mut self, yes: bool) -> Self {
+        self.options.no_new_privileges = yes;
+        self
+    }
+
+    /// Sets if the root file system is read-only.
+    pub fn read_only_root(mut self, yes: bool) -> Self {
+        self.options.read_only = yes;
+        self
+    }
+
+    /// Sets if process 1 is a small init, which forwards signals and reaps zombies.
+    pub fn init(mut self, yes: bool) -> Self {
+        self.options.init = yes;
+        self
+    }
+
+    /// Sets the action of the engine when the container ends by itself.
+    pub fn restart(mut self, policy: RestartPolicy) -> Self {
+        self.options.restart = policy;
+        self
+    }
+
+    /// Sets the time at which the image is pulled.
+    pub fn pull(mut self, policy: PullPolicy) -> Self {
+        self.options.pull = policy;
+        self
+    }
+
+    /// Sets the time that the container has to end by itself before it is removed. It gets the image's stop
+    /// signal first. The time is rounded up to whole seconds; with zero, the default, it is ended at once.
+    pub fn stop_grace(mut self, grace: Duration) -> Self {
+        self.options.grace = grace;
+        self
+    }
+
+    /// Adds an option of the engine's `run` that has no method here, as one word in its long form with its
+    /// value: `--dns=1.1.1.1`, `--tty=true`.
+    ///
+    /// Only options are allowed that change nothing that the library guarantees: name, network, address,
+    /// labels, detachment, variables, mounts, and that the container remains after its end.
+    pub fn engine_option(mut self, option: impl Into<String>) -> Self {
+        self.options.engine_options.push(option.into());
+        self
+    }
+
+    /// Limits the harm that the container can do.
+    ///
+    /// | limit | undone by |
+    /// |---|---|
+    /// | no capabilities | [`clear_dropped_capabilities`](Self::clear_dropped_capabilities), [`add_capability`](Self::add_capability) |
+    /// | no new privileges | [`no_new_privileges`](Self::no_new_privileges)`(false)` |
+    /// | root file system read-only | [`read_only_root`](Self::read_only_root)`(false)` |
+    /// | 64 MiB in memory at `/tmp` | [`clear_tmpfs`](Self::clear_tmpfs) |
+    /// | 256 processes and threads | [`pids`](Self::pids)`(None)` |
+    /// | 512 MiB of memory | [`memory`](Self::memory)`(None)` |
+    ///
+    /// A later call replaces its part: `hardened().pids(1024)`.
+    pub fn hardened(self) -> Self {
+        self.clear_dropped_capabilities()
+            .drop_capability("ALL")
+            .no_new_privileges(true)
+            .read_only_root(true)
+            .tmpfs("/tmp", 64 << 20)
+            .pids(256)
+            .memory(512 << 20)
+    }
+}

@@ -1,0 +1,300 @@
+//! The operations of an engine, with typed answers. A backend implements them.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::fmt;
+use std::io::PipeWriter;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::sync::mpsc::Sender;
+use std::time::{Duration, Instant};
+
+use ipnet::IpNet;
+
+use super::error::EngineError;
+use super::identity::EngineInfo;
+use crate::container::CheckedSpec;
+use crate::plan::{Addressing, Ipv6Addressing, NetworkOptions};
+use crate::status::{ExecOutput, Exit, Health, LogLine, State, Status};
+
+/// A way to talk to one engine.
+pub(crate) trait Backend: fmt::Debug + Send + Sync {
+    /// Asks the engine that answers now what it is.
+    fn info(&self, deadline: Instant) -> Result<EngineInfo, EngineError>;
+
+    /// The address of the engine, where it is known.
+    fn address(&self, deadline: Instant) -> Result<Option<String>, EngineError>;
+
+    /// Creates the network and returns its id.
+    fn create_network(
+        &self,
+        request: &NetworkRequest<'_>,
+        notice: &Notice<'_>,
+        deadline: Instant,
+    ) -> Result<Id, CreateError>;
+
+    /// Creates and starts the container and returns its id.
+    fn run_container(
+        &self,
+        request: &ContainerRequest<'_>,
+        notice: &Notice<'_>,
+        deadline: Instant,
+    ) -> Result<Id, CreateError>;
+
+    /// Starts a container that has stopped.
+    fn start_container(&self, id: &Id, deadline: Instant) -> Result<(), EngineError>;
+
+    /// Returns the networks that exist among `names` or ids, or all networks if `names` is empty.
+    fn networks(&self, names: &[&str], deadline: Instant) -> Result<Vec<NetworkInfo>, EngineError>;
+
+    /// Returns the names of the containers that keep a network from being removed.
+    fn attached(&self, network: &Id, deadline: Instant) -> Result<Vec<String>, EngineError>;
+
+    /// Returns the container of this name or id, if there is one.
+    fn container(&self, name: &str, deadline: Instant)
+    -> Result<Option<ContainerInfo>, EngineError>;
+
+    /// Pulls an image.
+    fn pull(&self, image: &str, deadline: Instant) -> Result<(), EngineError>;
+
+    /// Asks the container to end, and ends it after the grace period.
+    fn stop(&self, id: &Id, grace: Duration, deadline: Instant) -> Result<(), EngineError>;
+
+    /// Returns the container's log so far, or its last lines.
+    fn logs(
+        &self,
+        id: &Id,
+        last: Option<usize>,
+        deadline: Instant,
+    ) -> Result<Vec<LogLine>, EngineError>;
+
+    /// Sends the lines of the container's log as they come, and then its end.
+    fn follow_log(
+        &self,
+        id: &Id,
+        last: Option<usize>,
+        events: Sender<Event>,
+    ) -> Result<Follow, EngineError>;
+
+    /// Sends the container's end.
+    fn follow_end(&self, id: &Id, events: Sender<Event>) -> Result<Follow, EngineError>;
+
+    /// Runs a command in the container.
+    fn exec(
+        &self,
+        id: &Id,
+        words: &[String],
+        deadline: Instant,
+    ) -> Result<ExecOutput, EngineError>;
+
+    /// Returns the ids of the resources that have this id or all of these labels, in any state.
+    fn find(
+        &self,
+        resource: Resource,
+        filter: &Filter,
+        deadline: Instant,
+    ) -> Result<Vec<Id>, EngineError>;
+
+    /// Removes by id. An error does not say if the resource still exists.
+    fn remove(&self, resource: Resource, id: &Id, deadline: Instant) -> Result<(), EngineError>;
+
+    /// The command with which a person removes the resource, or lists the resources with these labels.
+    fn advice(&self, resource: Resource, filter: &Filter) -> String;
+
+    /// The commands with which a reaper removes the resources of a dead owner.
+    fn reaper_spec(&self, info: &EngineInfo) -> ReaperSpec;
+
+    /// Registers the secret values of a specification for redaction.
+    fn redact(&self, spec: &CheckedSpec);
+
+    /// A text without secret values.
+    fn redacted(&self, text: &str) -> String;
+}
+
+/// The two kinds of resources.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Resource {
+    /// A container, with its anonymous volumes.
+    Container,
+    /// A network.
+    Network,
+}
+
+impl fmt::Display for Resource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Container => "container",
+            Self::Network => "network",
+        })
+    }
+}
+
+/// The id of a resource: 64 hexadecimal digits, on Docker and on podman.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct Id(Box<str>);
+
+impl Id {
+    pub(crate) fn parse(text: &str) -> Option<Self> {
+        let is_id = text.len() == 64 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+        is_id.then(|| Self(text.into()))
+    }
+
+    pub(crate) fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for Id {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Debug for Id {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0[..12])
+    }
+}
+
+/// A create that failed, and the resource that it may have made all the same.
+#[derive(Debug)]
+pub(crate) struct CreateError {
+    pub(crate) error: EngineError,
+    pub(crate) made: Made,
+}
+
+/// The knowledge of a guard about its resource.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Made {
+    /// There is nothing to remove.
+    Nothing,
+    /// The engine may have made it, or may be making it.
+    Perhaps,
+    /// It has this id.
+    Id(Id),
+}
+
+/// A selection of resources.
+#[derive(Clone, Debug)]
+pub(crate) enum Filter {
+    Id(Id),
+    /// All of these labels.
+    Labels(Vec<(String, String)>),
+}
+
+/// The signs by which others know that a creating request is under way.
+pub(crate) struct Notice<'a> {
+    /// A pipe that the program holds until it ends.
+    pub(crate) liveness: Option<PipeWriter>,
+    /// Called with the process id of the program once it runs.
+    pub(crate) started: Box<dyn Fn(u32) + 'a>,
+}
+
+/// A network to be created.
+pub(crate) struct NetworkRequest<'a> {
+    pub(crate) name: &'a str,
+    pub(crate) addressing: &'a Addressing,
+    pub(crate) ipv6: Option<Ipv6Addressing>,
+    pub(crate) labels: &'a BTreeMap<String, String>,
+    /// The labels that no other network has.
+    pub(crate) unique: &'a Filter,
+    pub(crate) options: &'a NetworkOptions,
+}
+
+/// A container to be created.
+pub(crate) struct ContainerRequest<'a> {
+    pub(crate) name: &'a str,
+    pub(crate) network_id: &'a Id,
+    pub(crate) ip: Ipv4Addr,
+    pub(crate) ipv6: Option<Ipv6Addr>,
+    pub(crate) labels: &'a BTreeMap<String, String>,
+    pub(crate) spec: &'a CheckedSpec,
+}
+
+/// The result of inspecting a network.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct NetworkInfo {
+    pub(crate) id: Id,
+    pub(crate) name: String,
+    pub(crate) labels: BTreeMap<String, String>,
+    /// Its subnets, each with its gateway if it has one.
+    pub(crate) subnets: Vec<(IpNet, Option<IpAddr>)>,
+    /// The interface that is its bridge, if it has one.
+    pub(crate) bridge: Option<String>,
+}
+
+/// The result of inspecting a container.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct ContainerInfo {
+    pub(crate) id: Id,
+    pub(crate) labels: BTreeMap<String, String>,
+    pub(crate) state: State,
+    pub(crate) exit: Option<Exit>,
+    pub(crate) health: Option<Health>,
+    pub(crate) endpoints: Vec<Endpoint>,
+}
+
+/// The address of a container on a network.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Endpoint {
+    /// The network's id; its name on podman.
+    pub(crate) network: String,
+    pub(crate) ip: Option<Ipv4Addr>,
+    pub(crate) ipv6: Option<Ipv6Addr>,
+}
+
+impl ContainerInfo {
+    /// The container's status, with its addresses on the network of this id and name.
+    pub(crate) fn status(&self, network: &Id, name: &str) -> Status {
+        let on = |it: &&Endpoint| it.network == network.as_str() || it.network == name;
+        let endpoint = self.endpoints.iter().find(on);
+        Status {
+            state: self.state,
+            exit: self.exit.clone(),
+            health: self.health,
+            address: endpoint.and_then(|it| it.ip),
+            ipv6: endpoint.and_then(|it| it.ipv6),
+        }
+    }
+}
+
+/// An event of something that is followed.
+#[derive(Debug)]
+pub(crate) enum Event {
+    /// A line of the log.
+    Line(LogLine),
+    /// The end of what is followed.
+    End,
+}
+
+/// Something that is followed until this is dropped.
+pub(crate) struct Follow(Box<dyn Send + Sync>);
+
+impl Follow {
+    pub(crate) fn new(handle: impl Send + Sync + 'static) -> Self {
+        Self(Box::new(handle))
+    }
+}
+
+impl fmt::Debug for Follow {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let _ = &self.0;
+        f.write_str("Follow")
+    }
+}
+
+/// The commands of a reaper, each as the arguments of `program`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct ReaperSpec {
+    pub(crate) program: OsString,
+    /// The whole environment.
+    pub(crate) env: Vec<(OsString, OsString)>,
+    /// Prints `identity`.
+    pub(crate) identify: Vec<String>,
+    pub(crate) identity: String,
+    pub(crate) list_containers: Vec<String>,
+    pub(crate) remove_container: Vec<String>,
+    pub(crate) list_networks: Vec<String>,
+    pub(crate) remove_network: Vec<String>,
+    /// Whether the engine removes a network that is in use.
+    pub(crate) removes_networks_in_use: bool,
+}

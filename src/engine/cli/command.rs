@@ -1,0 +1,322 @@
+//! One command of an engine's program: run within a deadline, its failure kept without secrets.
+
+use std::ffi::{OsStr, OsString};
+use std::fs::File;
+use std::io::{self, Read, Seek, SeekFrom};
+use std::os::unix::process::CommandExt;
+use std::process::ExitStatus;
+use std::sync::mpsc::Sender;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use super::dialect::Dialect;
+use super::follow::{self, Followed};
+use crate::engine::backend::{Event, Notice};
+use crate::engine::cause::{Cause, MadeNothing, diagnose};
+use crate::engine::error::{End, EngineError};
+use crate::engine::redactor::Redactor;
+
+/// The bytes that are read of a text for people, and of an answer: docker prints two million of a thousand
+/// networks.
+const TEXT: u64 = 1 << 20;
+const ANSWER: u64 = 64 << 20;
+
+/// A command that failed, and what it tells of the engine's state.
+pub(super) struct Failure {
+    pub(super) error: EngineError,
+    /// All of standard output, as it was.
+    pub(super) stdout: String,
+    pub(super) made_nothing: MadeNothing,
+}
+
+/// One command of an engine's program.
+#[derive(Clone)]
+pub(super) struct Command {
+    program: OsString,
+    args: Vec<OsString>,
+    shown: Vec<String>,
+    env: Vec<(OsString, Option<OsString>)>,
+    redactor: Redactor,
+    /// The time past its deadline that it may go on.
+    patience: Duration,
+    /// In a process group of its own.
+    apart: bool,
+}
+
+impl Command {
+    pub(super) fn new(program: &OsStr, redactor: &Redactor) -> Self {
+        Self {
+            program: program.to_owned(),
+            args: Vec::new(),
+            shown: Vec::new(),
+            env: Vec::new(),
+            redactor: redactor.clone(),
+            patience: Duration::ZERO,
+            apart: false,
+        }
+    }
+
+    /// Sets how much longer than its deadline the program may run before it is killed.
+    pub(super) fn patiently(mut self, patience: Duration) -> Self {
+        self.patience = patience;
+        self
+    }
+
+    pub(super) fn arg(mut self, arg: impl Into<String>) -> Self {
+        let arg = arg.into();
+        self.shown.push(arg.clone());
+        self.args.push(arg.into());
+        self
+    }
+
+    pub(super) fn args<'a>(self, args: impl IntoIterator<Item = &'a str>) -> Self {
+        args.into_iter().fold(self, Command::arg)
+    }
+
+    /// `NAME=VALUE` on the command line, shown as `NAME=***`.
+    pub(super) fn assignment(mut self, name: &str, value: &str) -> Self {
+        self.shown.push(format!("{name}=***"));
+        self.args.push(format!("{name}={value}").into());
+        self
+    }
+
+    #[cfg(fuzzing)]
+    pub(super) fn into_arguments(self) -> Vec<String> {
+        self.args.into_iter().map(|arg| arg.to_string_lossy().into_owned()).collect()
+    }
+
+    /// An argument that is shown as `***`.
+    pub(super) fn private_arg(mut self, arg: impl Into<String>) -> Self {
+        self.shown.push("***".into());
+        self.args.push(arg.into().into());
+        self
+    }
+
+    /// Sets or removes a variable of the program's environment.
+    pub(super) fn env(mut self, name: &str, value: Option<OsString>) -> Self {
+        self.env.push((name.into(), value));
+        self
+    }
+
+    /// In a process group of its own: Ctrl-C, or who kills its owner's group, does not cut it in two.
+    pub(super) fn apart(mut self) -> Self {
+        self.apart = true;
+        self
+    }
+
+    /// Runs it and returns its standard output.
+    ///
+    /// It is bounded: at the deadline the program is killed, and nothing waits for what it may have
+    /// started. Its output goes to files, since a pipe ends only with the last process that holds it.
+    pub(super) fn run(self, deadline: Instant) -> Result<String, Failure> {
+        self.run_with(None, deadline)
+    }
+
+    /// Runs it so that others notice that it is under way.
+    pub(super) fn run_noticed(
+        self,
+        notice: &Notice<'_>,
+        deadline: Instant,
+    ) -> Result<String, Failure> {
+        self.run_with(Some(notice), deadline)
+    }
+
+    fn run_with(self, notice: Option<&Notice<'_>>, deadline: Instant) -> Result<String, Failure> {
+        let start = Instant::now();
+        let result = self.end_and_output(notice, deadline, ANSWER);
+        let duration = start.elapsed();
+        let (end, stdout, stderr) = match result {
+            Ok(output) => output,
+            Err(error) => (End::NotStarted(error.into()), String::new(), String::new()),
+        };
+        tracing::debug!(
+            command = %self.shown_line(),
+            duration_ms = duration.as_millis(),
+            end = %match &end {
+                End::Exited(status) => status.to_string(),
+                End::Killed(_) => "killed at its deadline".into(),
+                End::NotStarted(error) => self.redactor.redacted(&error.to_string()),
+                End::Unexpected(_) | End::Withheld(_) => String::new(),
+            },
+            "engine command"
+        );
+        match end {
+            End::Exited(status) if status.success() => Ok(stdout),
+            end => Err(self.failure(end, stdout, &stderr)),
+        }
+    }
+
+    /// Runs it to any end and returns its status, standard output and standard error.
+    pub(super) fn run_to_end(
+        self,
+        deadline: Instant,
+    ) -> Result<(ExitStatus, String, String), EngineError> {
+        tracing::debug!(command = %self.shown_line(), "engine command");
+        match self.end_and_output(None, deadline, TEXT) {
+            Ok((End::Exited(status), stdout, stderr)) => Ok((status, stdout, stderr)),
+            Ok((end, stdout, stderr)) => Err(self.failure(end, stdout, &stderr).error),
+            Err(error) => Err(self.not_started(error)),
+        }
+    }
+
+    /// Starts it and sends its output as it comes.
+    pub(super) fn follow(self, events: &Sender<Event>) -> Result<Followed, EngineError> {
+        tracing::debug!(command = %self.shown_line(), "engine command, followed");
+        let followed = follow::follow(&self.expression().stdin_null(), events);
+        followed.map_err(|error| self.not_started(error))
+    }
+
+    /// The error of a command that ended with this status.
+    pub(super) fn exited(self, status: ExitStatus, stderr: &str) -> EngineError {
+        self.failure(End::Exited(status), String::new(), stderr).error
+    }
+
+    /// The error of a command that was killed after this time.
+    pub(super) fn killed(self, after: Duration, stderr: &str) -> EngineError {
+        self.failure(End::Killed(after), String::new(), stderr).error
+    }
+
+    fn not_started(self, error: io::Error) -> EngineError {
+        self.failure(End::NotStarted(error.into()), String::new(), "").error
+    }
+
+    /// The error of a command that succeeded and did not print what was expected.
+    pub(super) fn unexpected(self, expected: &'static str, stdout: &str) -> EngineError {
+        self.failure(End::Unexpected(expected), stdout.to_owned(), "").error
+    }
+
+    /// The error of a command that was not run, since the engine would not refuse it.
+    pub(super) fn withheld(self, cause: Cause, why: String) -> EngineError {
+        self.error(End::Withheld(why), cause, "")
+    }
+
+    fn end_and_output(
+        &self,
+        notice: Option<&Notice<'_>>,
+        deadline: Instant,
+        window: u64,
+    ) -> io::Result<(End, String, String)> {
+        let mut stdout = tempfile::tempfile()?;
+        let mut stderr = tempfile::tempfile()?;
+        let expression = self
+            .expression()
+            .stdout_file(stdout.try_clone()?)
+            .stderr_file(stderr.try_clone()?)
+            .unchecked();
+        // Its standard input, which nothing that it leaves behind keeps.
+        let expression = match notice.and_then(|notice| notice.liveness.as_ref()) {
+            Some(pipe) => expression.stdin_file(pipe.try_clone()?),
+            None => expression.stdin_null(),
+        };
+        let expression = if self.apart {
+            expression.before_spawn(|command| {
+                command.process_group(0);
+                Ok(())
+            })
+        } else {
+            expression
+        };
+        let start = Instant::now();
+        let handle = expression.start()?;
+        // No copy of the pipe outlives the program.
+        drop(expression);
+        if let Some(notice) = notice {
+            handle.pids().into_iter().for_each(&notice.started);
+        }
+        let end = wait(&handle, start, deadline, self.patience)?;
+        Ok((end, self.tail(&mut stdout, window), self.tail(&mut stderr, TEXT)))
+    }
+
+    fn expression(&self) -> duct::Expression {
+        let expression = duct::cmd(&self.program, &self.args);
+        self.env.iter().fold(expression, |expression, (name, value)| match value {
+            Some(value) => expression.env(name, value),
+            None => expression.env_remove(name),
+        })
+    }
+
+    fn failure(self, end: End, stdout: String, stderr: &str) -> Failure {
+        let (cause, made_nothing) = match &end {
+            End::NotStarted(error) if error.kind() == io::ErrorKind::NotFound => {
+                (Cause::ProgramMissing, MadeNothing(true))
+            }
+            End::NotStarted(_) => (Cause::Other, MadeNothing(true)),
+            End::Killed(_) => (Cause::TimedOut, MadeNothing(false)),
+            End::Exited(_) | End::Unexpected(_) | End::Withheld(_) => diagnose(stderr),
+        };
+        let printed = if stderr.trim().is_empty() { &stdout } else { stderr };
+        let error = self.error(end, cause, printed);
+        Failure { error, stdout, made_nothing }
+    }
+
+    fn error(self, end: End, cause: Cause, printed: &str) -> EngineError {
+        let program = self.program.to_string_lossy().into_owned();
+        EngineError::new(program, self.name(), end, cause, printed, &self.redactor)
+    }
+
+    /// The first words of the command, without options: `docker network create`.
+    fn name(&self) -> String {
+        let words = match &self.shown[..] {
+            [option, _, words @ ..] if option == Dialect::CONNECTION => words,
+            words => words,
+        };
+        let words = words.iter().take(2).take_while(|word| !word.starts_with('-'));
+        let program = self.program.to_string_lossy().into_owned();
+        std::iter::once(&program).chain(words).cloned().collect::<Vec<_>>().join(" ")
+    }
+
+    /// The end of what was printed, long enough that a secret cannot be cut in two near its end.
+    fn tail(&self, file: &mut File, window: u64) -> String {
+        let window = window + 2 * self.redactor.longest() as u64;
+        let mut bytes = Vec::new();
+        let read = file.metadata().and_then(|meta| {
+            file.seek(SeekFrom::Start(meta.len().saturating_sub(window)))?;
+            file.take(window).read_to_end(&mut bytes)
+        });
+        if let Err(error) = read {
+            tracing::warn!(%error, "an engine command's output could not be read back");
+        }
+        String::from_utf8_lossy(&bytes).into_owned()
+    }
+
+    fn shown_line(&self) -> String {
+        format!("{} {}", self.program.to_string_lossy(), self.shown.join(" "))
+    }
+}
+
+fn ends_within(handle: &duct::Handle, patience: Duration) -> io::Result<bool> {
+    let deadline = Instant::now() + patience;
+    while handle.try_wait()?.is_none() {
+        if Instant::now() >= deadline {
+            return Ok(false);
+        }
+        thread::sleep(Duration::from_millis(5));
+    }
+    Ok(true)
+}
+
+/// Waits without signal handlers: `duct`'s own waiting with a deadline installs one for SIGCHLD.
+fn wait(
+    handle: &duct::Handle,
+    start: Instant,
+    deadline: Instant,
+    patience: Duration,
+) -> io::Result<End> {
+    let mut pause = Duration::from_millis(1);
+    loop {
+        if let Some(output) = handle.try_wait()? {
+            return Ok(End::Exited(output.status));
+        }
+        let now = Instant::now();
+        if now >= deadline {
+            if !ends_within(handle, patience)? {
+                handle.kill()?;
+                // Its end is waited for, so that no zombie stays; not without bound.
+                ends_within(handle, Duration::from_millis(500))?;
+            }
+            return Ok(End::Killed(now - start));
+        }
+        thread::sleep(pause.min(deadline - now));
+        pause = (pause * 2).min(Duration::from_millis(10));
+    }
+}

@@ -1,0 +1,136 @@
+//! The differences between the commands of docker and podman.
+
+use std::ffi::OsString;
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::engine::backend::{Id, Resource};
+
+/// The program whose commands are used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Dialect {
+    Docker,
+    Podman,
+}
+
+/// Lists ids. Podman prints names if it is asked to be quiet.
+pub(super) fn list(resource: Resource) -> &'static [&'static str] {
+    match resource {
+        Resource::Container => &["ps", "--all", "--no-trunc", "--quiet"],
+        Resource::Network => &["network", "ls", "--no-trunc", "--format", "{{.ID}}"],
+    }
+}
+
+impl Dialect {
+    /// The name of the context for docker's default address, whatever the user has chosen.
+    pub(super) const DOCKER_DEFAULT: &str = "default";
+
+    /// Podman's option for a name in its configuration, before any command.
+    pub(super) const CONNECTION: &str = "--connection";
+
+    pub(super) fn program(self) -> &'static str {
+        match self {
+            Self::Docker => "docker",
+            Self::Podman => "podman",
+        }
+    }
+
+    /// The variables that tell the program where its engine is: an address, and a name in its
+    /// configuration.
+    pub(super) fn steering(self) -> [&'static str; 2] {
+        match self {
+            Self::Docker => ["DOCKER_HOST", "DOCKER_CONTEXT"],
+            Self::Podman => ["CONTAINER_HOST", "CONTAINER_CONNECTION"],
+        }
+    }
+
+    /// The variables that name a directory of the program's own.
+    pub(super) fn configuration(self) -> &'static [&'static str] {
+        match self {
+            Self::Docker => &["DOCKER_CONFIG", "DOCKER_CERT_PATH"],
+            Self::Podman => &[],
+        }
+    }
+
+    /// The options that do the same on a command line.
+    pub(super) fn steering_options(self) -> [&'static str; 2] {
+        match self {
+            Self::Docker => ["--host", "--context"],
+            Self::Podman => ["--url", Self::CONNECTION],
+        }
+    }
+
+    /// The name that stands for the program's own choice of an engine.
+    pub(super) fn is_default(self, context: &OsString) -> bool {
+        self == Self::Docker && context == Self::DOCKER_DEFAULT
+    }
+
+    /// Never `network rm --force`: podman then deletes the containers on it. And podman waits ten
+    /// seconds for a process that does not want to end, unless it is told not to.
+    pub(super) fn removal(self, resource: Resource) -> &'static [&'static str] {
+        match (resource, self) {
+            (Resource::Container, Self::Docker) => &["rm", "--force", "--volumes"],
+            (Resource::Container, Self::Podman) => &["rm", "--force", "--time", "0", "--volumes"],
+            (Resource::Network, _) => &["network", "rm"],
+        }
+    }
+
+    /// Tells a container's end. Podman looks now and then, four times a second unless it is told more.
+    pub(super) fn wait(self) -> &'static [&'static str] {
+        match self {
+            Self::Docker => &["wait"],
+            Self::Podman => &["wait", "--interval", "50ms"],
+        }
+    }
+
+    /// Whether the engine keeps a network that is in use from being removed by its id.
+    ///
+    /// Podman 4.3 compares what it is given with the names of the networks that containers have: by
+    /// name it refuses, by id it removes, and leaves the bridge.
+    pub(super) fn protects_networks_in_use(self) -> bool {
+        self == Self::Docker
+    }
+
+    /// The time past its deadline that a command may go on. Podman's program does the work itself: of a `podman
+    /// run` that is killed half-way, veth and bridge stay for ever.
+    pub(super) fn patience(self) -> Duration {
+        match self {
+            Self::Docker => Duration::ZERO,
+            Self::Podman => Duration::from_secs(10),
+        }
+    }
+
+    /// Whether `network create` prints an id; podman prints the name.
+    pub(super) fn prints_ids_of_networks(self) -> bool {
+        self == Self::Docker
+    }
+
+    /// Lists all networks as `network inspect` has them, where one command can.
+    pub(super) fn list_networks_in_full(self) -> Option<&'static [&'static str]> {
+        (self == Self::Podman).then_some(&["network", "ls", "--format", "json"])
+    }
+
+    /// Returns true if a program that ended so failed itself, and did not run the command in the container.
+    pub(super) fn failed_to_exec(self, code: i32, stderr: &str) -> bool {
+        match self {
+            Self::Docker => ["Error response from daemon:", "Error: No such", "Cannot connect"]
+                .iter()
+                .any(|it| code != 0 && stderr.starts_with(it)),
+            Self::Podman => matches!(code, 125 | 255) && stderr.contains("Error: "),
+        }
+    }
+
+    /// The interface of a network's bridge, by what `network inspect` says.
+    pub(super) fn bridge(self, network: &Value, id: &Id) -> Option<String> {
+        match self {
+            Self::Docker if network["Driver"] != "bridge" => None,
+            Self::Docker => {
+                let named = network["Options"]["com.docker.network.bridge.name"].as_str();
+                let derived = || Some(format!("br-{}", &id.as_str()[..12]));
+                named.map(str::to_owned).or_else(derived)
+            }
+            Self::Podman => network["network_interface"].as_str().map(str::to_owned),
+        }
+    }
+}

@@ -1,0 +1,193 @@
+//! The command-line backend: the engine's program, run once for each request.
+
+mod command;
+mod dialect;
+mod follow;
+mod inspect;
+mod network;
+mod operations;
+mod run;
+
+use std::env;
+use std::ffi::{OsStr, OsString};
+use std::fmt;
+use std::path::{self, Path, PathBuf};
+
+use serde_json::Value;
+
+use command::Command;
+pub(crate) use dialect::Dialect;
+
+use super::redactor::Redactor;
+use crate::container::is_read_by_engine_programs;
+
+/// The engine's program and the way by which it reaches its engine.
+#[derive(Clone)]
+pub(crate) struct Cli {
+    dialect: Dialect,
+    program: OsString,
+    host: Option<OsString>,
+    context: Option<OsString>,
+    /// The variables that name the program's configuration, absolute.
+    configuration: Vec<(&'static str, Option<OsString>)>,
+    redactor: Redactor,
+}
+
+impl Cli {
+    pub(crate) fn new(dialect: Dialect) -> Self {
+        let [host, context] =
+            dialect.steering().map(|name| env::var_os(name).filter(|value| !value.is_empty()));
+        // The program prefers an address to any name.
+        let context = match (&host, dialect) {
+            (Some(_), _) => None,
+            // Named even where nobody has chosen one, so that a later choice changes nothing.
+            (None, Dialect::Docker) => {
+                context.or_else(current_context).or_else(|| Some(Dialect::DOCKER_DEFAULT.into()))
+            }
+            (None, Dialect::Podman) => context,
+        };
+        Self {
+            dialect,
+            program: dialect.program().into(),
+            host: host.map(absolute_address),
+            context,
+            configuration: configuration(dialect),
+            redactor: Redactor::default(),
+        }
+    }
+
+    pub(crate) fn with_host(self, address: OsString) -> Self {
+        Self { host: Some(absolute_address(address)), context: None, ..self }
+    }
+
+    pub(crate) fn with_context(self, name: OsString) -> Self {
+        Self { host: None, context: Some(name), ..self }
+    }
+
+    pub(crate) fn with_program(self, program: OsString) -> Self {
+        let program = match Path::new(&program).components().count() {
+            0 | 1 => program,
+            _ => path::absolute(&program).map_or(program, PathBuf::into_os_string),
+        };
+        Self { program, ..self }
+    }
+
+    pub(crate) fn with_new_redactor(self) -> Self {
+        Self { redactor: Redactor::default(), ..self }
+    }
+
+    pub(crate) fn is_docker(&self) -> bool {
+        self.dialect == Dialect::Docker
+    }
+
+    pub(crate) fn program(&self) -> &OsStr {
+        &self.program
+    }
+
+    /// Returns true if it has an address, or a context that has one.
+    pub(crate) fn has_address(&self) -> bool {
+        let named = |it: &OsString| !self.dialect.is_default(it);
+        self.host.is_some() || self.context.as_ref().is_some_and(named)
+    }
+
+    /// The fields of `Debug` that tell the engine.
+    pub(crate) fn fmt_way(&self, debug: &mut fmt::DebugStruct<'_, '_>) {
+        debug.field("program", &self.program);
+        if let Some(host) = &self.host {
+            debug.field("host", host);
+        }
+        if let Some(context) = &self.context {
+            debug.field("context", context);
+        }
+    }
+
+    /// The variables that lead to the engine that was configured when this value was made.
+    fn pinned(&self) -> impl Iterator<Item = (&'static str, Option<OsString>)> {
+        let [host, context] = self.dialect.steering();
+        let steering = [(host, self.host.clone()), (context, self.context.clone())];
+        steering.into_iter().chain(self.configuration.iter().cloned())
+    }
+
+    /// The program with its environment, before any argument.
+    fn bare_command(&self) -> Command {
+        let command = Command::new(&self.program, &self.redactor);
+        let command = command.patiently(self.dialect.patience());
+        self.pinned().fold(command, |command, (name, value)| command.env(name, value))
+    }
+
+    fn command(&self) -> Command {
+        let command = self.bare_command();
+        match &self.context {
+            // By its variable, podman 4.3 takes a name that it does not know for its default.
+            Some(name) if self.dialect == Dialect::Podman => {
+                command.arg(Dialect::CONNECTION).arg(name.to_string_lossy().into_owned())
+            }
+            _ => command,
+        }
+    }
+
+    /// The whole environment of the program in a process that works in another directory: only variables
+    /// that the program reads.
+    fn minimal_env(&self) -> Vec<(OsString, OsString)> {
+        let is_read = |name: &OsString| name.to_str().is_some_and(is_read_by_engine_programs);
+        let own = env::vars_os().filter(|(name, _)| is_read(name));
+        let pinned: Vec<_> = self.pinned().collect();
+        let replaced = |name: &OsString| pinned.iter().any(|(pinned, _)| name == pinned);
+        let mut env: Vec<_> = own.filter(|(name, _)| !replaced(name)).collect();
+        env.extend(pinned.into_iter().filter_map(|(name, value)| Some((name.into(), value?))));
+        env
+    }
+
+    /// The program's path, found on `PATH` now.
+    fn absolute_program(&self) -> OsString {
+        if Path::new(&self.program).components().count() > 1 {
+            return self.program.clone();
+        }
+        let path = env::var_os("PATH").unwrap_or_default();
+        let candidates = env::split_paths(&path).map(|directory| directory.join(&self.program));
+        let mut absolute = candidates.filter_map(|path| path::absolute(path).ok());
+        let found = absolute.find(|path| path.is_file());
+        found.map_or_else(|| self.program.clone(), PathBuf::into_os_string)
+    }
+}
+
+impl fmt::Debug for Cli {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut debug = f.debug_struct("Cli");
+        self.fmt_way(&mut debug);
+        debug.finish_non_exhaustive()
+    }
+}
+
+/// A socket's path as seen from any directory.
+fn absolute_address(address: OsString) -> OsString {
+    let relative = address.to_str().and_then(|it| it.strip_prefix("unix://"));
+    match relative.filter(|path| !path.is_empty()).map(path::absolute) {
+        Some(Ok(path)) => {
+            let mut address = OsString::from("unix://");
+            address.push(path);
+            address
+        }
+        _ => address,
+    }
+}
+
+/// The variables that name the program's configuration, as they are now.
+fn configuration(dialect: Dialect) -> Vec<(&'static str, Option<OsString>)> {
+    let now = |name: &&'static str| {
+        let path = env::var_os(name).filter(|value| !value.is_empty());
+        (*name, path.map(|path| path::absolute(&path).map_or(path, PathBuf::into_os_string)))
+    };
+    dialect.configuration().iter().map(now).collect()
+}
+
+/// The context that the user has chosen with `docker context use`.
+fn current_context() -> Option<OsString> {
+    let directory = match env::var_os("DOCKER_CONFIG").filter(|value| !value.is_empty()) {
+        Some(directory) => PathBuf::from(directory),
+        None => env::home_dir()?.join(".docker"),
+    };
+    let config = std::fs::read_to_string(directory.join("config.json")).ok()?;
+    let config: Value = serde_json::from_str(&config).ok()?;
+    config["currentContext"].as_str().filter(|name| !name.is_empty()).map(Into::into)
+}

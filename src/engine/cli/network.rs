@@ -1,0 +1,145 @@
+//! The arguments of `network create`.
+
+use super::command::Command;
+use super::dialect::Dialect;
+use crate::engine::backend::NetworkRequest;
+use crate::plan::{GatewayMode, NetworkOptions};
+
+pub(super) fn create_network(
+    program: Command,
+    dialect: Dialect,
+    request: &NetworkRequest<'_>,
+) -> Command {
+    let addressing = request.addressing;
+    let mut command = program
+        .args(["network", "create", "--subnet"])
+        .arg(addressing.subnet().to_string())
+        .arg("--gateway")
+        .arg(addressing.gateway().to_string());
+    if let Some(range) = addressing.dynamic_range() {
+        command = command.arg("--ip-range").arg(range.to_string());
+    }
+    if let Some(ipv6) = request.ipv6 {
+        // Each engine counts gateways and ranges by the subnet before them.
+        command = command
+            .args(["--ipv6", "--subnet"])
+            .arg(ipv6.subnet().to_string())
+            .arg("--gateway")
+            .arg(ipv6.gateway().to_string());
+        if let Some(range) = ipv6.dynamic_range() {
+            command = command.arg("--ip-range").arg(range.to_string());
+        }
+    }
+    for (key, value) in request.labels {
+        command = command.arg("--label").arg(format!("{key}={value}"));
+    }
+    let options = arguments(dialect, request.options, request.ipv6.is_some());
+    command = options.into_iter().fold(command, Command::arg);
+    command.arg(request.name).apart()
+}
+
+fn arguments(dialect: Dialect, options: &NetworkOptions, ipv6: bool) -> Vec<String> {
+    let mut arguments = Vec::new();
+    let mut option = |key: &str, value: &str| arguments.push(format!("--opt={key}={value}"));
+    if options.isolated && dialect == Dialect::Podman {
+        option("isolate", "true");
+    }
+    if let Some(bytes) = options.mtu {
+        let key = match dialect {
+            Dialect::Docker => "com.docker.network.driver.mtu",
+            Dialect::Podman => "mtu",
+        };
+        option(key, &bytes.to_string());
+    }
+    if dialect == Dialect::Docker {
+        let mut bridge =
+            |key: &str, value: &str| option(&format!("com.docker.network.bridge.{key}"), value);
+        if let Some(name) = &options.bridge_name {
+            bridge("name", name);
+        }
+        if let Some(masquerade) = options.masquerade {
+            bridge("enable_ip_masquerade", &masquerade.to_string());
+        }
+        if options.gateway_mode != GatewayMode::Nat {
+            bridge("gateway_mode_ipv4", &options.gateway_mode.to_string());
+            if ipv6 {
+                bridge("gateway_mode_ipv6", &options.gateway_mode.to_string());
+            }
+        }
+        if !options.trusted_host_interfaces.is_empty() {
+            bridge("trusted_host_interfaces", &options.trusted_host_interfaces.join(":"));
+        }
+    }
+    for (key, value) in &options.driver_options {
+        option(key, value);
+    }
+    if options.internal {
+        arguments.push("--internal".into());
+    }
+    if let (Some(name), Dialect::Podman) = (&options.bridge_name, dialect) {
+        arguments.push(format!("--interface-name={name}"));
+    }
+    arguments.extend(options.labels.iter().map(|(key, value)| format!("--label={key}={value}")));
+    arguments
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn all() -> NetworkOptions {
+        NetworkOptions::new()
+            .internal(true)
+            .isolated(true)
+            .mtu(1400)
+            .bridge_name("sb0")
+            .masquerade(false)
+            .gateway_mode(GatewayMode::Routed)
+            .trusted_host_interface("tap0")
+            .trusted_host_interface("tap1")
+            .label("acme.role", "x")
+            .driver_option("k", "v")
+    }
+
+    #[test]
+    fn each_engine_is_told_in_its_own_words() {
+        assert!(arguments(Dialect::Docker, &NetworkOptions::new(), true).is_empty());
+        assert!(arguments(Dialect::Podman, &NetworkOptions::new(), true).is_empty());
+        assert_eq!(
+            arguments(Dialect::Docker, &all(), false),
+            [
+                "--opt=com.docker.network.driver.mtu=1400",
+                "--opt=com.docker.network.bridge.name=sb0",
+                "--opt=com.docker.network.bridge.enable_ip_masquerade=false",
+                "--opt=com.docker.network.bridge.gateway_mode_ipv4=routed",
+                "--opt=com.docker.network.bridge.trusted_host_interfaces=tap0:tap1",
+                "--opt=k=v",
+                "--internal",
+                "--label=acme.role=x",
+            ]
+        );
+        assert_eq!(
+            arguments(Dialect::Podman, &all(), false),
+            [
+                "--opt=isolate=true",
+                "--opt=mtu=1400",
+                "--opt=k=v",
+                "--internal",
+                "--interface-name=sb0",
+                "--label=acme.role=x",
+            ]
+        );
+    }
+
+    #[test]
+    fn a_gateway_mode_is_for_both_kinds_of_addresses() {
+        let options = NetworkOptions::new().gateway_mode(GatewayMode::NatUnprotected);
+        assert_eq!(
+            arguments(Dialect::Docker, &options, true),
+            [
+                "--opt=com.docker.network.bridge.gateway_mode_ipv4=nat-unprotected",
+                "--opt=com.docker.network.bridge.gateway_mode_ipv6=nat-unprotected",
+            ]
+        );
+    }
+}

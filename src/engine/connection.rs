@@ -1,0 +1,63 @@
+//! The engine that answered when it was asked for its identity.
+
+use std::time::Instant;
+use std::sync::Arc;
+
+use super::Engine;
+use super::backend::{Backend, Filter, Id, Resource};
+use super::error::EngineError;
+use super::identity::EngineInfo;
+
+/// A backend and the identity of its engine.
+#[derive(Clone, Debug)]
+pub(crate) struct Connection {
+    engine: Engine,
+    backend: Arc<dyn Backend>,
+    info: EngineInfo,
+}
+
+impl Connection {
+    /// Asks the engine for its identity. Nothing is touched.
+    pub(crate) fn open(engine: &Engine) -> Result<Self, EngineError> {
+        let backend = engine.backend();
+        let info = backend.info(engine.look_deadline())?;
+        Ok(Self { engine: engine.clone(), backend, info })
+    }
+
+    /// The engine's clock, deadlines and directories.
+    pub(crate) fn engine(&self) -> &Engine {
+        &self.engine
+    }
+
+    pub(crate) fn backend(&self) -> &dyn Backend {
+        &*self.backend
+    }
+
+    pub(crate) fn info(&self) -> &EngineInfo {
+        &self.info
+    }
+
+    /// Returns true if the resource does not exist. The absence counts only on the same engine.
+    pub(crate) fn is_gone(
+        &self,
+        resource: Resource,
+        id: &Id,
+        deadline: Instant,
+    ) -> Result<bool, EngineError> {
+        let found = self.backend.find(resource, &Filter::Id(id.clone()), deadline)?;
+        if !found.is_empty() {
+            return Ok(false);
+        }
+        self.check_identity(deadline)?;
+        Ok(true)
+    }
+
+    /// Checks that the engine that answers now is the one that answered before.
+    pub(crate) fn check_identity(&self, deadline: Instant) -> Result<(), EngineError> {
+        if self.backend.info(deadline)?.identity == self.info.identity {
+            Ok(())
+        } else {
+            Err(EngineError::another_engine("a look"))
+        }
+    }
+}

@@ -1,0 +1,137 @@
+//! The failure of one request to an engine.
+
+use std::fmt;
+use std::io;
+use std::process::ExitStatus;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::cause::Cause;
+use super::redactor::Redactor;
+
+/// A request to an engine that failed.
+///
+/// It prints as one line: the request, how it ended, and the engine's last word. It contains no secret
+/// value.
+#[derive(Clone)]
+pub struct EngineError(Box<Inner>);
+
+#[derive(Clone)]
+struct Inner {
+    program: String,
+    request: String,
+    end: End,
+    cause: Cause,
+    /// The engine's last word, chosen before redaction.
+    word: Option<String>,
+    message: String,
+}
+
+/// The end of a request.
+#[derive(Clone, Debug)]
+pub(crate) enum End {
+    NotStarted(Arc<io::Error>),
+    Exited(ExitStatus),
+    Killed(Duration),
+    /// It succeeded, and its answer is not this.
+    Unexpected(&'static str),
+    /// It was not made, for this reason.
+    Withheld(String),
+}
+
+impl EngineError {
+    pub(crate) fn new(
+        program: String,
+        request: String,
+        end: End,
+        cause: Cause,
+        printed: &str,
+        redactor: &Redactor,
+    ) -> Self {
+        let word = last_word(printed).map(|word| redactor.redacted(word));
+        let message = last_bytes(&redactor.redacted(printed));
+        Self(Box::new(Inner { program, request, end, cause, word, message }))
+    }
+
+    /// The error of a request that is not answered by the engine that it is meant for.
+    pub(crate) fn another_engine(request: &str) -> Self {
+        let end = End::Withheld("another engine answers at this address now".into());
+        let (cause, redactor) = (Cause::AnotherEngine, Redactor::default());
+        Self::new(String::new(), request.into(), end, cause, "", &redactor)
+    }
+
+    /// The cause of the failure, as far as it is known.
+    #[must_use]
+    pub fn cause(&self) -> Cause {
+        self.0.cause
+    }
+
+    /// The end of the engine's message, at most 4 KiB, without secret values.
+    #[must_use]
+    pub fn message(&self) -> &str {
+        &self.0.message
+    }
+
+    #[cfg(test)]
+    pub(crate) fn for_test(text: &str) -> Self {
+        use std::os::unix::process::ExitStatusExt;
+        let (cause, _) = super::cause::diagnose(text);
+        let end = End::Exited(ExitStatus::from_raw(256));
+        let redactor = Redactor::default();
+        Self::new("model".into(), "model request".into(), end, cause, text, &redactor)
+    }
+}
+
+impl fmt::Display for EngineError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Inner { program, request, end, cause, word, .. } = &*self.0;
+        match end {
+            End::NotStarted(_) if *cause == Cause::ProgramMissing => {
+                return write!(f, "{program} was not found; is it installed, and on PATH?");
+            }
+            End::NotStarted(_) => return write!(f, "{request} could not be run"),
+            End::Withheld(why) => return write!(f, "{request} was not run: {why}"),
+            End::Killed(after) => write!(f, "{request} was killed at its deadline, after {after:?}")?,
+            End::Exited(status) => write!(f, "{request} ended with {status}")?,
+            End::Unexpected(expected) => write!(f, "{request} did not print {expected}")?,
+        }
+        match word {
+            Some(line) => write!(f, ": {line}"),
+            None => write!(f, " and printed nothing"),
+        }
+    }
+}
+
+impl fmt::Debug for EngineError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "EngineError({:?}: {self})", self.0.cause)
+    }
+}
+
+impl std::error::Error for EngineError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match &self.0.end {
+            End::NotStarted(error) => Some(error.as_ref()),
+            End::Exited(_) | End::Killed(_) | End::Unexpected(_) | End::Withheld(_) => None,
+        }
+    }
+}
+
+/// The last line that is the engine's and not its program's advice.
+fn last_word(output: &str) -> Option<&str> {
+    let advice = |line: &str| {
+        line.starts_with("exit status ")
+            || line.ends_with("--help'.")
+            || line.ends_with("--help' for more information")
+    };
+    output.lines().map(str::trim).rfind(|line| !line.is_empty() && !advice(line))
+}
+
+/// The last 4 KiB, from a whole character on.
+pub(crate) fn last_bytes(text: &str) -> String {
+    let mut from = text.len().saturating_sub(4096);
+    while !text.is_char_boundary(from) {
+        from += 1;
+    }
+    text[from..].to_owned()
+}

@@ -1,0 +1,162 @@
+//! The network options that an engine supports.
+
+use std::fmt;
+
+use super::identity::{EngineInfo, EngineKind};
+use crate::plan::{GatewayMode, NetworkOptions};
+
+/// A network option that the engine does not have. Nothing has been touched.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unsupported {
+    what: String,
+    needs: String,
+    engine: String,
+}
+
+impl Unsupported {
+    /// The option.
+    #[must_use]
+    pub fn option(&self) -> &str {
+        &self.what
+    }
+
+    /// The engines that have it.
+    #[must_use]
+    pub fn needs(&self) -> &str {
+        &self.needs
+    }
+
+    /// This engine, with its version.
+    #[must_use]
+    pub fn engine(&self) -> &str {
+        &self.engine
+    }
+}
+
+impl fmt::Display for Unsupported {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} needs {}, and this is {}", self.what, self.needs, self.engine)
+    }
+}
+
+impl std::error::Error for Unsupported {}
+
+impl EngineInfo {
+    /// Checks that the engine can make a network with these options, and with IPv6 if that is planned.
+    pub(crate) fn supports(&self, options: &NetworkOptions, ipv6: bool) -> Result<(), Unsupported> {
+        match needs(options, ipv6).into_iter().find(|need| !need.is_met_by(self)) {
+            None => Ok(()),
+            Some(need) => Err(Unsupported {
+                needs: need.least(),
+                what: need.what,
+                engine: self.to_string(),
+            }),
+        }
+    }
+}
+
+/// An option that not every engine has, and the versions that have it.
+pub(crate) struct Need {
+    pub(crate) what: String,
+    docker: Option<(u32, u32)>,
+    podman: Option<(u32, u32)>,
+}
+
+impl Need {
+    pub(crate) fn is_met_by(&self, info: &EngineInfo) -> bool {
+        let least = match info.kind {
+            EngineKind::Docker => self.docker,
+            EngineKind::Podman => self.podman,
+        };
+        least.is_some_and(|least| info.version() >= least)
+    }
+
+    /// `Docker 28.0`, or what else would do.
+    pub(crate) fn least(&self) -> String {
+        let say = |name: &str, least: Option<(u32, u32)>| {
+            least.map(|(major, minor)| match (major, minor) {
+                (0, 0) => name.to_owned(),
+                _ => format!("{name} {major}.{minor}"),
+            })
+        };
+        let engines = [say("Docker", self.docker), say("Podman", self.podman)];
+        engines.into_iter().flatten().collect::<Vec<_>>().join(" or ")
+    }
+}
+
+pub(super) fn needs(options: &NetworkOptions, ipv6: bool) -> Vec<Need> {
+    let mut needs = Vec::new();
+    let mut need = |what: String, docker, podman| needs.push(Need { what, docker, podman });
+    if options.bridge_name.is_some() {
+        need("a bridge's name".into(), Some((0, 0)), Some((4, 5)));
+    }
+    if options.masquerade == Some(false) {
+        need("no masquerading".into(), Some((0, 0)), None);
+    }
+    let least = match options.gateway_mode {
+        GatewayMode::Nat => None,
+        GatewayMode::Routed => Some((27, 0)),
+        GatewayMode::NatUnprotected | GatewayMode::Isolated => Some((28, 0)),
+    };
+    if least.is_some() {
+        need(format!("gateway mode {}", options.gateway_mode), least, None);
+    }
+    if !options.trusted_host_interfaces.is_empty() {
+        need("a trusted host interface".into(), Some((28, 2)), None);
+    }
+    // Before, Docker filters IPv6 only as an experiment, and 20.10 gives an internal network a way out.
+    for (wanted, what) in
+        [(options.internal, "an internal network"), (options.isolated, "isolation")]
+    {
+        if wanted && ipv6 {
+            need(format!("{what} with IPv6"), Some((27, 0)), Some((0, 0)));
+        }
+    }
+    needs
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn all() -> NetworkOptions {
+        NetworkOptions::new()
+            .internal(true)
+            .isolated(true)
+            .mtu(1400)
+            .bridge_name("sb0")
+            .masquerade(false)
+            .gateway_mode(GatewayMode::Routed)
+            .trusted_host_interface("tap0")
+            .trusted_host_interface("tap1")
+            .label("acme.role", "x")
+            .driver_option("k", "v")
+    }
+
+    #[test]
+    fn what_an_engine_lacks_is_known() {
+        let lacks = |info: serde_json::Value| -> Vec<String> {
+            let info = EngineInfo::read(&info).unwrap();
+            let needs = needs(&all(), true).into_iter().filter(|need| !need.is_met_by(&info));
+            needs.map(|need| format!("{} needs {}", need.what, need.least())).collect()
+        };
+        let podman = |version: &str| {
+            let host = json!({"security": {"rootless": false}});
+            lacks(json!({"host": host, "version": {"Version": version}}))
+        };
+        let docker = |version: &str| lacks(json!({"ServerVersion": version}));
+        let internal = "an internal network with IPv6 needs Docker 27.0 or Podman";
+        let isolation = "isolation with IPv6 needs Docker 27.0 or Podman";
+        let (mode, trusted) =
+            ("gateway mode routed needs Docker 27.0", "a trusted host interface needs Docker 28.2");
+        assert_eq!(docker("20.10.24+dfsg1"), [mode, trusted, internal, isolation]);
+        assert_eq!(docker("28.1.1"), [trusted]);
+        assert!(docker("28.2.0").is_empty() && docker("29.0.0").is_empty());
+        let (name, masquerading) =
+            ("a bridge's name needs Docker or Podman 4.5", "no masquerading needs Docker");
+        assert_eq!(podman("4.3.1"), [name, masquerading, mode, trusted]);
+        assert_eq!(podman("5.4.2"), [masquerading, mode, trusted]);
+    }
+}

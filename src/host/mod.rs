@@ -1,0 +1,284 @@
+//! This host's own network: its interfaces and its routes, read without sending a packet.
+
+use std::fmt;
+use std::fs;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, UdpSocket};
+#[cfg(target_os = "linux")]
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
+#[cfg(target_os = "linux")]
+use nix::sys::socket::sockopt::PeerCredentials;
+
+/// The holder of a range of addresses.
+///
+/// It prints as `network acme (10.48.1.0/24)`, `interface wg0 (10.48.1.7/24)` or
+/// `the route to 10.48.0.0/16 via wg0`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Holder {
+    /// A network of the engine.
+    #[non_exhaustive]
+    Network {
+        /// Its name.
+        name: String,
+        /// Its subnet.
+        subnet: IpNet,
+    },
+    /// An interface of the engine's host.
+    #[non_exhaustive]
+    Interface {
+        /// Its name.
+        name: String,
+        /// Its address, with the prefix length of its subnet.
+        address: IpNet,
+    },
+    /// A route of the engine's host.
+    #[non_exhaustive]
+    Route {
+        /// Its destination.
+        destination: IpNet,
+        /// Its interface; `*` if packets are dropped.
+        interface: String,
+    },
+}
+
+impl Holder {
+    /// The range that it holds.
+    #[must_use]
+    pub fn range(&self) -> IpNet {
+        match self {
+            Self::Network { subnet: range, .. } | Self::Interface { address: range, .. } => {
+                range.trunc()
+            }
+            Self::Route { destination, .. } => *destination,
+        }
+    }
+
+    pub(crate) fn overlaps(&self, range: IpNet) -> bool {
+        overlap(self.range(), range)
+    }
+}
+
+impl fmt::Display for Holder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Network { name, subnet } => write!(f, "network {name} ({subnet})"),
+            Self::Interface { name, address } => write!(f, "interface {name} ({address})"),
+            Self::Route { destination, interface } => {
+                write!(f, "the route to {destination} via {interface}")
+            }
+        }
+    }
+}
+
+pub(crate) fn overlap(a: IpNet, b: IpNet) -> bool {
+    a.contains(&b) || b.contains(&a)
+}
+
+/// The interfaces of this process's network namespace, each with each of its addresses.
+pub(crate) fn interfaces() -> Vec<Holder> {
+    let interfaces = if_addrs::get_if_addrs().unwrap_or_else(|error| {
+        tracing::warn!(%error, "this host's interfaces cannot be read");
+        Vec::new()
+    });
+    let holder = |interface: if_addrs::Interface| {
+        let (address, prefix) = match interface.addr {
+            if_addrs::IfAddr::V4(it) => (IpAddr::V4(it.ip), it.prefixlen),
+            if_addrs::IfAddr::V6(it) => (IpAddr::V6(it.ip), it.prefixlen),
+        };
+        let address = IpNet::new(address, prefix).ok()?;
+        Some(Holder::Interface { name: interface.name, address })
+    };
+    interfaces.into_iter().filter_map(holder).collect()
+}
+
+/// The routes of the main table, and for IPv6 of all tables, but for default routes, whole or in halves;
+/// none where the kernel is not Linux.
+pub(crate) fn routes() -> Vec<Holder> {
+    // Of this thread's network namespace; the process's first thread may be in another.
+    let table =
+        |name| fs::read_to_string(format!("/proc/thread-self/net/{name}")).unwrap_or_default();
+    let (ipv4, ipv6) = (table("route"), table("ipv6_route"));
+    ipv4.lines().skip(1).filter_map(route).chain(ipv6.lines().filter_map(ipv6_route)).collect()
+}
+
+/// A line of the kernel's table: interface, destination, gateway, flags, ..., mask at the eighth place.
+/// Addresses are hexadecimal numbers in the machine's own order of bytes.
+fn route(line: &str) -> Option<Holder> {
+    const UP: u16 = 1;
+    let fields: Vec<&str> = line.split_whitespace().collect();
+    let address = |field: &str| {
+        let number = u32::from_str_radix(field, 16).ok()?;
+        Some(Ipv4Addr::from(number.to_ne_bytes()))
+    };
+    let flags = u16::from_str_radix(fields.get(3)?, 16).ok()?;
+    let mask = address(fields.get(7)?)?;
+    let destination = Ipv4Net::with_netmask(address(fields.get(1)?)?, mask).ok()?;
+    let interface = (*fields.first()?).to_owned();
+    (flags & UP != 0 && destination.prefix_len() > 1)
+        .then_some(Holder::Route { destination: destination.into(), interface })
+}
+
+/// A line of the kernel's table for IPv6: destination, its prefix length, ..., flags and interface at the end.
+/// All numbers are hexadecimal. What leads to this host itself or to many is no route to a range.
+fn ipv6_route(line: &str) -> Option<Holder> {
+    const UP: u32 = 1;
+    // Where what goes there is dropped, and it is not up.
+    const REJECT: u32 = 1 << 9;
+    const ANYCAST: u32 = 1 << 20;
+    const LOCAL: u32 = 1 << 31;
+    let fields: Vec<&str> = line.split_whitespace().collect();
+    let address = Ipv6Addr::from(u128::from_str_radix(fields.first()?, 16).ok()?);
+    let prefix = u8::from_str_radix(fields.get(1)?, 16).ok()?;
+    let destination = Ipv6Net::new(address, prefix).ok()?.trunc();
+    let flags = u32::from_str_radix(fields.get(8)?, 16).ok()?;
+    let interface = (*fields.get(9)?).to_owned();
+    let is_range = prefix > 1 && !address.is_multicast();
+    (is_range && flags & (UP | REJECT) != 0 && flags & (ANYCAST | LOCAL) == 0)
+        .then_some(Holder::Route { destination: destination.into(), interface })
+}
+
+/// Returns true if packets of this process to `to` have `from` as their source. No packet is sent.
+pub(crate) fn speaks_as(from: Ipv4Addr, to: Ipv4Addr) -> bool {
+    let source = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).and_then(|socket| {
+        // To connect a UDP socket sends nothing; the port is of no matter.
+        socket.connect((to, 9))?;
+        socket.local_addr()
+    });
+    source.is_ok_and(|source| source.ip() == from)
+}
+
+/// Returns true if an interface of this host has this name and, among others, this address.
+pub(crate) fn has(interface: &str, ip: IpAddr) -> bool {
+    interfaces().iter().any(|it| {
+        matches!(it, Holder::Interface { name, address } if name == interface && address.addr() == ip)
+    })
+}
+
+/// Returns true if this thread's network namespace has an interface of this name, with addresses or without;
+/// false where the kernel is not Linux.
+pub(crate) fn is_there(interface: &str) -> bool {
+    let all = fs::read_to_string("/proc/thread-self/net/dev").unwrap_or_default();
+    all.lines().filter_map(|line| line.split_once(':')).any(|(name, _)| name.trim() == interface)
+}
+
+/// The release of this host's kernel, where it says so.
+pub(crate) fn kernel() -> Option<String> {
+    let release = fs::read_to_string("/proc/sys/kernel/osrelease").ok()?;
+    Some(release.trim().to_owned())
+}
+
+/// Returns true if an interface of this host has this name and an address in this subnet.
+pub(crate) fn is_in(interface: &str, subnet: IpNet) -> bool {
+    interfaces().iter().any(|it| {
+        matches!(it, Holder::Interface { name, address } if name == interface && subnet.contains(&address.addr()))
+    })
+}
+
+/// Returns true if the listener at a socket is in this thread's network namespace; `None` where that cannot
+/// be seen, for want of the right to look, or where the kernel is not Linux. No byte is sent.
+#[cfg(target_os = "linux")]
+pub(crate) fn shares_network_with(socket: &Path) -> Option<bool> {
+    let stream = UnixStream::connect(socket).ok()?;
+    // Of one in a pid namespace that cannot be seen from here the kernel says 0.
+    let peer = nix::sys::socket::getsockopt(&stream, PeerCredentials).ok()?.pid();
+    let namespace = |process: &str| fs::read_link(format!("/proc/{process}/ns/net")).ok();
+    let theirs = namespace(&peer.to_string()).filter(|_| peer > 0)?;
+    Some(theirs == namespace("thread-self")?)
+}
+
+#[cfg(not(target_os = "linux"))]
+pub(crate) fn shares_network_with(_socket: &Path) -> Option<bool> {
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_kernels_table_is_read() {
+        let line = |destination: [u8; 4], flags: &str, mask: [u8; 4]| {
+            let hex = |bytes: [u8; 4]| format!("{:08X}", u32::from_ne_bytes(bytes));
+            format!(
+                "wg0\t{}\t00000000\t{flags}\t0\t0\t0\t{}\t0\t0\t0 ",
+                hex(destination),
+                hex(mask)
+            )
+        };
+        let read = |line: &str| route(line).map(|it| it.to_string());
+        for (line, said) in [
+            (
+                line([10, 48, 0, 0], "0001", [255, 255, 0, 0]),
+                Some("the route to 10.48.0.0/16 via wg0"),
+            ),
+            (line([10, 48, 1, 2], "0007", [255; 4]), Some("the route to 10.48.1.2/32 via wg0")),
+            // Down; default; the default in halves; no mask; not a line.
+            (line([10, 48, 0, 0], "0000", [255, 255, 0, 0]), None),
+            (line([0; 4], "0003", [0; 4]), None),
+            (line([128, 0, 0, 0], "0003", [128, 0, 0, 0]), None),
+            (line([10, 0, 0, 0], "0003", [255, 0, 255, 0]), None),
+            ("wg0 xyz".into(), None),
+        ] {
+            assert_eq!(read(&line).as_deref(), said, "{line}");
+        }
+    }
+
+    #[test]
+    fn the_kernels_table_for_ipv6_is_read() {
+        let line = |destination: &str, prefix: &str, flags: &str| {
+            let zero = "0".repeat(32);
+            format!(
+                "{destination:0<32} {prefix} {zero} 00 {zero} 00000400 00000001 00000000 {flags}      wg0"
+            )
+        };
+        let read = |line: &str| ipv6_route(line).map(|it| it.to_string());
+        for (line, said) in [
+            (line("fd4800010002", "30", "00000001"), Some("the route to fd48:1:2::/48 via wg0")),
+            (line("fd48", "10", "00000003"), Some("the route to fd48::/16 via wg0")),
+            (line("fd48", "10", "00200200"), Some("the route to fd48::/16 via wg0")),
+            // Down; default; the default in halves; to many; to itself; to any; not a line.
+            (line("fd48", "10", "00000000"), None),
+            (line("", "00", "00000003"), None),
+            (line("8", "01", "00000003"), None),
+            (line("ff", "08", "00000001"), None),
+            (line("fd4800010002", "80", "80200001"), None),
+            (line("fd4800010002", "80", "00100001"), None),
+            ("fd48 xyz".into(), None),
+        ] {
+            assert_eq!(read(&line).as_deref(), said, "{line}");
+        }
+    }
+
+    #[test]
+    fn this_host_has_its_loopback() {
+        let localhost = Ipv4Addr::LOCALHOST.into();
+        assert!(has("lo", localhost) || has("lo0", localhost));
+        assert!(!cfg!(target_os = "linux") || is_there("lo") && !is_there("l"));
+        assert!(!has("lo", Ipv4Addr::new(192, 0, 2, 1).into()));
+        assert!(speaks_as(Ipv4Addr::LOCALHOST, Ipv4Addr::LOCALHOST));
+    }
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn who_listens_here_shares_this_network() {
+        let directory = tempfile::tempdir().unwrap();
+        let socket = directory.path().join("socket");
+        assert_eq!(shares_network_with(&socket), None);
+        let _listener = std::os::unix::net::UnixListener::bind(&socket).unwrap();
+        assert_eq!(shares_network_with(&socket), Some(true));
+    }
+
+    #[test]
+    fn holders_say_what_they_hold() {
+        let interface =
+            Holder::Interface { name: "eth0".into(), address: "10.1.2.3/16".parse().unwrap() };
+        assert_eq!(interface.to_string(), "interface eth0 (10.1.2.3/16)");
+        assert!(interface.overlaps("10.1.255.0/24".parse().unwrap()));
+        assert!(!interface.overlaps("10.2.0.0/24".parse().unwrap()));
+        let network = Holder::Network { name: "n".into(), subnet: "fd00::/64".parse().unwrap() };
+        assert_eq!(network.to_string(), "network n (fd00::/64)");
+    }
+}

@@ -1,0 +1,326 @@
+//! The backend of the model, and its clock.
+
+use std::net::Ipv4Addr;
+use std::sync::mpsc::Sender;
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::{Duration, Instant};
+
+use super::world::{Fault, Item, World};
+use crate::container::CheckedSpec;
+use crate::engine::backend::{
+    Backend, ContainerInfo, ContainerRequest, CreateError, Endpoint, Event, Filter, Follow, Id,
+    Made, NetworkInfo, NetworkRequest, Notice, ReaperSpec, Resource,
+};
+use crate::engine::cause::diagnose;
+use crate::engine::clock::Clock;
+use crate::engine::error::EngineError;
+use crate::engine::identity::{EngineInfo, EngineKind};
+use crate::status::{ExecOutput, LogLine, State};
+
+/// One way of one process to an engine.
+#[derive(Clone, Debug)]
+pub(super) struct ModelBackend {
+    pub(super) world: Arc<Mutex<World>>,
+    pub(super) process: String,
+    pub(super) way: usize,
+}
+
+impl ModelBackend {
+    fn world(&self) -> MutexGuard<'_, World> {
+        self.world.lock().unwrap()
+    }
+
+    /// The world and the engine for a request that changes nothing.
+    fn ask(&self) -> Result<(MutexGuard<'_, World>, usize), EngineError> {
+        let mut world = self.world();
+        let fault = self.begin(&mut world).ok_or_else(dead)?;
+        match fault {
+            Fault::Refuse => Err(EngineError::for_test("the moon is full")),
+            Fault::Away => Err(EngineError::for_test("Cannot connect to the Docker daemon")),
+            Fault::DieBefore => {
+                world.die(&self.process);
+                Err(dead())
+            }
+            _ => {
+                let engine = world.ways[self.way];
+                Ok((world, engine))
+            }
+        }
+    }
+
+    /// The fault of the next request; none for a dead process.
+    fn begin(&self, world: &mut World) -> Option<Fault> {
+        if world.dead.contains_key(&self.process) {
+            return None;
+        }
+        world.pass(10);
+        Some(world.faults.pop_front().unwrap_or(Fault::Obey))
+    }
+
+    fn create(&self, item: Item) -> Result<Id, CreateError> {
+        let failed = |text: &str, made| CreateError { error: EngineError::for_test(text), made };
+        let unmade = |text: &str| {
+            let (_, nothing) = diagnose(text);
+            failed(text, if nothing.0 { Made::Nothing } else { Made::Perhaps })
+        };
+        let mut world = self.world();
+        let Some(fault) = self.begin(&mut world) else {
+            return Err(CreateError { error: dead(), made: Made::Nothing });
+        };
+        if fault.kills() {
+            world.die(&self.process);
+        }
+        let (clock, engine) = (world.clock, world.ways[self.way]);
+        let engine = &mut world.engines[engine];
+        match fault {
+            Fault::Refuse => Err(unmade("the moon is full")),
+            Fault::Away => Err(unmade("Cannot connect to the Docker daemon")),
+            Fault::DieBefore => Err(CreateError { error: dead(), made: Made::Perhaps }),
+            Fault::LoseAnswer | Fault::DieAfter => {
+                let _ = engine.make(item);
+                Err(unmade("the moon is full"))
+            }
+            Fault::ActLate(after) | Fault::DieLate(after) => {
+                engine.act_late(clock + after, item);
+                Err(unmade("the moon is full"))
+            }
+            Fault::NotStarted if item.resource == Resource::Container => {
+                let id = engine.make(Item { state: State::Created, ..item }).map_err(unmade)?;
+                Err(failed("docker: Address already in use", Made::Id(id)))
+            }
+            Fault::Obey | Fault::NotStarted => engine.make(item).map_err(unmade),
+        }
+    }
+}
+
+fn dead() -> EngineError {
+    EngineError::for_test("the owner is dead")
+}
+
+fn unused<T>() -> Result<T, EngineError> {
+    Err(EngineError::for_test("the model does not use this"))
+}
+
+impl Backend for ModelBackend {
+    fn info(&self, _: Instant) -> Result<EngineInfo, EngineError> {
+        let engine = self.ask()?.1;
+        Ok(EngineInfo::for_test(EngineKind::Docker, World::identity(engine)))
+    }
+
+    fn address(&self, _: Instant) -> Result<Option<String>, EngineError> {
+        unused()
+    }
+
+    fn create_network(
+        &self,
+        request: &NetworkRequest<'_>,
+        _: &Notice<'_>,
+        _: Instant,
+    ) -> Result<Id, CreateError> {
+        let id = self.world().next_id();
+        self.create(Item {
+            resource: Resource::Network,
+            id,
+            name: request.name.to_owned(),
+            labels: request.labels.clone(),
+            subnet: Some((request.addressing.subnet(), request.addressing.gateway())),
+            network: String::new(),
+            ip: Ipv4Addr::UNSPECIFIED,
+            state: State::Other,
+        })
+    }
+
+    fn run_container(
+        &self,
+        request: &ContainerRequest<'_>,
+        _: &Notice<'_>,
+        _: Instant,
+    ) -> Result<Id, CreateError> {
+        let id = self.world().next_id();
+        self.create(Item {
+            resource: Resource::Container,
+            id,
+            name: request.name.to_owned(),
+            labels: request.labels.clone(),
+            subnet: None,
+            network: request.network_id.to_string(),
+            ip: request.ip,
+            state: State::Running,
+        })
+    }
+
+    fn start_container(&self, id: &Id, _: Instant) -> Result<(), EngineError> {
+        let (mut world, engine) = self.ask()?;
+        let found = world.engines[engine].items.iter_mut().find(|it| it.id == *id);
+        let item = found.ok_or_else(|| EngineError::for_test("No such container: C"))?;
+        item.state = State::Running;
+        Ok(())
+    }
+
+    fn networks(&self, names: &[&str], _: Instant) -> Result<Vec<NetworkInfo>, EngineError> {
+        let (world, engine) = self.ask()?;
+        let wanted = |it: &&Item| {
+            let is_asked = names.iter().any(|asked| it.id.as_str() == *asked || it.name == *asked);
+            it.resource == Resource::Network && (names.is_empty() || is_asked)
+        };
+        let info = |it: &Item| NetworkInfo {
+            id: it.id.clone(),
+            name: it.name.clone(),
+            labels: it.labels.clone(),
+            subnets: it
+                .subnet
+                .map(|(subnet, gateway)| (subnet.into(), Some(gateway.into())))
+                .into_iter()
+                .collect(),
+            bridge: None,
+        };
+        Ok(world.engines[engine].items.iter().filter(wanted).map(info).collect())
+    }
+
+    fn attached(&self, network: &Id, _: Instant) -> Result<Vec<String>, EngineError> {
+        let (world, engine) = self.ask()?;
+        let attached = world.engines[engine].items.iter();
+        let attached = attached.filter(|it| it.network == network.as_str());
+        Ok(attached.map(|it| it.name.clone()).collect())
+    }
+
+    fn container(&self, name: &str, _: Instant) -> Result<Option<ContainerInfo>, EngineError> {
+        let (world, engine) = self.ask()?;
+        let mut containers =
+            world.engines[engine].items.iter().filter(|it| it.resource == Resource::Container);
+        let found = containers.find(|it| it.id.as_str() == name || it.name == name);
+        Ok(found.map(|it| ContainerInfo {
+            id: it.id.clone(),
+            labels: it.labels.clone(),
+            state: it.state,
+            exit: None,
+            health: None,
+            endpoints: vec![Endpoint { network: it.network.clone(), ip: Some(it.ip), ipv6: None }],
+        }))
+    }
+
+    fn pull(&self, _: &str, _: Instant) -> Result<(), EngineError> {
+        unused()
+    }
+
+    fn stop(&self, _: &Id, _: Duration, _: Instant) -> Result<(), EngineError> {
+        unused()
+    }
+
+    fn logs(&self, _: &Id, _: Option<usize>, _: Instant) -> Result<Vec<LogLine>, EngineError> {
+        Ok(Vec::new())
+    }
+
+    fn follow_log(
+        &self,
+        _: &Id,
+        _: Option<usize>,
+        _: Sender<Event>,
+    ) -> Result<Follow, EngineError> {
+        unused()
+    }
+
+    fn follow_end(&self, _: &Id, _: Sender<Event>) -> Result<Follow, EngineError> {
+        unused()
+    }
+
+    fn exec(&self, _: &Id, _: &[String], _: Instant) -> Result<ExecOutput, EngineError> {
+        unused()
+    }
+
+    fn find(
+        &self,
+        resource: Resource,
+        filter: &Filter,
+        _: Instant,
+    ) -> Result<Vec<Id>, EngineError> {
+        let (world, engine) = self.ask()?;
+        let fits = |it: &&Item| {
+            it.resource == resource
+                && match filter {
+                    Filter::Id(id) => it.id == *id,
+                    Filter::Labels(all) => all.iter().all(|(k, v)| it.labels.get(k) == Some(v)),
+                }
+        };
+        Ok(world.engines[engine].items.iter().filter(fits).map(|it| it.id.clone()).collect())
+    }
+
+    fn remove(&self, resource: Resource, id: &Id, _: Instant) -> Result<(), EngineError> {
+        let mut world = self.world();
+        let fault = self.begin(&mut world).ok_or_else(dead)?;
+        world.tried.insert(id.to_string());
+        if fault.kills() {
+            world.die(&self.process);
+        }
+        if matches!(fault, Fault::Refuse | Fault::Away | Fault::DieBefore) {
+            return Err(EngineError::for_test("the moon is full"));
+        }
+        let engine = world.ways[self.way];
+        let Some(item) = world.engines[engine].get(id.as_str()).cloned() else {
+            return Err(EngineError::for_test("network N not found"));
+        };
+        if item.resource != resource {
+            world.violations.push(format!("{} removes as something else: {item:?}", self.process));
+        }
+        world.judge("a process", &self.process, &item);
+        if resource == Resource::Network {
+            let mine = |it: &&Item| {
+                it.network == id.as_str() && world.held.get(it.id.as_str()) == Some(&self.process)
+            };
+            let stray = world.items().filter(mine).find(|it| !world.tried.contains(it.id.as_str()));
+            if let Some(stray) = stray {
+                let violation = format!("{} removes a network before {stray:?}", self.process);
+                world.violations.push(violation);
+            }
+            if world.engines[engine].in_use(id.as_str()) {
+                return Err(EngineError::for_test("network N has active endpoints"));
+            }
+        }
+        world.forget(id.as_str());
+        match fault {
+            Fault::Obey | Fault::NotStarted => Ok(()),
+            _ => Err(EngineError::for_test("the moon is full")),
+        }
+    }
+
+    fn advice(&self, resource: Resource, filter: &Filter) -> String {
+        format!("remove {resource} {filter:?}")
+    }
+
+    fn reaper_spec(&self, _: &EngineInfo) -> ReaperSpec {
+        unreachable!("the model's reapers are records")
+    }
+
+    fn redact(&self, _: &CheckedSpec) {}
+
+    fn redacted(&self, text: &str) -> String {
+        text.to_owned()
+    }
+}
+
+/// The time of one process.
+#[derive(Debug)]
+pub(super) struct ModelClock {
+    pub(super) world: Arc<Mutex<World>>,
+    pub(super) process: String,
+    pub(super) start: Instant,
+}
+
+impl Clock for ModelClock {
+    fn now(&self) -> Instant {
+        let world = self.world.lock().unwrap();
+        let waited = world.waited.get(&self.process).copied().unwrap_or_default();
+        self.start + Duration::from_millis(world.clock + waited)
+    }
+
+    /// A dead process waits in a time of its own: in truth it is gone.
+    fn pause(&self, duration: Duration) {
+        let milliseconds = u64::try_from(duration.as_millis()).unwrap();
+        let mut world = self.world.lock().unwrap();
+        if world.dead.contains_key(&self.process) {
+            *world.waited.entry(self.process.clone()).or_default() += milliseconds;
+        } else {
+            world.pass(milliseconds);
+        }
+    }
+}

@@ -1,0 +1,56 @@
+//! The whole library against engines in this process that fail, lose answers, act late, change places and
+//! stop their owners at every step.
+//!
+//! `world` has the engines and everything that is true of them, `engine` the backend, `actions` the
+//! sequences, and `laws` what must hold.
+
+mod actions;
+mod engine;
+mod laws;
+pub(crate) mod world;
+
+use std::time::Instant;
+
+use proptest::prelude::*;
+use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
+
+/// The number of sequences unless `SIDECAR_BUNDLE_MODEL` sets another.
+const SEQUENCES: u32 = 10_000;
+
+#[test]
+fn whatever_happens_nothing_is_lost_and_nothing_of_others_is_touched() {
+    let from_env = |name: &str| std::env::var(name).ok();
+    let sequences = from_env("SIDECAR_BUNDLE_MODEL").map_or(SEQUENCES, |n| n.parse().unwrap());
+    // A seed of its own for each run, and again with the one that failed.
+    let seed = match from_env("SIDECAR_BUNDLE_MODEL_SEED") {
+        Some(seed) => u128::from_str_radix(&seed, 16).unwrap(),
+        None => {
+            let mut bytes = [0; 16];
+            getrandom::fill(&mut bytes).unwrap();
+            u128::from_be_bytes(bytes)
+        }
+    };
+    let mut bytes = [0; 32];
+    bytes[..16].copy_from_slice(&seed.to_be_bytes());
+    let rng = TestRng::from_seed(RngAlgorithm::ChaCha, &bytes);
+    let config = Config { cases: sequences, failure_persistence: None, ..Config::default() };
+    let strategy = (prop::collection::vec(actions::actions(), 1..16), any::<bool>());
+    let start = Instant::now();
+    let ran = TestRunner::new_with_rng(config, rng).run(&strategy, |(actions, reapers)| {
+        laws::hold(&actions, reapers).map_err(TestCaseError::fail)
+    });
+    println!("model: {sequences} sequences in {:?}, seed {seed:032x}", start.elapsed());
+    if let Err(error) = ran {
+        panic!("SIDECAR_BUNDLE_MODEL_SEED={seed:032x}: {error}");
+    }
+}
+
+/// Sequences that failed once.
+#[test]
+fn sequences_that_failed_once_hold() {
+    for (actions, reapers) in actions::failed_once() {
+        if let Err(error) = laws::hold(&actions, reapers) {
+            panic!("{actions:?}, reapers {reapers}: {error}");
+        }
+    }
+}

@@ -1,0 +1,125 @@
+//! The guard of one resource.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::orphans;
+use super::session::Session;
+use crate::engine::backend::{CreateError, Id, Made, Notice, Resource};
+use crate::engine::clock::deadline;
+use crate::engine::error::EngineError;
+use crate::error::Error;
+
+/// Removes one resource when it is dropped, unless it is disarmed.
+#[derive(Debug)]
+pub(crate) struct Guard {
+    resource: Resource,
+    name: String,
+    made: Made,
+    /// The time that a container has to end by itself.
+    grace: Duration,
+    // Last, so that the slug is free for others only when its resource is gone.
+    session: Arc<Session>,
+}
+
+impl Guard {
+    /// The guard of a resource that does not exist yet.
+    pub(crate) fn new(session: Arc<Session>, resource: Resource, name: String) -> Self {
+        Self { resource, name, made: Made::Nothing, grace: Duration::ZERO, session }
+    }
+
+    /// Makes the resource and returns its id, or the engine's error. The guard is armed before the request.
+    pub(crate) fn create(
+        &mut self,
+        request: impl FnOnce(&Notice<'_>) -> Result<Id, CreateError>,
+    ) -> Result<Result<Id, EngineError>, Error> {
+        let notice = self.session.announce()?;
+        self.made = Made::Perhaps;
+        let result = request(&notice);
+        drop(notice);
+        let result = match result {
+            Ok(id) => {
+                self.made = Made::Id(id.clone());
+                Ok(id)
+            }
+            Err(CreateError { error, made }) => {
+                self.made = made;
+                Err(error)
+            }
+        };
+        self.session.settle(&self.made);
+        Ok(result)
+    }
+
+    /// Guards a resource that was kept.
+    pub(crate) fn adopt(&mut self, id: Id) {
+        self.made = Made::Id(id);
+    }
+
+    pub(crate) fn set_grace(&mut self, grace: Duration) {
+        self.grace = grace;
+    }
+
+    pub(crate) fn session(&self) -> &Arc<Session> {
+        &self.session
+    }
+
+    /// Removes it now.
+    pub(crate) fn close(mut self) -> Result<(), Error> {
+        self.remove()
+    }
+
+    /// Leaves it where it is.
+    pub(crate) fn disarm(mut self) {
+        self.made = Made::Nothing;
+    }
+
+    /// Once: a failure is reported now, and not tried again by the drop.
+    fn remove(&mut self) -> Result<(), Error> {
+        let connection = self.session.connection();
+        let engine = connection.engine();
+        let removed = match std::mem::replace(&mut self.made, Made::Nothing) {
+            Made::Nothing => return Ok(()),
+            Made::Id(id) => {
+                if !self.grace.is_zero() {
+                    let end = deadline(engine.look_deadline(), self.grace);
+                    // The removal that follows reports what matters.
+                    if let Err(error) = connection.backend().stop(&id, self.grace, end) {
+                        tracing::debug!(%error, "a container was not stopped before its removal");
+                    }
+                }
+                orphans::remove_by_id(
+                    connection,
+                    self.resource,
+                    &self.name,
+                    &id,
+                    engine.look_deadline(),
+                )
+            }
+            Made::Perhaps => orphans::remove_as_it_appears(
+                connection,
+                self.resource,
+                &self.name,
+                &self.session.own(),
+            ),
+        };
+        if removed.is_err() {
+            self.session.set_left();
+        }
+        removed
+    }
+}
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        if let Err(error) = self.remove() {
+            tracing::warn!(
+                resource = %self.resource,
+                name = self.name,
+                cause = ?error.cause(),
+                error = %error.chain(),
+                "a resource may be left"
+            );
+        }
+    }
+}

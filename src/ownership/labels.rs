@@ -1,0 +1,129 @@
+//! The labels that tell the owner of a resource. No label can be changed later, so their format is frozen.
+
+use std::collections::BTreeMap;
+
+use crate::engine::backend::Filter;
+use crate::plan::{Addressing, Ipv6Addressing, Naming, NetworkOptions, NetworkPlanned, Slug};
+
+/// The labels of a resource, by key.
+pub(crate) type LabelMap = BTreeMap<String, String>;
+
+const FORMAT: &str = "2";
+
+const FORMAT_KEY: &str = "sidecar-bundle.format";
+const PREFIX: &str = "sidecar-bundle.prefix";
+const SLUG: &str = "sidecar-bundle.slug";
+const SUBNET: &str = "sidecar-bundle.subnet";
+const GATEWAY: &str = "sidecar-bundle.gateway";
+const IP: &str = "sidecar-bundle.ip";
+const ATTEMPT: &str = "sidecar-bundle.attempt";
+const SUBNET6: &str = "sidecar-bundle.subnet6";
+const GATEWAY6: &str = "sidecar-bundle.gateway6";
+const IP6: &str = "sidecar-bundle.ip6";
+const OPTIONS: &str = "sidecar-bundle.options";
+const ENGINE: &str = "sidecar-bundle.engine";
+const LEASE: &str = "sidecar-bundle.lease";
+/// The key whose value is the owner; a reaper filters by it.
+pub(crate) const OWNER: &str = "sidecar-bundle.owner";
+
+/// The keys of what not every plan has.
+const OPTIONAL: [&str; 4] = [SUBNET6, GATEWAY6, IP6, OPTIONS];
+
+/// The labels of a plan, the same on its network and on its container.
+pub(crate) fn of_plan(plan: &NetworkPlanned, engine: &str, lease: &str, owner: &str) -> LabelMap {
+    let addressing = plan.addressing();
+    let mut labels = vec![
+        (FORMAT_KEY, FORMAT.to_owned()),
+        (PREFIX, plan.naming().prefix().to_owned()),
+        (SLUG, plan.slug().to_string()),
+        (SUBNET, addressing.subnet().to_string()),
+        (GATEWAY, addressing.gateway().to_string()),
+        (IP, addressing.bundle_ip().to_string()),
+        (ATTEMPT, addressing.attempt().to_string()),
+        (ENGINE, engine.to_owned()),
+        (LEASE, lease.to_owned()),
+        (OWNER, owner.to_owned()),
+    ];
+    if let Some(ipv6) = plan.ipv6() {
+        labels.extend([
+            (SUBNET6, ipv6.subnet().to_string()),
+            (GATEWAY6, ipv6.gateway().to_string()),
+            (IP6, ipv6.bundle_ip().to_string()),
+        ]);
+    }
+    labels.extend(plan.options().to_label().map(|label| (OPTIONS, label)));
+    labels.into_iter().map(|(key, value)| (key.to_owned(), value)).collect()
+}
+
+/// The first label that differs from the planned one, but for the owner: key, planned value, found value.
+pub(crate) fn difference(
+    planned: &LabelMap,
+    found: &LabelMap,
+) -> Option<(String, String, Option<String>)> {
+    let mut differing = planned
+        .iter()
+        .filter(|(key, value)| *key != OWNER && found.get(*key) != Some(value))
+        .map(|(key, value)| (key.clone(), value.clone(), found.get(key).cloned()));
+    differing.next().or_else(|| {
+        let mut unplanned = OPTIONAL.into_iter().filter(|key| !planned.contains_key(*key));
+        let key = unplanned.find(|key| found.contains_key(*key))?;
+        Some((key.to_owned(), "none".into(), found.get(key).cloned()))
+    })
+}
+
+/// All resources of an owner.
+pub(crate) fn of_owner(owner: &str) -> Filter {
+    Filter::Labels(vec![(OWNER.to_owned(), owner.to_owned())])
+}
+
+/// All resources that were made under a lease.
+pub(crate) fn of_lease(lease: &str) -> Filter {
+    Filter::Labels(vec![(LEASE.to_owned(), lease.to_owned())])
+}
+
+/// All resources of a slug, whoever made them.
+pub(crate) fn of_slug(naming: &Naming, slug: &Slug) -> Filter {
+    let labels = [(PREFIX, naming.prefix()), (SLUG, slug.as_str())];
+    Filter::Labels(labels.map(|(key, value)| (key.to_owned(), value.to_owned())).into())
+}
+
+/// Whether a resource is the slug's, whoever made it.
+pub(crate) fn are_of(naming: &Naming, slug: &Slug, labels: &LabelMap) -> bool {
+    value(labels, PREFIX) == Some(naming.prefix()) && value(labels, SLUG) == Some(slug.as_str())
+}
+
+pub(crate) fn lease_in(labels: &LabelMap) -> Option<&str> {
+    value(labels, LEASE)
+}
+
+#[cfg(test)]
+pub(crate) fn owner_in(labels: &LabelMap) -> Option<&str> {
+    value(labels, OWNER)
+}
+
+pub(crate) fn addressing_in(labels: &LabelMap) -> Option<Addressing> {
+    let parsed = Addressing::new(
+        value(labels, SUBNET)?.parse().ok()?,
+        value(labels, GATEWAY)?.parse().ok()?,
+        value(labels, IP)?.parse().ok()?,
+    );
+    Some(parsed.ok()?.with_attempt(value(labels, ATTEMPT)?.parse().ok()?))
+}
+
+/// The IPv6 addresses, if there are any; an error if they cannot be read.
+pub(crate) fn ipv6_in(labels: &LabelMap) -> Result<Option<Ipv6Addressing>, ()> {
+    let Some(subnet) = value(labels, SUBNET6) else { return Ok(None) };
+    let parsed = || {
+        let (gateway, ip) = (value(labels, GATEWAY6)?, value(labels, IP6)?);
+        Ipv6Addressing::new(subnet.parse().ok()?, gateway.parse().ok()?, ip.parse().ok()?).ok()
+    };
+    parsed().map(Some).ok_or(())
+}
+
+pub(crate) fn options_in(labels: &LabelMap) -> Option<NetworkOptions> {
+    NetworkOptions::from_label(value(labels, OPTIONS))
+}
+
+fn value<'a>(labels: &'a LabelMap, key: &str) -> Option<&'a str> {
+    labels.get(key).map(String::as_str)
+}

@@ -1,0 +1,519 @@
+//! The lease of a slug: a locked file for each prefix, slug, engine and host.
+//!
+//! The kernel releases the lock when its owner dies, in whatever way. A file is unlinked only under its
+//! lock, so a lock counts only while the path still leads to the locked file.
+
+mod directory;
+mod record;
+
+use std::fs::{self, File, TryLockError};
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use sha2::{Digest, Sha256};
+
+use super::random_id;
+use crate::engine::Engine;
+use crate::engine::backend::Id;
+use crate::error::Error;
+use crate::plan::Slug;
+pub(crate) use record::Record;
+
+/// The time that a launcher waits for a sweep that holds its lease, and for a dead owner's last command.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// The proof that the owner of a slug lives. It is released when it is dropped.
+#[derive(Debug)]
+pub(crate) struct Lease {
+    file: File,
+    path: PathBuf,
+    record: Mutex<Record>,
+    /// The owner before this one.
+    previous: Option<Record>,
+    /// Nothing of the slug is left.
+    clean: AtomicBool,
+}
+
+/// The resources that were kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Kept {
+    Nothing,
+    Network(Id),
+    Bundle { network: Id, container: Id },
+}
+
+/// The answer to the claim of a lease by a sweep.
+pub(crate) enum Claim {
+    /// The owner is dead.
+    Won(Lease),
+    /// The owner lives, or another sweep is at work.
+    Held(Option<Record>),
+    /// The file has gone, or has never been written.
+    Gone,
+}
+
+impl Lease {
+    /// Takes the lease of a slug on an engine.
+    pub(crate) fn take(
+        directory: &Path,
+        prefix: &str,
+        slug: &Slug,
+        engine: &str,
+        owner: &str,
+    ) -> Result<Self, Error> {
+        let at = |path: &Path| {
+            let path = path.to_owned();
+            move |source| Error::Lease { path, source }
+        };
+        directory::prepare(directory).map_err(at(directory))?;
+        let path = directory.join(file_name(prefix, slug, engine));
+        let patience = Instant::now() + PATIENCE;
+        loop {
+            let file = directory::open(&path, true).map_err(at(&path))?;
+            match file.try_lock() {
+                Ok(()) if leads_to(&path, &file).map_err(at(&path))? => {
+                    let previous = Record::read(&file).map_err(at(&path))?;
+                    let record = match previous.clone() {
+                        Some(previous) => previous.passed_on(owner),
+                        None => Record::new(random_id().map_err(at(&path))?, prefix, slug, owner),
+                    };
+                    record.write(&file).map_err(at(&path))?;
+                    let lease = Self::of(file, path, record, previous);
+                    lease.wait_for_the_last_command();
+                    return Ok(lease);
+                }
+                // The file's last owner has ended in this very moment.
+                Ok(()) if Instant::now() < patience => {}
+                Err(TryLockError::WouldBlock) | Ok(()) => {
+                    let holder = Record::of_holder(&file);
+                    let brief = holder.as_ref().is_none_or(|holder| holder.sweep);
+                    if !brief || Instant::now() >= patience {
+                        return Err(Error::Taken {
+                            slug: slug.clone(),
+                            pid: holder.as_ref().map(|holder| holder.pid),
+                            since: holder.map(|holder| holder.since),
+                        });
+                    }
+                    thread::sleep(Duration::from_millis(10));
+                }
+                Err(TryLockError::Error(source)) => return Err(at(&path)(source)),
+            }
+        }
+    }
+
+    /// Takes a lease that a sweep has found, if its owner is dead. Nothing is created.
+    pub(crate) fn claim(path: &Path) -> io::Result<Claim> {
+        let file = match directory::open(path, false) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Claim::Gone),
+            file => file?,
+        };
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => return Ok(Claim::Held(Record::of_holder(&file))),
+            Err(TryLockError::Error(error)) => return Err(error),
+        }
+        let previous = Record::read(&file)?.filter(|_| leads_to(path, &file).unwrap_or(false));
+        let Some(previous) = previous else {
+            file.unlock()?;
+            return Ok(Claim::Gone);
+        };
+        // Nobody is the owner, and a launcher that meets this lock waits for its end.
+        let record = Record { sweep: true, ..previous.clone().passed_on("") };
+        record.write(&file)?;
+        let lease = Self::of(file, path.to_owned(), record, Some(previous));
+        lease.wait_for_the_last_command();
+        Ok(Claim::Won(lease))
+    }
+
+    fn of(file: File, path: PathBuf, record: Record, previous: Option<Record>) -> Self {
+        let (record, clean) = (Mutex::new(record), AtomicBool::new(false));
+        Self { file, path, record, previous, clean }
+    }
+
+    /// The label of everything that is made under this lease.
+    pub(crate) fn id(&self) -> String {
+        self.record().id.clone()
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The owner before this one, if there was one since the slug was last clean.
+    pub(crate) fn previous_owner(&self) -> Option<&str> {
+        self.previous.as_ref().map(|previous| previous.owner.as_str())
+    }
+
+    /// The resources that were kept.
+    pub(crate) fn kept(&self) -> Kept {
+        let record = self.record();
+        match (record.kept, &record.network, &record.container) {
+            (true, Some(network), Some(container)) => {
+                Kept::Bundle { network: network.clone(), container: container.clone() }
+            }
+            (true, Some(network), None) => Kept::Network(network.clone()),
+            _ => Kept::Nothing,
+        }
+    }
+
+    /// The resources that are not orphans, whoever made them.
+    pub(crate) fn exempt(&self) -> Vec<Id> {
+        let record = self.record();
+        [&record.network, &record.container].into_iter().flatten().cloned().collect()
+    }
+
+    /// Marks what stays after its owner. The mark is on the disk afterwards.
+    pub(crate) fn keep(&self, network: Id, container: Option<Id>) -> Result<(), Error> {
+        if !leads_to(&self.path, &self.file).map_err(|source| self.error(source))? {
+            return Err(self.error(io::Error::new(io::ErrorKind::NotFound, "it was deleted")));
+        }
+        self.change(|record| {
+            (record.network, record.container, record.kept) = (Some(network), container, true);
+        })?;
+        self.file.sync_all().map_err(|source| self.error(source))
+    }
+
+    /// What was kept is the owner's from now on.
+    pub(crate) fn adopt(&self) -> Result<(), Error> {
+        self.change(|record| record.kept = false)
+    }
+
+    /// Nothing that was kept exists any more.
+    pub(crate) fn forget(&self) -> Result<(), Error> {
+        self.change(|record| {
+            (record.network, record.container, record.kept) = (None, None, false);
+        })
+    }
+
+    /// Notes that a creating request is under way, by the program with this process id if that is known,
+    /// or that it has ended.
+    pub(crate) fn making(&self, pid: Option<u32>) -> Result<(), Error> {
+        self.change(|record| record.making = pid)
+    }
+
+    /// Notes that something may appear in the next ten minutes.
+    pub(crate) fn unsettle(&self) {
+        if let Err(error) = self.change(Record::unsettle) {
+            tracing::warn!(error = %error.chain(), "a lease could not be written");
+        }
+    }
+
+    /// Notes that nothing of the slug is left. The file is then removed with the lease.
+    pub(crate) fn set_clean(&self) {
+        self.clean.store(true, Ordering::SeqCst);
+    }
+
+    fn change(&self, change: impl FnOnce(&mut Record)) -> Result<(), Error> {
+        let mut record = self.record();
+        let mut changed = record.clone();
+        change(&mut changed);
+        if changed != *record {
+            changed.write(&self.file).map_err(|source| self.error(source))?;
+            *record = changed;
+        }
+        Ok(())
+    }
+
+    fn error(&self, source: io::Error) -> Error {
+        Error::Lease { path: self.path.clone(), source }
+    }
+
+    fn record(&self) -> MutexGuard<'_, Record> {
+        self.record.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A resource that a dead owner's program is about to make cannot be removed yet, and podman leaves
+    /// interfaces behind when it is removed half-way.
+    fn wait_for_the_last_command(&self) {
+        let making = self.previous.as_ref().and_then(|previous| previous.making);
+        let patience = Instant::now() + PATIENCE;
+        while making.is_some_and(record::may_live) && Instant::now() < patience {
+            thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    /// Without the file, nothing on the engine counts as this slug's: it goes only when nothing is left,
+    /// and nothing may appear.
+    fn settle_file(&self) -> io::Result<()> {
+        let mut record = self.record();
+        let clean = self.clean.load(Ordering::SeqCst) && !record.kept && record.is_settled();
+        if clean && leads_to(&self.path, &self.file)? {
+            return fs::remove_file(&self.path);
+        }
+        // A sweep gives the record back.
+        if let (true, Some(previous)) = (record.sweep, &self.previous) {
+            *record = Record { settling: record.settling, making: None, ..previous.clone() };
+            record.write(&self.file)?;
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        // Unlocked, not merely closed: a child that another thread is starting may hold the file for a
+        // moment.
+        for result in [self.settle_file(), self.file.unlock()] {
+            if let Err(error) = result {
+                tracing::warn!(path = %self.path.display(), %error, "a lease could not be released");
+            }
+        }
+    }
+}
+
+/// The directory of an engine's leases.
+pub(crate) fn directory_of(engine: &Engine) -> Result<PathBuf, Error> {
+    let Some(directory) = engine.state_dir() else {
+        let source = io::Error::other("neither XDG_STATE_HOME nor a home directory is known");
+        return Err(Error::Lease { path: PathBuf::from("sidecar-bundle"), source });
+    };
+    // The reaper is told of it, a line for each lease.
+    if directory.as_os_str().as_encoded_bytes().contains(&b'\n') {
+        let source = io::Error::other("its path contains a line break");
+        return Err(Error::Lease { path: directory.clone(), source });
+    }
+    Ok(directory.clone())
+}
+
+/// The leases of an engine in a directory: path and record of each.
+pub(crate) fn leases(directory: &Path, engine: &str) -> io::Result<Vec<(PathBuf, Record)>> {
+    match directory::check(directory) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        checked => checked?,
+    }
+    let mut leases = Vec::new();
+    for entry in fs::read_dir(directory)? {
+        let path = entry?.path();
+        if path.extension().is_none_or(|extension| extension != "lease") {
+            continue;
+        }
+        let Ok(file) = directory::open(&path, false) else { continue };
+        let Ok(Some(record)) = Record::read(&file) else { continue };
+        let name = file_name(&record.prefix, &record.slug, engine);
+        if path.file_name().is_some_and(|it| *it == *name) {
+            leases.push((path, record));
+        }
+    }
+    leases.sort_by(|(a, _), (b, _)| a.cmp(b));
+    Ok(leases)
+}
+
+/// Distinct for each prefix, slug, engine and host: the hash separates what the name alone does not.
+fn file_name(prefix: &str, slug: &Slug, engine: &str) -> String {
+    let hash = Sha256::digest(format!("{prefix}\0{slug}\0{engine}\0{}", directory::host()));
+    let hash = hash.iter().take(8).fold(0, |hash, byte| hash << 8 | u64::from(*byte));
+    format!("{prefix}.{slug}.{hash:016x}.lease")
+}
+
+fn leads_to(path: &Path, file: &File) -> io::Result<bool> {
+    let locked = file.metadata()?;
+    match fs::symlink_metadata(path) {
+        Ok(there) => Ok((there.dev(), there.ino()) == (locked.dev(), locked.ino())),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn slug() -> Slug {
+        Slug::new("s").unwrap()
+    }
+
+    fn take(directory: &Path) -> Result<Lease, Error> {
+        Lease::take(directory, "p", &slug(), "e", "o")
+    }
+
+    fn room() -> tempfile::TempDir {
+        tempfile::tempdir().unwrap()
+    }
+
+    fn files(room: &tempfile::TempDir) -> usize {
+        fs::read_dir(room.path()).unwrap().count()
+    }
+
+    fn id(digit: &str) -> Id {
+        Id::parse(&digit.repeat(64)).unwrap()
+    }
+
+    #[test]
+    fn a_second_launcher_is_told_who_holds_the_slug() {
+        let room = room();
+        let lease = take(room.path()).unwrap();
+        match take(room.path()).unwrap_err() {
+            Error::Taken { slug, pid, since } => {
+                assert_eq!(slug.as_str(), "s");
+                assert_eq!(pid, Some(std::process::id()));
+                assert!(since.unwrap().elapsed().unwrap() < Duration::from_secs(60));
+            }
+            error => panic!("{error}"),
+        }
+        drop(lease);
+        drop(take(room.path()).unwrap());
+    }
+
+    #[test]
+    fn only_a_clean_lease_leaves_no_file() {
+        let room = room();
+        take(room.path()).unwrap().set_clean();
+        assert_eq!(files(&room), 1, "a temporary is dropped only at the end of its statement");
+        let lease = take(room.path()).unwrap();
+        lease.set_clean();
+        drop(lease);
+        assert_eq!(files(&room), 0);
+        drop(take(room.path()).unwrap());
+        assert_eq!(files(&room), 1);
+    }
+
+    #[test]
+    fn everything_that_is_made_under_one_file_has_one_id() {
+        let room = room();
+        let first = take(room.path()).unwrap().id();
+        for _ in 0..40 {
+            assert_eq!(take(room.path()).unwrap().id(), first);
+        }
+        let lease = take(room.path()).unwrap();
+        lease.set_clean();
+        drop(lease);
+        assert_ne!(take(room.path()).unwrap().id(), first);
+    }
+
+    #[test]
+    fn the_mark_of_what_is_kept_survives_its_owners() {
+        let room = room();
+        let lease = take(room.path()).unwrap();
+        assert_eq!(lease.kept(), Kept::Nothing);
+        lease.keep(id("a"), Some(id("b"))).unwrap();
+        lease.set_clean();
+        drop(lease);
+        let bundle = Kept::Bundle { network: id("a"), container: id("b") };
+        for _ in 0..20 {
+            assert_eq!(take(room.path()).unwrap().kept(), bundle);
+        }
+        let lease = take(room.path()).unwrap();
+        lease.adopt().unwrap();
+        assert_eq!((lease.kept(), lease.exempt()), (Kept::Nothing, vec![id("a"), id("b")]));
+        drop(lease);
+        let lease = take(room.path()).unwrap();
+        assert_eq!(lease.exempt(), [], "they are a dead owner's");
+    }
+
+    #[test]
+    fn a_file_stays_while_something_may_appear() {
+        let room = room();
+        let lease = take(room.path()).unwrap();
+        lease.making(Some(0)).unwrap();
+        drop(lease);
+        for _ in 0..3 {
+            let lease = take(room.path()).unwrap();
+            lease.set_clean();
+            drop(lease);
+            assert_eq!(files(&room), 1);
+        }
+        let lease = take(room.path()).unwrap();
+        lease.record().settling = 1;
+        lease.set_clean();
+        drop(lease);
+        assert_eq!(files(&room), 0);
+    }
+
+    #[test]
+    fn a_launcher_waits_for_the_last_command_of_a_dead_owner() {
+        let room = room();
+        let mut command = std::process::Command::new("sleep").arg("0.3").spawn().unwrap();
+        let lease = take(room.path()).unwrap();
+        lease.making(Some(command.id())).unwrap();
+        drop(lease);
+        let reaped = thread::spawn(move || command.wait().unwrap());
+        let start = Instant::now();
+        drop(take(room.path()).unwrap());
+        assert!(start.elapsed() > Duration::from_millis(200), "{:?}", start.elapsed());
+        reaped.join().unwrap();
+    }
+
+    #[test]
+    fn a_sweep_claims_only_what_nobody_holds() {
+        let room = room();
+        let lease = take(room.path()).unwrap();
+        let path = lease.path.clone();
+        let claim = || Lease::claim(&path).unwrap();
+        assert!(matches!(claim(), Claim::Held(Some(record)) if record.slug == slug()));
+        drop(lease);
+        let Claim::Won(claimed) = claim() else { panic!("nobody held it") };
+        assert_eq!(claimed.previous_owner(), Some("o"));
+        assert!(matches!(claim(), Claim::Held(Some(record)) if record.sweep));
+        drop(claimed);
+        let Claim::Won(claimed) = claim() else { panic!("it was not clean") };
+        assert_eq!(claimed.previous_owner(), Some("o"), "a sweep is no owner");
+        claimed.set_clean();
+        drop(claimed);
+        assert!(matches!(claim(), Claim::Gone));
+        assert!(!path.exists(), "a claim creates nothing");
+    }
+
+    #[test]
+    fn a_launcher_waits_for_a_sweep() {
+        let room = room();
+        let lease = take(room.path()).unwrap();
+        let path = lease.path.clone();
+        drop(lease);
+        let Claim::Won(claimed) = Lease::claim(&path).unwrap() else { panic!() };
+        thread::scope(|scope| {
+            let launcher = scope.spawn(|| take(room.path()));
+            thread::sleep(Duration::from_millis(100));
+            drop(claimed);
+            launcher.join().unwrap().unwrap();
+        });
+    }
+
+    #[test]
+    fn leases_of_other_engines_are_not_listed() {
+        let room = room();
+        drop(take(room.path()).unwrap());
+        let found = |engine| leases(room.path(), engine).unwrap().len();
+        assert_eq!((found("e"), found("f")), (1, 0));
+    }
+
+    #[test]
+    fn slugs_prefixes_and_engines_have_leases_of_their_own() {
+        let name = |prefix, slug, engine| file_name(prefix, &Slug::new(slug).unwrap(), engine);
+        let names = [
+            name("p", "s", "e"),
+            name("p", "s", "f"),
+            name("p", "t", "e"),
+            name("p.s", "s", "e"),
+            name("p", "s.s", "e"),
+        ];
+        let distinct: std::collections::BTreeSet<_> = names.iter().collect();
+        assert_eq!(distinct.len(), names.len());
+    }
+
+    #[test]
+    fn sixteen_threads_never_hold_one_lease_together() {
+        use std::sync::atomic::AtomicUsize;
+        let room = room();
+        let (holders, turns) = (AtomicUsize::new(0), AtomicUsize::new(0));
+        thread::scope(|scope| {
+            for _ in 0..16 {
+                scope.spawn(|| {
+                    for _ in 0..50 {
+                        if let Ok(lease) = take(room.path()) {
+                            assert_eq!(holders.fetch_add(1, Ordering::SeqCst), 0);
+                            turns.fetch_add(1, Ordering::SeqCst);
+                            holders.fetch_sub(1, Ordering::SeqCst);
+                            lease.set_clean();
+                        }
+                    }
+                });
+            }
+        });
+        assert!(turns.into_inner() > 0);
+    }
+}

@@ -1,0 +1,206 @@
+//! Removal: by id, and settled by looking if the resource still exists.
+
+use std::time::{Duration, Instant};
+
+use super::labels;
+use super::lease::Lease;
+use crate::engine::backend::{Filter, Id, Resource};
+use crate::engine::cause::Cause;
+use crate::engine::connection::Connection;
+use crate::engine::error::EngineError;
+use crate::error::Error;
+use crate::plan::Slug;
+
+/// The ids of resources that were removed.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Removed {
+    pub(crate) containers: Vec<Id>,
+    pub(crate) networks: Vec<Id>,
+}
+
+/// Removes a resource by its id.
+///
+/// The engine's wording changes from release to release, so a removal that failed is settled by looking
+/// if the resource still exists.
+pub(crate) fn remove_by_id(
+    connection: &Connection,
+    resource: Resource,
+    name: &str,
+    id: &Id,
+    deadline: Instant,
+) -> Result<(), Error> {
+    const PAUSE: Duration = Duration::from_millis(100);
+    let (engine, backend) = (connection.engine(), connection.backend());
+    // The rest is for a look after a removal that did not answer.
+    let answered = engine.now() + deadline.saturating_duration_since(engine.now()) / 4 * 3;
+    loop {
+        let Err(error) = backend.remove(resource, id, answered) else { return Ok(()) };
+        let error = match connection.is_gone(resource, id, deadline) {
+            Ok(true) => return Ok(()),
+            Ok(false) => error,
+            Err(look) if look.cause() == Cause::AnotherEngine => look,
+            Err(_) => error,
+        };
+        if error.cause() != Cause::RemovalInProgress || engine.now() + PAUSE >= answered {
+            let target = Filter::Id(id.clone());
+            return Err(not_removed(connection, resource, name, &target, Some(error), deadline));
+        }
+        engine.pause(PAUSE);
+    }
+}
+
+/// Removes the resources with these labels that exist, or appear: the answer to a create was lost.
+///
+/// The engine may still be at work, so an absence counts only when it was seen three times over at least a
+/// second.
+pub(crate) fn remove_as_it_appears(
+    connection: &Connection,
+    resource: Resource,
+    name: &str,
+    filter: &Filter,
+) -> Result<(), Error> {
+    const PAUSE: Duration = Duration::from_millis(500);
+    const SETTLING: Duration = Duration::from_secs(3);
+    let (engine, backend) = (connection.engine(), connection.backend());
+    let deadline = engine.look_deadline().max(engine.now() + SETTLING);
+    let (mut absent, mut last) = (0, None);
+    loop {
+        match backend.find(resource, filter, deadline) {
+            // An engine that lost the answer may not answer for a while.
+            Err(error) => (absent, last) = (0, Some(error)),
+            Ok(ids) if ids.is_empty() => absent += 1,
+            Ok(ids) => {
+                absent = 0;
+                ids.iter()
+                    .try_for_each(|id| remove_by_id(connection, resource, name, id, deadline))?;
+            }
+        }
+        if absent == 3 {
+            match connection.check_identity(deadline) {
+                Ok(()) => return Ok(()),
+                Err(error) => (absent, last) = (0, Some(error)),
+            }
+        }
+        if engine.now() + PAUSE >= deadline {
+            return Err(not_removed(connection, resource, name, filter, last, deadline));
+        }
+        engine.pause(PAUSE);
+    }
+}
+
+/// Removes everything that was made under a lease, but for what its record exempts and what is `own`. The
+/// caller holds the lease.
+///
+/// All containers go before any network. A container may come while its network is about to go, from a
+/// request that has outlived its owner.
+pub(crate) fn remove(
+    connection: &Connection,
+    slug: &Slug,
+    lease: &Lease,
+    own: Option<&Filter>,
+) -> Result<Removed, Error> {
+    remove_all(connection, slug, |resource, deadline| find(connection, lease, own, resource, deadline))
+}
+
+/// Removes everything with these labels.
+pub(crate) fn remove_labelled(
+    connection: &Connection,
+    slug: &Slug,
+    filter: &Filter,
+) -> Result<Removed, Error> {
+    remove_all(connection, slug, |resource, deadline| {
+        let found = connection.backend().find(resource, filter, deadline);
+        found.map_err(|error| {
+            not_removed(connection, resource, &of(slug), filter, Some(error), deadline)
+        })
+    })
+}
+
+/// Finds the orphans of a lease.
+pub(crate) fn find(
+    connection: &Connection,
+    lease: &Lease,
+    own: Option<&Filter>,
+    resource: Resource,
+    deadline: Instant,
+) -> Result<Vec<Id>, Error> {
+    let all = labels::of_lease(&lease.id());
+    let find = |filter: &Filter| {
+        let found = connection.backend().find(resource, filter, deadline);
+        found.map_err(|source| Error::Look { what: "orphans", source })
+    };
+    let mut orphans = find(&all)?;
+    let exempt = lease.exempt();
+    orphans.retain(|id| !exempt.contains(id));
+    if let (Some(own), false) = (own, orphans.is_empty()) {
+        let own = find(own)?;
+        orphans.retain(|id| !own.contains(id));
+    }
+    Ok(orphans)
+}
+
+fn remove_all(
+    connection: &Connection,
+    slug: &Slug,
+    find: impl Fn(Resource, Instant) -> Result<Vec<Id>, Error>,
+) -> Result<Removed, Error> {
+    const PATIENCE: Duration = Duration::from_secs(3);
+    const PAUSE: Duration = Duration::from_millis(100);
+    let engine = connection.engine();
+    let patience = engine.now() + PATIENCE;
+    let mut removed = Removed::default();
+    loop {
+        let remove = |resource, ids: &mut Vec<Id>| {
+            let deadline = engine.look_deadline();
+            let found = find(resource, deadline)?;
+            let failures = found.iter().filter_map(|id| {
+                remove_by_id(connection, resource, &of(slug), id, deadline).err()
+            });
+            Error::all(failures.collect())?;
+            ids.extend(found);
+            Ok::<_, Error>(())
+        };
+        let done = remove(Resource::Container, &mut removed.containers)
+            .and_then(|()| remove(Resource::Network, &mut removed.networks));
+        match done {
+            Ok(()) => return Ok(removed),
+            Err(error)
+                if error.cause() != Some(Cause::NetworkInUse) || engine.now() >= patience =>
+            {
+                return Err(error);
+            }
+            Err(_) => engine.pause(PAUSE),
+        }
+    }
+}
+
+fn of(slug: &Slug) -> String {
+    format!("of slug {slug}")
+}
+
+fn not_removed(
+    connection: &Connection,
+    resource: Resource,
+    name: &str,
+    target: &Filter,
+    source: Option<EngineError>,
+    deadline: Instant,
+) -> Error {
+    let backend = connection.backend();
+    let in_use = source.as_ref().is_some_and(|error| error.cause() == Cause::NetworkInUse);
+    let (id, attached) = match target {
+        Filter::Id(id) if in_use => {
+            (Some(id), backend.attached(id, deadline).unwrap_or_default())
+        }
+        Filter::Id(id) => (Some(id), Vec::new()),
+        Filter::Labels(_) => (None, Vec::new()),
+    };
+    Error::NotRemoved {
+        resource,
+        name: name.to_owned(),
+        id: id.map(Id::to_string),
+        attached,
+        command: backend.advice(resource, target),
+        source,
+    }
+}

@@ -1,0 +1,174 @@
+# sh -c THIS sidecar-bundle-reaper PROGRAM LABEL IDENTITY IDENTIFY LIST REMOVE LIST REMOVE LOOK
+# IDENTIFY prints IDENTITY. LIST and REMOVE are for containers, then for networks. Each of these five is a
+# list of arguments of PROGRAM, one a line. LOOK is not empty if the engine removes a network that is in use.
+# Standard input is the socket of the owners' process, with a line "+OWNER LEASE-FILE" for each owner that is
+# held, and a line "-OWNER" for each that has ended. Standard output, which is only read, ends with the process
+# and the last of its programs that make something.
+trap '' HUP INT TERM QUIT
+exec 3<&0 4<&1 </dev/null >/dev/null 2>&1
+set -f
+nl='
+'
+IFS=$nl
+program=$1 label=$2 identity=$3 identify=$4
+containers_list=$5 container_remove=$6 networks_list=$7 network_remove=$8
+look=$9
+
+# Closes the descriptors that the process has inherited. dash cannot name one of two digits.
+close_inherited() {
+    set +f
+    for fd in /proc/self/fd/* /dev/fd/*; do
+        fd=${fd##*/}
+        case $fd in
+            [0-4] | '*') ;;
+            [5-9]) eval "exec $fd>&-" ;;
+            *[!0-9]*) ;;
+            *) (eval "exec $fd>&-") && eval "exec $fd>&-" ;;
+        esac
+    done
+    set -f
+}
+
+# bounded SECONDS COMMAND...
+bounded() {
+    seconds=$1
+    shift
+    if command -v timeout >/dev/null; then
+        timeout -s KILL "$seconds" "$@"
+        return
+    fi
+    # In the background, a command reads nothing unless it is told.
+    { "$@" <&5 5<&- & } 5<&0
+    command=$!
+    (
+        while [ "$seconds" -gt 0 ]; do
+            sleep 1
+            seconds=$((seconds - 1))
+        done
+        kill -KILL "$command"
+    ) >/dev/null 3<&- 4<&- &
+    watchdog=$!
+    wait "$command"
+    code=$?
+    kill -KILL "$watchdog"
+    wait "$watchdog"
+    return "$code"
+}
+
+engine() {
+    bounded 60 "$program" "$@" 3<&- 4<&-
+}
+
+now() {
+    date +%s
+}
+
+# Reads the lease of the owner $1: `exempt` has the ids that are kept or another owner's; `adopted_container`
+# and `adopted_network` those that are this owner's, whoever made them.
+read_lease() {
+    exempt='' adopted_container='' adopted_network='' network='' container='' kept='' owner='' path=''
+    eval "path=\$held_$1"
+    [ -e "$path" ] || return 0
+    ended=
+    while [ -z "$ended" ] && read -r line; do
+        case $line in
+            owner=*) owner=${line#*=} ;;
+            network=*) network=${line#*=} ;;
+            container=*) container=${line#*=} ;;
+            kept=*) kept=${line#*=} ;;
+            end) ended=yes ;;
+        esac
+    done <"$path"
+    [ -n "$ended" ] || return
+    if [ "$owner" = "$1" ] && [ "$kept" = false ]; then
+        adopted_container=$container adopted_network=$network
+    else
+        exempt=" $network $container "
+    fi
+}
+
+# present LIST ADOPTED: the ids of the owner's resources.
+present() {
+    # shellcheck disable=SC2086 # A list of words.
+    engine $1 --filter "label=$label=$owner_now" || return
+    # shellcheck disable=SC2086 # A list of words.
+    [ -z "$2" ] || engine $1 --filter "id=$2"
+}
+
+in_use() {
+    [ "$1" = "$network_remove" ] && [ -n "$look" ] || return 1
+    ! attached=$(engine ps --all --quiet --filter "network=$2") || [ -n "$attached" ]
+}
+
+# remove IDS REMOVE
+remove() {
+    for id in $1; do
+        case $exempt in
+            *" $id "*) ;;
+            *)
+                absent=0
+                # shellcheck disable=SC2086 # A list of words.
+                in_use "$2" "$id" || engine $2 "$id"
+                ;;
+        esac
+    done
+}
+
+# Removes what the owner $1 left, until it has seen nothing three times. It is called again and again.
+reap_owner() {
+    owner_now=$1
+    eval "absent=\$absent_$1"
+    # The file may change while it is read: it counts when it is the same twice.
+    if read_lease "$1" && before="$exempt$adopted_container$adopted_network" && read_lease "$1" &&
+        [ "$before" = "$exempt$adopted_container$adopted_network" ] &&
+        containers=$(present "$containers_list" "$adopted_container") &&
+        networks=$(present "$networks_list" "$adopted_network"); then
+        absent=$((absent + 1))
+        remove "$containers" "$container_remove"
+        remove "$networks" "$network_remove"
+    else
+        absent=0
+    fi
+    # An absence counts on the same engine only.
+    # shellcheck disable=SC2086 # A list of words.
+    if [ "$absent" -eq 3 ] && [ "$(engine $identify)" != "$identity" ]; then absent=0; fi
+    eval "absent_$1=$absent"
+    [ "$absent" -lt 3 ]
+}
+
+reap() {
+    close_inherited
+    echo ready >&3
+    while read -r line; do
+        case $line in
+            +*)
+                line=${line#+}
+                eval "held_${line%% *}=\${line#* }"
+                ;;
+            -*) unset "held_${line#-}" ;;
+        esac
+    done <&3
+    exec 3<&-
+    held=$(set | sed -n 's/^held_\([0-9a-f]*\)=.*/\1/p')
+    [ -n "$held" ] || exit 0
+
+    # A program may outlive the process that started it, and make its resource only then.
+    bounded 150 cat <&4
+    exec 4<&-
+    # Without its program there is no way to an engine.
+    command -v "$program" || exit 1
+    end=$(($(now) + 600)) tries=0
+    for each in $held; do eval "absent_$each=0"; done
+    while [ -n "$held" ] && [ "$(now)" -lt "$end" ]; do
+        left=
+        for each in $held; do
+            if reap_owner "$each"; then left=$left$each$nl; fi
+        done
+        held=$left
+        # An engine that is away, or a resource that stays, is asked less often.
+        tries=$((tries + 1))
+        if [ "$tries" -lt 20 ]; then sleep 0.25 || sleep 1; else sleep 2; fi
+    done
+}
+
+reap &

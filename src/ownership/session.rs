@@ -1,0 +1,150 @@
+//! A session: the ownership of one slug on one engine, from the first request to the last removal.
+
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use super::labels::{self, LabelMap};
+use super::lease::{Lease, directory_of};
+use super::reaper::{Hold, Reaper};
+use super::{orphans, random_id};
+use crate::engine::Engine;
+use crate::engine::backend::{Filter, Made, Notice};
+use crate::engine::connection::Connection;
+use crate::error::Error;
+use crate::plan::{Naming, NetworkPlanned, Slug};
+
+/// Lease, owner, engine, redactor, deadlines and reaper of one slug.
+///
+/// The guards of its resources share it; the last of them ends it.
+#[derive(Debug)]
+pub(crate) struct Session {
+    connection: Connection,
+    owner: String,
+    /// Something may be left when the session ends.
+    left: AtomicBool,
+    // In the order of teardown: the slug is free when nobody is at work for it any more.
+    reaper: Option<Hold>,
+    lease: Lease,
+}
+
+impl Session {
+    /// Asks the engine for its identity, and takes the lease of the slug. Nothing is created on the engine.
+    pub(crate) fn open(engine: &Engine, naming: &Naming, slug: &Slug) -> Result<Self, Error> {
+        let connection = Connection::open(engine);
+        let connection =
+            connection.map_err(|source| Error::Look { what: "its identity", source })?;
+        Self::on(connection, naming, slug)
+    }
+
+    /// Takes the lease of the slug on an engine that has been asked for its identity.
+    pub(crate) fn on(
+        connection: Connection,
+        naming: &Naming,
+        slug: &Slug,
+    ) -> Result<Self, Error> {
+        let owner = random_id()
+            .map_err(|source| Error::Lease { path: PathBuf::from("owner"), source })?;
+        let directory = directory_of(connection.engine())?;
+        let engine = connection.info().identity.digest();
+        let lease = Lease::take(&directory, naming.prefix(), slug, &engine, &owner)?;
+        let left = AtomicBool::new(lease.previous_owner().is_some());
+        Ok(Self { connection, owner, left, reaper: None, lease })
+    }
+
+    /// The session under the protection of a reaper, if there is to be one.
+    pub(crate) fn with_reaper(mut self) -> Self {
+        self.reaper = Reaper::hold(&self.connection, &self.owner, self.lease.path());
+        self
+    }
+
+    pub(crate) fn connection(&self) -> &Connection {
+        &self.connection
+    }
+
+    pub(crate) fn lease(&self) -> &Lease {
+        &self.lease
+    }
+
+    /// The labels of the plan's resources.
+    pub(crate) fn labels(&self, plan: &NetworkPlanned) -> LabelMap {
+        let engine = self.connection.info().identity.digest();
+        labels::of_plan(plan, &engine, &self.lease.id(), &self.owner)
+    }
+
+    /// All resources that this session made.
+    pub(crate) fn own(&self) -> Filter {
+        labels::of_owner(&self.owner)
+    }
+
+    /// Whether a resource was made under this lease.
+    pub(crate) fn is_under_lease(&self, labels: &LabelMap) -> bool {
+        labels::lease_in(labels) == Some(&*self.lease.id())
+    }
+
+    /// Whether there may be orphans: somebody owned the slug since it was last clean.
+    pub(crate) fn may_have_orphans(&self) -> bool {
+        self.lease.previous_owner().is_some()
+    }
+
+    /// Removes the orphans of the slug: all that was made under its lease, is neither kept nor adopted,
+    /// and was not made by this session.
+    pub(crate) fn remove_orphans(&self, slug: &Slug) -> Result<(), Error> {
+        if !self.may_have_orphans() {
+            return Ok(());
+        }
+        let removed =
+            orphans::remove(&self.connection, slug, &self.lease, Some(&self.own())).map(drop);
+        self.left.store(removed.is_err(), Ordering::SeqCst);
+        if removed.is_ok()
+            && let (Some(hold), Some(previous)) = (&self.reaper, self.lease.previous_owner())
+        {
+            hold.forget(previous);
+        }
+        removed
+    }
+
+    /// Tells reaper and next owner that a creating request is under way, until [`settle`](Self::settle).
+    pub(crate) fn announce(&self) -> Result<Notice<'_>, Error> {
+        self.lease.making(Some(0))?;
+        let started = |pid| {
+            if let Err(error) = self.lease.making(Some(pid)) {
+                tracing::debug!(error = %error.chain(), "a lease could not be written");
+            }
+        };
+        let liveness = self.reaper.as_ref().and_then(Hold::liveness);
+        Ok(Notice { liveness, started: Box::new(started) })
+    }
+
+    /// The creating request has ended; if its answer is lost, its effect may be yet to come.
+    pub(crate) fn settle(&self, made: &Made) {
+        if *made == Made::Perhaps {
+            self.lease.unsettle();
+        }
+        if let Err(error) = self.lease.making(None) {
+            tracing::warn!(error = %error.chain(), "a lease could not be written");
+        }
+    }
+
+    /// Notes that a removal failed.
+    pub(crate) fn set_left(&self) {
+        self.left.store(true, Ordering::SeqCst);
+    }
+
+    /// Notes that nothing of the slug is left.
+    pub(crate) fn set_clean(&self) {
+        self.left.store(false, Ordering::SeqCst);
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        let left = self.left.load(Ordering::SeqCst);
+        if !left {
+            self.lease.set_clean();
+        }
+        if let Some(hold) = &mut self.reaper {
+            // The reaper tries again what could not be removed now.
+            hold.set_left(left);
+        }
+    }
+}

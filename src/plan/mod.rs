@@ -1,0 +1,282 @@
+//! The first state: a plan, which is data.
+
+mod addressing;
+mod ipv6;
+mod naming;
+mod network_options;
+mod pools;
+mod slug;
+
+use std::fmt;
+use std::net::Ipv4Addr;
+
+use ipnet::{IpNet, Ipv4Net};
+
+pub use addressing::{AddressPool, Addressing};
+pub use ipv6::Ipv6Addressing;
+pub use naming::Naming;
+pub use network_options::{GatewayMode, NetworkOptions};
+pub use pools::AddressPools;
+pub use slug::Slug;
+
+use crate::invalid::InvalidInput;
+
+/// A planned bundle, the first state. [`create_network`](Self::create_network) leads to the next.
+///
+/// A plan is data: making, cloning, comparing or printing it touches nothing. Its address is a promise,
+/// which [`create_network`](Self::create_network) keeps exactly or fails.
+///
+/// ```
+/// use sidecar_bundle::{NetworkPlanned, Slug};
+///
+/// let plan = NetworkPlanned::new(Slug::new("demo")?);
+/// assert_eq!(plan.network_name(), "claude-bottle-bundle-demo");
+/// assert_eq!(plan.container_name(), "claude-bottle-sidecars-demo");
+/// assert_eq!(plan.allowlist().to_string(), "10.56.132.2/32");
+/// # Ok::<(), sidecar_bundle::Error>(())
+/// ```
+///
+/// A plan moves on only once:
+///
+/// ```no_run
+/// # use sidecar_bundle::{Engine, NetworkPlanned, Slug};
+/// # let plan = NetworkPlanned::new(Slug::new("demo")?);
+/// let network = plan.create_network(&Engine::docker())?;
+/// println!("{}", network.plan());
+/// # Ok::<(), sidecar_bundle::Error>(())
+/// ```
+///
+/// ```compile_fail,E0382
+/// # use sidecar_bundle::{Engine, NetworkPlanned, Slug};
+/// # let plan = NetworkPlanned::new(Slug::new("demo")?);
+/// let network = plan.create_network(&Engine::docker())?;
+/// println!("{}", plan);
+/// # Ok::<(), sidecar_bundle::Error>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NetworkPlanned {
+    naming: Naming,
+    slug: Slug,
+    /// The pool of the other attempts; none if the addresses were given.
+    pool: Option<AddressPool>,
+    addressing: Addressing,
+    ipv6: Ipv6,
+    options: NetworkOptions,
+}
+
+/// The IPv6 addresses of a plan.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Ipv6 {
+    None,
+    /// Those of the attempt.
+    Derived,
+    Given(Ipv6Addressing),
+}
+
+impl NetworkPlanned {
+    /// Plans the slug's first attempt in the default pool, under the default names.
+    #[must_use]
+    pub fn new(slug: Slug) -> Self {
+        let pool = AddressPool::default();
+        let addressing = pool.first(&slug);
+        let (naming, options) = (Naming::default(), NetworkOptions::default());
+        Self { naming, slug, pool: Some(pool), addressing, ipv6: Ipv6::None, options }
+    }
+
+    /// Replaces the names.
+    #[must_use]
+    pub fn with_naming(self, naming: Naming) -> Self {
+        Self { naming, ..self }
+    }
+
+    /// Plans the slug's first attempt in another pool.
+    #[must_use]
+    pub fn with_pool(self, pool: AddressPool) -> Self {
+        let addressing = pool.first(&self.slug);
+        Self { pool: Some(pool), addressing, ..self }
+    }
+
+    /// Plans addresses that the caller gives.
+    #[must_use]
+    pub fn with_addressing(self, addressing: Addressing) -> Self {
+        Self { pool: None, addressing, ..self }
+    }
+
+    /// Adds IPv6 addresses, derived from the slug: see [`Ipv6Addressing`].
+    #[must_use]
+    pub fn with_ipv6(self) -> Self {
+        Self { ipv6: Ipv6::Derived, ..self }
+    }
+
+    /// Adds IPv6 addresses that the caller gives; they are the same in every attempt.
+    #[must_use]
+    pub fn with_ipv6_addressing(self, addressing: Ipv6Addressing) -> Self {
+        Self { ipv6: Ipv6::Given(addressing), ..self }
+    }
+
+    /// Replaces the network's options, which are checked by
+    /// [`create_network`](Self::create_network) before anything is touched.
+    #[must_use]
+    pub fn with_options(self, options: NetworkOptions) -> Self {
+        Self { options, ..self }
+    }
+
+    /// Plans the slug's next attempt in the same pool, for a subnet that is taken.
+    ///
+    /// # Errors
+    ///
+    /// When this was the pool's last attempt, or the addresses were given and not derived.
+    pub fn next_attempt(self) -> Result<Self, InvalidInput> {
+        let Some(pool) = self.pool else {
+            return Err(InvalidInput::new(format_args!(
+                "subnet {} was given, not derived from the slug; there is no other attempt",
+                self.addressing.subnet()
+            )));
+        };
+        let addressing = pool.addressing(&self.slug, self.addressing.attempt() + 1)?;
+        Ok(Self { addressing, ..self })
+    }
+
+    /// The slug.
+    #[must_use]
+    pub fn slug(&self) -> &Slug {
+        &self.slug
+    }
+
+    /// The names.
+    #[must_use]
+    pub fn naming(&self) -> &Naming {
+        &self.naming
+    }
+
+    /// The IPv6 addresses, if there are to be any.
+    #[must_use]
+    pub fn ipv6(&self) -> Option<Ipv6Addressing> {
+        self.ipv6_of(self.addressing.attempt())
+    }
+
+    pub(crate) fn ipv6_of(&self, attempt: u64) -> Option<Ipv6Addressing> {
+        match self.ipv6 {
+            Ipv6::None => None,
+            Ipv6::Derived => Some(Ipv6Addressing::derived(&self.slug, attempt)),
+            Ipv6::Given(addressing) => Some(addressing),
+        }
+    }
+
+    /// All ranges of the network.
+    pub(crate) fn ranges(&self) -> Vec<IpNet> {
+        let ipv6 = self.ipv6().map(|it| it.subnet().into());
+        std::iter::once(self.subnet().into()).chain(ipv6).collect()
+    }
+
+    /// Returns true if another attempt has another range in place of this one.
+    pub(crate) fn moves(&self, range: IpNet) -> bool {
+        match (range, self.ipv6) {
+            (IpNet::V4(_), _) => self.pool.is_some(),
+            (IpNet::V6(_), ipv6) => self.pool.is_some() && ipv6 == Ipv6::Derived,
+        }
+    }
+
+    /// The network's options.
+    #[must_use]
+    pub fn options(&self) -> &NetworkOptions {
+        &self.options
+    }
+
+    /// All addresses.
+    #[must_use]
+    pub fn addressing(&self) -> &Addressing {
+        &self.addressing
+    }
+
+    /// The network's range.
+    #[must_use]
+    pub fn subnet(&self) -> Ipv4Net {
+        self.addressing.subnet()
+    }
+
+    /// The bridge's own address in the subnet.
+    #[must_use]
+    pub fn gateway(&self) -> Ipv4Addr {
+        self.addressing.gateway()
+    }
+
+    /// The address that the container will have.
+    #[must_use]
+    pub fn ip(&self) -> Ipv4Addr {
+        self.addressing.bundle_ip()
+    }
+
+    /// The allowlist of the sandbox: the container's address as a /32.
+    #[must_use]
+    pub fn allowlist(&self) -> Ipv4Net {
+        self.addressing.allowlist()
+    }
+
+    /// The name of the network.
+    #[must_use]
+    pub fn network_name(&self) -> String {
+        self.naming.network_name(&self.slug)
+    }
+
+    /// The name of the container.
+    #[must_use]
+    pub fn container_name(&self) -> String {
+        self.naming.container_name(&self.slug)
+    }
+
+    /// A name for the network's bridge, the same on every machine, for
+    /// [`NetworkOptions::bridge_name`] and for firewall rules that are written before anything runs.
+    ///
+    /// It has 15 bytes: `sb`, and 65 bits of the SHA-256 of prefix, NUL and slug in lower-case base32. In
+    /// Python: `"sb" + b32encode(sha256(f"{prefix}\0{slug}".encode()).digest()).decode().lower()[:13]`.
+    ///
+    /// ```
+    /// use sidecar_bundle::{NetworkOptions, NetworkPlanned, Slug};
+    ///
+    /// let plan = NetworkPlanned::new(Slug::new("demo")?);
+    /// let bridge = plan.derived_bridge_name();
+    /// assert_eq!(bridge.len(), 15);
+    /// println!("iptables -I FORWARD -o {bridge} -j ACCEPT");
+    /// let plan = plan.with_options(NetworkOptions::new().bridge_name(bridge));
+    /// # Ok::<(), sidecar_bundle::Error>(())
+    /// ```
+    #[must_use]
+    pub fn derived_bridge_name(&self) -> String {
+        self.naming.bridge_name(&self.slug)
+    }
+
+    /// The plan of a bundle that exists, from its labels.
+    pub(crate) fn attached(
+        naming: Naming,
+        slug: Slug,
+        addressing: Addressing,
+        ipv6: Option<Ipv6Addressing>,
+        options: NetworkOptions,
+    ) -> Self {
+        let derived = Ipv6Addressing::derived(&slug, addressing.attempt());
+        let ipv6 = match ipv6 {
+            None => Ipv6::None,
+            Some(theirs) if theirs == derived => Ipv6::Derived,
+            Some(theirs) => Ipv6::Given(theirs),
+        };
+        Self { naming, slug, pool: None, addressing, ipv6, options }
+    }
+
+    /// The same plan at another attempt's addresses.
+    pub(crate) fn at(self, addressing: Addressing) -> Self {
+        Self { addressing, ..self }
+    }
+
+    pub(crate) fn pool(&self) -> Option<AddressPool> {
+        self.pool
+    }
+}
+
+/// Prints slug and addresses on one line.
+impl fmt::Display for NetworkPlanned {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.slug, self.addressing)?;
+        self.ipv6().map_or(Ok(()), |ipv6| write!(f, ", and {ipv6}"))
+    }
+}

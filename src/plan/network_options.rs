@@ -1,0 +1,335 @@
+//! The options of a bundle's network, beyond its addresses.
+
+use std::fmt;
+
+use serde_json::{Map, Value, json};
+
+use crate::invalid::InvalidInput;
+
+/// Options of a bundle's network; none of them is needed.
+///
+/// ```
+/// use sidecar_bundle::{NetworkOptions, NetworkPlanned, Slug};
+///
+/// let plan = NetworkPlanned::new(Slug::new("demo")?);
+/// let options = NetworkOptions::new().internal(true).mtu(1400).bridge_name("sb-demo");
+/// let plan = plan.with_options(options);
+/// # Ok::<(), sidecar_bundle::Error>(())
+/// ```
+///
+/// What an engine cannot do is an error before anything is created
+/// ([`Error::Unsupported`](crate::Error::Unsupported)); it is asked for its version once, and only if an
+/// option depends on it:
+///
+/// | option | Docker | podman (netavark) |
+/// |---|---|---|
+/// | [`mtu`](Self::mtu), [`label`](Self::label), [`driver_option`](Self::driver_option) | yes | yes |
+/// | [`internal`](Self::internal) | yes; with IPv6 from 27.0 | yes |
+/// | [`isolated`](Self::isolated) | always is; with IPv6 from 27.0 | yes |
+/// | [`bridge_name`](Self::bridge_name) | yes | from 4.5 |
+/// | [`masquerade(false)`](Self::masquerade) | yes | no |
+/// | [`gateway_mode`](Self::gateway_mode): `Nat` | yes | always is |
+/// | `Routed` | from 27.0 | no |
+/// | `NatUnprotected` and `Isolated` | from 28.0 | no |
+/// | [`trusted_host_interface`](Self::trusted_host_interface) | from 28.2 | no |
+///
+/// They travel in a label of the network, so that a network that was kept is taken over only with the
+/// options that it was planned with, and a bundle that is attached to has them in its plan.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct NetworkOptions {
+    pub(crate) internal: bool,
+    pub(crate) isolated: bool,
+    pub(crate) mtu: Option<u32>,
+    pub(crate) bridge_name: Option<String>,
+    pub(crate) masquerade: Option<bool>,
+    pub(crate) gateway_mode: GatewayMode,
+    pub(crate) trusted_host_interfaces: Vec<String>,
+    pub(crate) labels: Vec<(String, String)>,
+    pub(crate) driver_options: Vec<(String, String)>,
+}
+
+/// The way of packets into and out of a bundle's network, for IPv4 and, if there is any, IPv6.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum GatewayMode {
+    /// What leaves is masqueraded, and what comes gets in by published ports. From version 28 on, Docker
+    /// drops what comes to a container's address by any other interface than the bridge, such as a
+    /// virtual machine's TAP.
+    #[default]
+    Nat,
+    /// As `Nat`, but nothing that comes to a container's address is dropped.
+    NatUnprotected,
+    /// Nothing is masqueraded; published ports of a container are open at its own address.
+    Routed,
+    /// The bridge has no address: not even the host is there. Only for an
+    /// [`internal`](NetworkOptions::internal) network. The bundle cannot be reached from the host then.
+    Isolated,
+}
+
+/// As an engine's option has it.
+impl fmt::Display for GatewayMode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Nat => "nat",
+            Self::NatUnprotected => "nat-unprotected",
+            Self::Routed => "routed",
+            Self::Isolated => "isolated",
+        })
+    }
+}
+
+impl NetworkOptions {
+    /// None.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Sets if the network has no way out of the host.
+    #[must_use]
+    pub fn internal(self, internal: bool) -> Self {
+        Self { internal, ..self }
+    }
+
+    /// Sets if the networks of the same engine are kept apart from this one. Docker's bridges always are,
+    /// but before 27.0 for IPv4 alone; podman's are if both networks ask for it.
+    #[must_use]
+    pub fn isolated(self, isolated: bool) -> Self {
+        Self { isolated, ..self }
+    }
+
+    /// The largest packet that the network's interfaces take, in bytes: 68 to 65535, and at least 1280 with
+    /// IPv6.
+    #[must_use]
+    pub fn mtu(self, bytes: impl Into<Option<u32>>) -> Self {
+        Self { mtu: bytes.into(), ..self }
+    }
+
+    /// The name of the network's bridge, for firewall rules: 1 to 15 bytes, of letters, digits, `-`, `_`
+    /// and `.`. [`NetworkPlanned::derived_bridge_name`](crate::NetworkPlanned::derived_bridge_name) has
+    /// one for each slug. An interface that the host has already is not taken: the engine would change its
+    /// addresses.
+    #[must_use]
+    pub fn bridge_name(self, name: impl Into<String>) -> Self {
+        Self { bridge_name: Some(name.into()), ..self }
+    }
+
+    /// Sets if packets that leave the network get the host's address; they do by default.
+    #[must_use]
+    pub fn masquerade(self, masquerade: bool) -> Self {
+        Self { masquerade: Some(masquerade), ..self }
+    }
+
+    /// Sets the way of packets into and out of the network.
+    #[must_use]
+    pub fn gateway_mode(self, mode: GatewayMode) -> Self {
+        Self { gateway_mode: mode, ..self }
+    }
+
+    /// Adds an interface of the host, such as a virtual machine's TAP, from which Docker from 28.2 on lets
+    /// packets through to the container's address.
+    #[must_use]
+    pub fn trusted_host_interface(mut self, name: impl Into<String>) -> Self {
+        self.trusted_host_interfaces.push(name.into());
+        self
+    }
+
+    /// Adds a label to the network; `sidecar-bundle.` is the library's own.
+    #[must_use]
+    pub fn label(mut self, key: impl Into<String>, value: impl Into<String>) -> Self {
+        self.labels.push((key.into(), value.into()));
+        self
+    }
+
+    /// Adds an option of the engine's network driver, as `--opt KEY=VALUE` has it, for what has no method
+    /// here. Whether it is one, is for the engine to say.
+    #[must_use]
+    pub fn driver_option(mut self, key: impl Into<String>, value: impl Into<String>) -> Self {
+        self.driver_options.push((key.into(), value.into()));
+        self
+    }
+
+    /// Checks all that can be checked without an engine.
+    pub(crate) fn check(&self, ipv6: bool) -> Result<(), InvalidInput> {
+        if let Some(bytes) = self.mtu.filter(|bytes| !(68..=65_535).contains(bytes)) {
+            return Err(InvalidInput::new(format_args!(
+                "an MTU of {bytes} bytes is not between 68 and 65535"
+            )));
+        }
+        if let Some(bytes) = self.mtu.filter(|bytes| ipv6 && *bytes < 1280) {
+            // RFC 8200, section 5.
+            return Err(InvalidInput::new(format_args!(
+                "an MTU of {bytes} bytes is too small for IPv6, which needs 1280"
+            )));
+        }
+        let interfaces = self.bridge_name.iter().chain(&self.trusted_host_interfaces);
+        for name in interfaces {
+            let legal = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
+            let starts_well = name.starts_with(|c: char| c.is_ascii_alphanumeric());
+            if name.len() > 15 || !starts_well || !name.bytes().all(legal) {
+                return Err(InvalidInput::new(format_args!(
+                    "{name:?} is not the name of an interface; it must start with a letter or a digit, then letters, digits, '-', '_' and '.', 15 bytes at most"
+                )));
+            }
+        }
+        if self.gateway_mode == GatewayMode::Isolated && !self.internal {
+            return Err(InvalidInput::new(
+                "gateway mode isolated is for an internal network, and this is not one",
+            ));
+        }
+        for (key, value) in &self.labels {
+            if key.is_empty() || key.contains('=') || key.starts_with("sidecar-bundle.") {
+                return Err(bad_key("label", key));
+            }
+            check_text("label", key, value)?;
+        }
+        for (key, value) in &self.driver_options {
+            let ours = OURS.contains(&key.as_str());
+            if key.is_empty() || key.contains('=') || ours {
+                return Err(bad_key("driver option", key));
+            }
+            check_text("driver option", key, value)?;
+        }
+        Ok(())
+    }
+
+    /// As a label has them, in JSON: what is not as it is by default; nothing if all is.
+    pub(crate) fn to_label(&self) -> Option<String> {
+        let Self { internal, isolated, mtu, bridge_name, masquerade, .. } = self;
+        let all = json!({
+            "internal": internal.then_some(true),
+            "isolated": isolated.then_some(true),
+            "mtu": mtu,
+            "bridge-name": bridge_name,
+            "masquerade": masquerade,
+            "gateway-mode": (self.gateway_mode != GatewayMode::Nat).then(|| self.gateway_mode.to_string()),
+            "trusted-host-interfaces": some(&self.trusted_host_interfaces),
+            "labels": some(&self.labels),
+            "driver-options": some(&self.driver_options),
+        });
+        (*self != Self::default()).then(|| {
+            let mut set = all.as_object().cloned().unwrap_or_default();
+            set.retain(|_, value| !value.is_null());
+            Value::Object(set).to_string()
+        })
+    }
+
+    /// `None` if the label is not one that this release writes.
+    pub(crate) fn from_label(label: Option<&str>) -> Option<Self> {
+        let mut options = Self::default();
+        let Some(label) = label else { return Some(options) };
+        let all: Map<String, Value> = serde_json::from_str(label).ok()?;
+        for (key, value) in all {
+            match key.as_str() {
+                "internal" => options.internal = value.as_bool()?,
+                "isolated" => options.isolated = value.as_bool()?,
+                "mtu" => options.mtu = Some(value.as_u64()?.try_into().ok()?),
+                "bridge-name" => options.bridge_name = Some(value.as_str()?.to_owned()),
+                "masquerade" => options.masquerade = Some(value.as_bool()?),
+                "gateway-mode" => {
+                    let modes =
+                        [GatewayMode::NatUnprotected, GatewayMode::Routed, GatewayMode::Isolated];
+                    let mut modes = modes.into_iter();
+                    options.gateway_mode = modes.find(|it| value == it.to_string())?;
+                }
+                "trusted-host-interfaces" => {
+                    options.trusted_host_interfaces = serde_json::from_value(value).ok()?;
+                }
+                "labels" => options.labels = serde_json::from_value(value).ok()?,
+                "driver-options" => options.driver_options = serde_json::from_value(value).ok()?,
+                _ => return None,
+            }
+        }
+        Some(options)
+    }
+}
+
+fn some<T>(list: &[T]) -> Option<&[T]> {
+    (!list.is_empty()).then_some(list)
+}
+
+/// Driver options that have a method here, and would contradict it.
+const OURS: [&str; 8] = [
+    "com.docker.network.bridge.name",
+    "com.docker.network.bridge.enable_ip_masquerade",
+    "com.docker.network.bridge.gateway_mode_ipv4",
+    "com.docker.network.bridge.gateway_mode_ipv6",
+    "com.docker.network.bridge.trusted_host_interfaces",
+    "com.docker.network.driver.mtu",
+    "isolate",
+    "mtu",
+];
+
+fn bad_key(what: &str, key: &str) -> InvalidInput {
+    InvalidInput::new(format_args!(
+        "{what} {key:?} cannot be set: it is empty, has a '=', or is the library's own"
+    ))
+}
+
+fn check_text(what: &str, key: &str, value: &str) -> Result<(), InvalidInput> {
+    let control = |text: &str| text.contains(|c: char| c.is_control());
+    if control(key) || control(value) {
+        return Err(InvalidInput::new(format_args!("{what} {key:?} has control characters")));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_rule_has_its_message() {
+        let said = |options: NetworkOptions| options.check(true).unwrap_err().to_string();
+        let new = NetworkOptions::new;
+        for (said, expected) in [
+            (said(new().mtu(1279)), "an MTU of 1279 bytes is too small for IPv6, which needs 1280"),
+            (said(new().mtu(67)), "an MTU of 67 bytes is not between 68 and 65535"),
+            (
+                said(new().bridge_name("sixteen-bytes-xx")),
+                "\"sixteen-bytes-xx\" is not the name of an interface; it must start with a letter or a digit, then letters, digits, '-', '_' and '.', 15 bytes at most",
+            ),
+            (
+                said(new().gateway_mode(GatewayMode::Isolated)),
+                "gateway mode isolated is for an internal network, and this is not one",
+            ),
+            (
+                said(new().label("sidecar-bundle.slug", "x")),
+                "label \"sidecar-bundle.slug\" cannot be set: it is empty, has a '=', or is the library's own",
+            ),
+            (
+                said(new().driver_option("mtu", "9000")),
+                "driver option \"mtu\" cannot be set: it is empty, has a '=', or is the library's own",
+            ),
+            (said(new().label("a", "b\nc")), "label \"a\" has control characters"),
+        ] {
+            assert_eq!(said, expected);
+        }
+        for bad in ["", "-a", "..", "a/b", "a b", "tap0:1", "+"] {
+            assert!(new().trusted_host_interface(bad).check(false).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn options_travel_in_a_label() {
+        assert_eq!(NetworkOptions::new().to_label(), None);
+        assert_eq!(NetworkOptions::from_label(None), Some(NetworkOptions::new()));
+        let options = NetworkOptions::new()
+            .internal(true)
+            .isolated(true)
+            .mtu(1400)
+            .bridge_name("sb0")
+            .masquerade(false)
+            .gateway_mode(GatewayMode::NatUnprotected)
+            .trusted_host_interface("tap0")
+            .label("a", "b,\"c\"")
+            .driver_option("x", "y=z");
+        let label = options.to_label().unwrap();
+        assert_eq!(
+            label,
+            r#"{"bridge-name":"sb0","driver-options":[["x","y=z"]],"gateway-mode":"nat-unprotected","internal":true,"isolated":true,"labels":[["a","b,\"c\""]],"masquerade":false,"mtu":1400,"trusted-host-interfaces":["tap0"]}"#
+        );
+        assert_eq!(NetworkOptions::from_label(Some(&label)), Some(options));
+        assert_eq!(NetworkOptions::from_label(Some("{\"new\":1}")), None);
+    }
+}

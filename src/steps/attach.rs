@@ -1,0 +1,188 @@
+//! The step from a plan to a bundle that was kept.
+
+use std::sync::Arc;
+
+use crate::created::NetworkCreated;
+use crate::engine::Engine;
+use crate::engine::backend::{ContainerInfo, Id, NetworkInfo, Resource};
+use crate::error::{Error, StepError};
+use crate::ownership::guard::Guard;
+use crate::ownership::labels;
+use crate::ownership::lease::Kept;
+use crate::ownership::session::Session;
+use crate::plan::NetworkPlanned;
+use crate::running::BundleRunning;
+use crate::status::State;
+
+impl NetworkPlanned {
+    /// Takes the slug's bundle back that was [kept](BundleRunning::keep), in this process or in a later
+    /// one.
+    ///
+    /// The addresses are those of the bundle, whatever this plan's are; slug and names are this plan's. A
+    /// container that has stopped, as by a reboot, is started again.
+    ///
+    /// ```no_run
+    /// use sidecar_bundle::{BundleSpec, Engine, NetworkPlanned, Slug};
+    ///
+    /// let engine = Engine::docker();
+    /// let plan = NetworkPlanned::new(Slug::new("demo")?);
+    /// let bundle = plan.clone().launch(&engine, BundleSpec::new())?;
+    /// let ip = bundle.ip();
+    /// bundle.keep()?;
+    /// // ... in any later process:
+    /// let bundle = plan.attach(&engine)?;
+    /// assert_eq!(bundle.ip(), ip);
+    /// bundle.close()?;
+    /// # Ok::<(), sidecar_bundle::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// The plan is handed back, and what was kept has been left alone and can be attached to again:
+    ///
+    /// - [`Error::Look`] when the engine cannot be asked,
+    /// - [`Error::Taken`] or [`Error::Lease`] before the engine is asked for anything else,
+    /// - [`Error::NotKept`] when no bundle of the slug was kept, or nothing of it exists any more, and
+    ///   [`Error::UnknownOwner`] when one exists under a lease that is not here,
+    /// - [`Error::Changed`] when labels, subnet or address are not as they were, with
+    ///   [`discard`](Self::discard) as the way out,
+    /// - [`Error::Restart`] when the container had stopped and cannot be started again,
+    /// - [`Error::NotRemoved`] when an orphan cannot be removed.
+    pub fn attach(self, engine: &Engine) -> Result<BundleRunning, StepError<Self>> {
+        let _entered = tracing::info_span!("attach", slug = %self.slug()).entered();
+        attach(&self, engine).map_err(|error| StepError::new(error, self))
+    }
+}
+
+fn attach(plan: &NetworkPlanned, engine: &Engine) -> Result<BundleRunning, Error> {
+    let session = Session::open(engine, plan.naming(), plan.slug())?;
+    let Kept::Bundle { network, container } = session.lease().kept() else {
+        return Err(not_kept(plan, &session));
+    };
+    let looked = look(&session, &network, &container)?;
+    let (network, container) = match looked {
+        (None, None) => {
+            session.lease().forget()?;
+            return Err(not_kept(plan, &session));
+        }
+        (Some(network), Some(container)) => (network, container),
+        (None, Some(_)) => return Err(changed(plan, "its network does not exist")),
+        (Some(_), None) => return Err(changed(plan, "its container does not exist")),
+    };
+    let found = verify_labels(plan, &session, &network, &container)?;
+    session.remove_orphans(plan.slug())?;
+    let container = restarted(&found, &session, &network, container)?;
+    verify_address(&found, &network, &container)?;
+
+    let session = Arc::new(session.with_reaper());
+    let guard = |resource, name| Guard::new(Arc::clone(&session), resource, name);
+    let mut network_guard = guard(Resource::Network, found.network_name());
+    let mut container_guard = guard(Resource::Container, found.container_name());
+    // From here on they are this session's, kept no more.
+    session.lease().adopt()?;
+    network_guard.adopt(network.id.clone());
+    container_guard.adopt(container.id.clone());
+    let network = NetworkCreated::new(found, network.id, network_guard);
+    Ok(BundleRunning::new(container.id, Vec::new(), container_guard, network))
+}
+
+fn changed(plan: &NetworkPlanned, problem: impl Into<String>) -> Error {
+    Error::Changed { slug: plan.slug().clone(), problem: problem.into() }
+}
+
+/// The error where nothing is marked as kept: a resource of the slug may be under a lost lease.
+fn not_kept(plan: &NetworkPlanned, session: &Session) -> Error {
+    let (slug, connection) = (plan.slug().clone(), session.connection());
+    let name = plan.network_name();
+    let networks = connection.backend().networks(&[&name], connection.engine().look_deadline());
+    let foreign = |it: &NetworkInfo| {
+        labels::are_of(plan.naming(), &slug, &it.labels) && !session.is_under_lease(&it.labels)
+    };
+    match networks.ok().into_iter().flatten().find(foreign) {
+        Some(found) => {
+            let (resource, id) = (Resource::Network, found.id.to_string());
+            Error::UnknownOwner { slug, resource, name, id }
+        }
+        None => Error::NotKept { slug },
+    }
+}
+
+type Looked = (Option<NetworkInfo>, Option<ContainerInfo>);
+
+fn look(session: &Session, network: &Id, container: &Id) -> Result<Looked, Error> {
+    let connection = session.connection();
+    let (backend, deadline) = (connection.backend(), connection.engine().look_deadline());
+    let asked = |what| move |source| Error::Look { what, source };
+    let networks = backend.networks(&[network.as_str()], deadline);
+    let network = networks.map_err(asked("the kept network"))?.pop();
+    let container =
+        backend.container(container.as_str(), deadline).map_err(asked("the kept container"))?;
+    if network.is_none() || container.is_none() {
+        connection.check_identity(deadline).map_err(asked("its identity"))?;
+    }
+    Ok((network, container))
+}
+
+/// The plan of the bundle, if both resources still have its labels and the network its subnet.
+fn verify_labels(
+    plan: &NetworkPlanned,
+    session: &Session,
+    network: &NetworkInfo,
+    container: &ContainerInfo,
+) -> Result<NetworkPlanned, Error> {
+    let unreadable = |what| changed(plan, format!("its labels have no readable {what}"));
+    let addressing = labels::addressing_in(&network.labels).ok_or_else(|| unreadable("addresses"))?;
+    let ipv6 =
+        labels::ipv6_in(&network.labels).map_err(|()| unreadable("IPv6 addresses"))?;
+    let options = labels::options_in(&network.labels).ok_or_else(|| unreadable("options"))?;
+    let (naming, slug) = (plan.naming().clone(), plan.slug().clone());
+    let found = NetworkPlanned::attached(naming, slug, addressing, ipv6, options);
+    let planned = session.labels(&found);
+    for labels in [&network.labels, &container.labels] {
+        if let Some((key, planned, found)) = labels::difference(&planned, labels) {
+            let found = found.as_deref().unwrap_or("not set");
+            return Err(changed(plan, format!("its label {key} is {found}, not {planned}")));
+        }
+    }
+    let subnet = (found.subnet().into(), Some(found.gateway().into()));
+    if !network.subnets.contains(&subnet) {
+        return Err(changed(plan, format!("its network is not {} any more", found.subnet())));
+    }
+    Ok(found)
+}
+
+/// The container, started again if it has stopped.
+fn restarted(
+    plan: &NetworkPlanned,
+    session: &Session,
+    network: &NetworkInfo,
+    container: ContainerInfo,
+) -> Result<ContainerInfo, Error> {
+    match container.state {
+        State::Running => return Ok(container),
+        State::Exited | State::Created => {}
+        state => return Err(changed(plan, format!("its container is {state:?}").to_lowercase())),
+    }
+    let connection = session.connection();
+    let (engine, backend) = (connection.engine(), connection.backend());
+    if let Err(source) = backend.start_container(&container.id, engine.start_deadline()) {
+        return Err(Error::Restart { container: plan.container_name(), source });
+    }
+    let (_, container) = look(session, &network.id, &container.id)?;
+    match container {
+        Some(container) if container.state == State::Running => Ok(container),
+        _ => Err(changed(plan, "its container ends at once when it is started again")),
+    }
+}
+
+fn verify_address(
+    plan: &NetworkPlanned,
+    network: &NetworkInfo,
+    container: &ContainerInfo,
+) -> Result<(), Error> {
+    match container.status(&network.id, &network.name).address {
+        Some(ip) if ip == plan.ip() => Ok(()),
+        Some(ip) => Err(changed(plan, format!("its address is {ip}, not {}", plan.ip()))),
+        None => Err(changed(plan, "its container is not on its network")),
+    }
+}

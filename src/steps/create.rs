@@ -1,0 +1,254 @@
+//! The step from a plan to a network.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use ipnet::IpNet;
+
+use super::survey;
+use crate::container::CheckedSpec;
+use crate::created::NetworkCreated;
+use crate::engine::backend::{Id, NetworkInfo, NetworkRequest, Resource};
+use crate::engine::cause::Cause;
+use crate::engine::connection::Connection;
+use crate::engine::error::EngineError;
+use crate::engine::Engine;
+use crate::error::{Error, GiveUp, StepError};
+use crate::ownership::guard::Guard;
+use crate::ownership::labels;
+use crate::ownership::lease::Kept;
+use crate::ownership::session::Session;
+use crate::plan::NetworkPlanned;
+
+/// The time for which a resource of a dead owner may come in the way of a create.
+pub(super) const PATIENCE: Duration = Duration::from_secs(5);
+pub(super) const PAUSE: Duration = Duration::from_millis(100);
+
+impl NetworkPlanned {
+    /// Creates the network: `docker network create`.
+    ///
+    /// The slug's lease is taken first, and held until the bundle is gone. Orphans of the slug are removed.
+    /// An existing network of this name is taken over only if it was [kept](NetworkCreated::keep), and its
+    /// subnet, gateway and labels are those of the plan.
+    ///
+    /// # Errors
+    ///
+    /// The plan is handed back, and nothing of this step is left, unless an [`Error::NotRemoved`]
+    /// comes with the error:
+    ///
+    /// - [`Error::Invalid`] for the network's options, before anything else,
+    /// - [`Error::Look`] when the engine cannot be asked, and [`Error::Unsupported`] when it does not have
+    ///   an option,
+    /// - [`Error::Taken`] or [`Error::Lease`] before the engine is asked for anything else,
+    /// - [`Error::Kept`] when a whole bundle of the slug was kept; it has been left alone,
+    /// - [`Error::SubnetTaken`] when another network has the range, or, on the engine's host, an interface
+    ///   or a closer route; [`Error::BridgeExists`] when the host has an interface of the bridge's name,
+    /// - [`Error::UnknownOwner`] when a network of this slug is under a lease that is not here, and
+    ///   [`Error::NetworkDiffers`] when another network has the name; it has been left alone,
+    /// - [`Error::CreateNetwork`] when the engine did not create it for another reason,
+    /// - [`Error::NotRemoved`] alone when an orphan cannot be removed.
+    pub fn create_network(self, engine: &Engine) -> Result<NetworkCreated, StepError<Self>> {
+        self.create_for(engine, None)
+    }
+
+    /// Creates the network for a container whose secret values are known already.
+    pub(super) fn create_for(
+        self,
+        engine: &Engine,
+        spec: Option<&CheckedSpec>,
+    ) -> Result<NetworkCreated, StepError<Self>> {
+        let span =
+            tracing::info_span!("create_network", slug = %self.slug(), subnet = %self.subnet());
+        let _entered = span.enter();
+        match create(&self, engine, spec) {
+            Ok((id, guard)) => Ok(NetworkCreated::new(self, id, guard)),
+            Err(error) => Err(StepError::new(error, self)),
+        }
+    }
+}
+
+fn create(
+    plan: &NetworkPlanned,
+    engine: &Engine,
+    spec: Option<&CheckedSpec>,
+) -> Result<(Id, Guard), Error> {
+    let ipv6 = plan.ipv6().is_some();
+    plan.options().check(ipv6)?;
+    let connection = Connection::open(engine)
+        .map_err(|source| Error::Look { what: "its identity", source })?;
+    connection.info().supports(plan.options(), ipv6)?;
+    if let Some(spec) = spec {
+        connection.backend().redact(spec);
+    }
+    let session = Session::on(connection, plan.naming(), plan.slug())?;
+    let kept = session.lease().kept();
+    if matches!(kept, Kept::Bundle { .. }) {
+        return Err(Error::Kept { slug: plan.slug().clone() });
+    }
+    let session = Arc::new(session.with_reaper());
+    let name = plan.network_name();
+    let mut guard = Guard::new(Arc::clone(&session), Resource::Network, name.clone());
+    if let Kept::Network(id) = kept {
+        if let Some(network) = kept_network(plan, &session, id.as_str())? {
+            session.remove_orphans(plan.slug())?;
+            session.lease().adopt()?;
+            guard.adopt(network.id.clone());
+            return Ok((network.id, guard));
+        }
+        session.lease().forget()?;
+    }
+    session.remove_orphans(plan.slug())?;
+
+    // A request of a dead owner may have an effect while this one is under way.
+    let patience = session.connection().engine().now() + PATIENCE;
+    let labels = session.labels(plan);
+    loop {
+        if let Some(error) = taken_on_host(plan, session.connection()) {
+            if !session.may_have_orphans() || !is_patient(&session, patience) {
+                return Err(error);
+            }
+            session.remove_orphans(plan.slug())?;
+            continue;
+        }
+        let request = NetworkRequest {
+            name: &name,
+            addressing: plan.addressing(),
+            ipv6: plan.ipv6(),
+            labels: &labels,
+            unique: &session.own(),
+            options: plan.options(),
+        };
+        let connection = session.connection();
+        let deadline = connection.engine().start_deadline();
+        let created =
+            guard.create(|notice| connection.backend().create_network(&request, notice, deadline))?;
+        match created {
+            Ok(id) => return Ok((id, guard)),
+            Err(error) => {
+                if let Err(error) = check_in_the_way(plan, &session, error, patience) {
+                    return Err(error.and(guard.close()));
+                }
+                session.remove_orphans(plan.slug())?;
+            }
+        }
+    }
+}
+
+/// Pauses, and returns true while there is patience.
+pub(super) fn is_patient(session: &Session, patience: Instant) -> bool {
+    let engine = session.connection().engine();
+    let patient = engine.now() < patience;
+    if patient {
+        engine.pause(PAUSE);
+    }
+    patient
+}
+
+/// The part of the engine's host that is in the way, which the engine does not see.
+fn taken_on_host(plan: &NetworkPlanned, connection: &Connection) -> Option<Error> {
+    for subnet in plan.ranges() {
+        let holder = survey::in_the_way(connection, subnet);
+        if holder.is_some() {
+            return Some(Error::SubnetTaken { subnet, holder, source: None });
+        }
+    }
+    let name = plan.options().bridge_name.clone()?;
+    match survey::is_foreign_bridge(connection, &name) {
+        Ok(false) => None,
+        Ok(true) => Some(Error::BridgeExists { name }),
+        Err(error) => Some(error),
+    }
+}
+
+/// The network that was kept, if it still exists and is as planned.
+fn kept_network(
+    plan: &NetworkPlanned,
+    session: &Session,
+    id: &str,
+) -> Result<Option<NetworkInfo>, Error> {
+    let Some(found) = network(session, id)? else { return Ok(None) };
+    match difference(plan, session, &found) {
+        Some(differs) => Err(differs),
+        None => Ok(Some(found)),
+    }
+}
+
+/// Returns the error of a create, unless an orphan is in the way, or may be.
+fn check_in_the_way(
+    plan: &NetworkPlanned,
+    session: &Session,
+    error: EngineError,
+    patience: Instant,
+) -> Result<(), Error> {
+    let failed = |source| Error::CreateNetwork { network: plan.network_name(), source };
+    match error.cause() {
+        Cause::NetworkExists => match network(session, &plan.network_name())? {
+            Some(found) if session.is_under_lease(&found.labels) => {
+                if is_patient(session, patience) { Ok(()) } else { Err(failed(error)) }
+            }
+            Some(found) if labels::are_of(plan.naming(), plan.slug(), &found.labels) => {
+                Err(Error::UnknownOwner {
+                    slug: plan.slug().clone(),
+                    resource: Resource::Network,
+                    name: found.name,
+                    id: found.id.to_string(),
+                })
+            }
+            Some(found) => {
+                Err(difference(plan, session, &found).unwrap_or_else(|| failed(error)))
+            }
+            // It went while it was looked for.
+            None if is_patient(session, patience) => Ok(()),
+            None => Err(failed(error)),
+        },
+        Cause::SubnetOverlap if session.may_have_orphans() && is_patient(session, patience) => Ok(()),
+        Cause::SubnetOverlap => {
+            let holder = survey::holder(session.connection(), &plan.ranges());
+            let held = |range: &IpNet| holder.as_ref().is_some_and(|it| it.overlaps(*range));
+            let subnet = plan.ranges().into_iter().find(held);
+            let subnet = subnet.unwrap_or(plan.subnet().into());
+            Err(Error::SubnetTaken { subnet, holder, source: Some(error) })
+        }
+        _ => Err(failed(error)),
+    }
+}
+
+/// The difference between a network and the planned one, but for its owner.
+fn difference(plan: &NetworkPlanned, session: &Session, found: &NetworkInfo) -> Option<Error> {
+    let (subnet, gateway) = (plan.subnet(), plan.gateway());
+    let ipv6 = plan.ipv6().map(|it| (IpNet::from(it.subnet()), Some(IpAddr::from(it.gateway()))));
+    let (field, planned, has) = match found.subnets.first() {
+        Some((theirs, _)) if *theirs != IpNet::V4(subnet) => {
+            ("subnet".into(), subnet.to_string(), Some(theirs.to_string()))
+        }
+        None => ("subnet".into(), subnet.to_string(), None),
+        Some((_, theirs)) if *theirs != Some(IpAddr::V4(gateway)) => {
+            ("gateway".into(), gateway.to_string(), theirs.map(|it| it.to_string()))
+        }
+        Some(_) => match ipv6 {
+            Some(ipv6) if !found.subnets.contains(&ipv6) => {
+                ("IPv6 subnet".into(), ipv6.0.to_string(), None)
+            }
+            _ => labels::difference(&session.labels(plan), &found.labels)?,
+        },
+    };
+    let (network, id) = (found.name.clone(), found.id.to_string());
+    Some(Error::NetworkDiffers { network, id, field, planned, found: has })
+}
+
+/// The network of this name or id.
+fn network(session: &Session, name: &str) -> Result<Option<NetworkInfo>, Error> {
+    let connection = session.connection();
+    let found = connection.backend().networks(&[name], connection.engine().look_deadline());
+    let found = found.map_err(|source| Error::Look { what: "a network of this name", source })?;
+    // An engine takes the beginning of an id for a name, too.
+    Ok(found.into_iter().find(|network| network.name == name || network.id.as_str() == name))
+}
+
+/// Nothing to remove.
+impl GiveUp for NetworkPlanned {
+    fn give_up(self) -> Result<(), Error> {
+        Ok(())
+    }
+}

@@ -1,0 +1,53 @@
+//! The removal of a slug's resources by name.
+
+use crate::engine::Engine;
+use crate::error::Error;
+use crate::ownership::session::Session;
+use crate::ownership::{labels, orphans};
+use crate::plan::NetworkPlanned;
+
+/// The resources that were discarded, by id.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Discarded {
+    /// Ids of containers.
+    pub containers: Vec<String>,
+    /// Ids of networks.
+    pub networks: Vec<String>,
+}
+
+impl NetworkPlanned {
+    /// Removes everything on the engine that carries the labels of this slug and prefix, kept or not,
+    /// whoever made it.
+    ///
+    /// It is the way out where nobody owns the slug any more and no launch, sweep or attach helps: a kept
+    /// bundle that has changed or is not wanted, and resources under a lost lease. A slug whose owner lives
+    /// is refused, as far as its lease is in this state directory. An owner of another user, host or state
+    /// directory cannot be seen, and would lose its bundle.
+    ///
+    /// Nothing without the labels is removed, whatever its name.
+    ///
+    /// ```no_run
+    /// use sidecar_bundle::{Engine, NetworkPlanned, Slug};
+    ///
+    /// let discarded = NetworkPlanned::new(Slug::new("demo")?).discard(&Engine::docker())?;
+    /// println!("{} and {}", discarded.containers.len(), discarded.networks.len());
+    /// # Ok::<(), sidecar_bundle::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// - [`Error::Look`] when the engine cannot be asked, [`Error::Taken`] when the owner lives, and
+    ///   [`Error::Lease`]; nothing has been touched,
+    /// - [`Error::NotRemoved`] for what is left. It is no longer marked as kept.
+    pub fn discard(&self, engine: &Engine) -> Result<Discarded, Error> {
+        let _entered = tracing::info_span!("discard", slug = %self.slug()).entered();
+        let session = Session::open(engine, self.naming(), self.slug())?;
+        session.lease().forget()?;
+        let filter = labels::of_slug(self.naming(), self.slug());
+        let removed = orphans::remove_labelled(session.connection(), self.slug(), &filter)?;
+        session.set_clean();
+        let texts = |ids: Vec<_>| ids.iter().map(ToString::to_string).collect();
+        Ok(Discarded { containers: texts(removed.containers), networks: texts(removed.networks) })
+    }
+}

@@ -1,0 +1,43 @@
+//! Both steps at once.
+
+use crate::container::BundleSpec;
+use crate::engine::Engine;
+use crate::error::StepError;
+use crate::plan::NetworkPlanned;
+use crate::running::BundleRunning;
+
+impl NetworkPlanned {
+    /// Creates the network and starts the container in it.
+    ///
+    /// ```no_run
+    /// use sidecar_bundle::{BundleSpec, Engine, NetworkPlanned, Slug};
+    ///
+    /// let plan = NetworkPlanned::new(Slug::new("demo")?);
+    /// let bundle = plan.launch(&Engine::docker(), BundleSpec::new())?;
+    /// assert_eq!(bundle.ip().octets()[3], 2);
+    /// bundle.close()?;
+    /// # Ok::<(), sidecar_bundle::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// Those of both steps, and a wrong specification before either. The plan is handed back, and
+    /// nothing of either step is left, unless an [`Error::NotRemoved`](crate::Error::NotRemoved) comes
+    /// with the error.
+    #[expect(clippy::needless_pass_by_value, reason = "a specification is built for one start")]
+    pub fn launch(
+        self,
+        engine: &Engine,
+        spec: BundleSpec,
+    ) -> Result<BundleRunning, StepError<Self>> {
+        let spec = match spec.check(self.naming()) {
+            Ok(spec) => spec,
+            Err(error) => return Err(StepError::new(error.into(), self)),
+        };
+        self.create_for(engine, Some(&spec))?.start_checked(spec).map_err(|failed| {
+            let (error, network) = failed.into_parts();
+            let plan = network.plan().clone();
+            StepError::new(error.and(network.close()), plan)
+        })
+    }
+}

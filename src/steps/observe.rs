@@ -1,0 +1,123 @@
+//! Observation of a running bundle: its status, its log, and commands run in it.
+
+use std::fmt;
+use std::sync::mpsc;
+use std::time::Duration;
+
+use crate::engine::backend::{Event, Follow, Id};
+use crate::engine::clock::deadline;
+use crate::engine::error::last_bytes;
+use crate::error::Error;
+use crate::ownership::session::Session;
+use crate::running::BundleRunning;
+use crate::status::{ExecOutput, LogLine, Status};
+
+/// The number of lines of the log that an error has.
+const LAST_LINES: usize = 20;
+
+impl BundleRunning {
+    /// Returns the state of the container now.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Look`] when the engine cannot be asked, or the container does not exist any more.
+    pub fn status(&self) -> Result<Status, Error> {
+        let connection = self.session().connection();
+        let deadline = connection.engine().look_deadline();
+        let asked = |source| Error::Look { what: "the container's state", source };
+        let info = connection.backend().container(self.container_id(), deadline).map_err(asked)?;
+        match info {
+            Some(info) => Ok(info.status(self.network().id(), &self.plan().network_name())),
+            None => {
+                connection.check_identity(deadline).map_err(asked)?;
+                Err(Error::Gone { container: self.plan().container_name() })
+            }
+        }
+    }
+
+    /// Returns the log so far, or its last lines, in the order in which the engine took them: lines of the two
+    /// streams that were printed at the same moment may have changed places. At most the last 1 MiB of
+    /// each stream.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Look`] when the engine cannot be asked.
+    pub fn logs(&self, last: impl Into<Option<usize>>) -> Result<Vec<LogLine>, Error> {
+        let connection = self.session().connection();
+        let deadline = connection.engine().look_deadline();
+        let lines = connection.backend().logs(self.id(), last.into(), deadline);
+        lines.map_err(|source| Error::Look { what: "the container's log", source })
+    }
+
+    /// Returns the log as it comes, from its last lines on, or from its start.
+    ///
+    /// The iterator ends with the container; dropping it ends the engine's command at once. Lines of
+    /// one stream come in their order; those of the two streams may overtake each other.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Look`] when the engine's program cannot be started.
+    pub fn follow_logs(&self, last: impl Into<Option<usize>>) -> Result<LogFollower, Error> {
+        let (events, incoming) = mpsc::channel();
+        let backend = self.session().connection().backend();
+        let log = backend.follow_log(self.id(), last.into(), events);
+        let log = log.map_err(|source| Error::Look { what: "the container's log", source })?;
+        Ok(LogFollower { incoming, _log: log })
+    }
+
+    /// Runs a command in the container and waits for its end.
+    ///
+    /// The command is not read by a shell. Its own failure is no error here: it is in the exit code,
+    /// 126 or 127 if it could not be run at all.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Exec`] when the engine could not run it, or at the deadline; the command may then still
+    /// run in the container.
+    pub fn exec<I>(&self, words: I, timeout: Duration) -> Result<ExecOutput, Error>
+    where
+        I: IntoIterator,
+        I::Item: Into<String>,
+    {
+        let words: Vec<String> = words.into_iter().map(Into::into).collect();
+        let connection = self.session().connection();
+        let deadline = deadline(connection.engine().now(), timeout);
+        let output = connection.backend().exec(self.id(), &words, deadline);
+        output.map_err(|source| {
+            let program = words.into_iter().next().unwrap_or_default();
+            Error::Exec { program, source }
+        })
+    }
+}
+
+/// The lines of a log as they come; see [`BundleRunning::follow_logs`].
+pub struct LogFollower {
+    incoming: mpsc::Receiver<Event>,
+    _log: Follow,
+}
+
+impl fmt::Debug for LogFollower {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LogFollower").finish_non_exhaustive()
+    }
+}
+
+impl Iterator for LogFollower {
+    type Item = LogLine;
+
+    fn next(&mut self) -> Option<LogLine> {
+        match self.incoming.recv() {
+            Ok(Event::Line(line)) => Some(line),
+            Ok(Event::End) | Err(_) => None,
+        }
+    }
+}
+
+/// The end of the container's log, at most 4 KiB of it and without secret values; empty if it cannot be had.
+pub(super) fn last_lines(session: &Session, id: &Id) -> String {
+    let connection = session.connection();
+    let (backend, deadline) = (connection.backend(), connection.engine().look_deadline());
+    let lines = backend.logs(id, Some(LAST_LINES), deadline).unwrap_or_default();
+    let text: Vec<_> = lines.into_iter().map(|line| line.text).collect();
+    last_bytes(&backend.redacted(&text.join("\n")))
+}

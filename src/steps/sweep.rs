@@ -1,0 +1,158 @@
+//! The removal of orphans that no reaper removed.
+
+use std::path::Path;
+use std::time::SystemTime;
+
+use crate::engine::Engine;
+use crate::engine::backend::{Id, Resource};
+use crate::engine::connection::Connection;
+use crate::error::Error;
+use crate::ownership::lease::{Claim, Kept, Lease, Record, directory_of, leases};
+use crate::ownership::orphans;
+use crate::plan::Slug;
+
+/// Removes the orphans on an engine.
+///
+/// It goes through the leases of the engine in its [directory](Engine::with_state_dir). Where one can be
+/// taken, the owner is dead: what was made under it is removed, containers first, but for what was kept.
+/// What a living owner holds, and what was made under leases of another directory, user or host, is never
+/// touched. A launcher that meets the sweep waits for it, ten seconds at most. The file of a swept lease
+/// stays for ten minutes if a request was under way when its owner died, since it may have an effect only
+/// then.
+///
+/// ```no_run
+/// use sidecar_bundle::{Engine, SweptOutcome, sweep};
+///
+/// for swept in sweep(&Engine::docker())? {
+///     if let SweptOutcome::Removed { containers, networks } = &swept.outcome {
+///         println!("{}: {} and {}", swept.slug, containers.len(), networks.len());
+///     }
+/// }
+/// # Ok::<(), sidecar_bundle::Error>(())
+/// ```
+///
+/// # Errors
+///
+/// [`Error::Look`] when the engine cannot be asked, and [`Error::Lease`] when the directory cannot be
+/// read; nothing has been touched. A failure with one slug is that slug's outcome, and the others are
+/// swept all the same.
+pub fn sweep(engine: &Engine) -> Result<Vec<Swept>, Error> {
+    walk(engine, false)
+}
+
+/// Returns what a [`sweep`] would do, and removes nothing.
+///
+/// # Errors
+///
+/// As for [`sweep`].
+pub fn sweep_dry_run(engine: &Engine) -> Result<Vec<Swept>, Error> {
+    walk(engine, true)
+}
+
+/// The result of a sweep for one slug.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct Swept {
+    /// The prefix of its names.
+    pub prefix: String,
+    /// The slug.
+    pub slug: Slug,
+    /// The time at which its last owner took it.
+    pub since: SystemTime,
+    /// The outcome.
+    pub outcome: SweptOutcome,
+}
+
+/// The outcome of a sweep for one slug.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum SweptOutcome {
+    /// Orphans were removed.
+    #[non_exhaustive]
+    Removed {
+        /// Ids of containers.
+        containers: Vec<String>,
+        /// Ids of networks.
+        networks: Vec<String>,
+    },
+    /// Orphans would be removed; in a dry run only.
+    #[non_exhaustive]
+    WouldRemove {
+        /// Ids of containers.
+        containers: Vec<String>,
+        /// Ids of networks.
+        networks: Vec<String>,
+    },
+    /// There were no orphans.
+    Clean,
+    /// The owner lives.
+    #[non_exhaustive]
+    Held {
+        /// The owner's process id.
+        pid: u32,
+    },
+    /// A network or a bundle was kept, and there were no orphans beside it.
+    Kept,
+    /// An orphan could not be removed, or the engine not be asked. The next sweep tries again.
+    Failed(Error),
+}
+
+fn walk(engine: &Engine, dry_run: bool) -> Result<Vec<Swept>, Error> {
+    let _entered = tracing::info_span!("sweep", dry_run).entered();
+    let directory = directory_of(engine)?;
+    let connection = Connection::open(engine)
+        .map_err(|source| Error::Look { what: "its identity", source })?;
+    let leases = leases(&directory, &connection.info().identity.digest())
+        .map_err(|source| Error::Lease { path: directory.clone(), source })?;
+    let swept = leases.into_iter().filter_map(|(path, record)| {
+        let outcome = sweep_one(&connection, &path, &record, dry_run);
+        let outcome = outcome.unwrap_or_else(|error| Some(SweptOutcome::Failed(error)))?;
+        let Record { prefix, slug, since, .. } = record;
+        Some(Swept { prefix, slug, since, outcome })
+    });
+    Ok(swept.collect())
+}
+
+/// None if the lease has ended in the meantime.
+fn sweep_one(
+    connection: &Connection,
+    path: &Path,
+    record: &Record,
+    dry_run: bool,
+) -> Result<Option<SweptOutcome>, Error> {
+    let claim = Lease::claim(path)
+        .map_err(|source| Error::Lease { path: path.to_owned(), source })?;
+    let lease = match claim {
+        Claim::Won(lease) => lease,
+        Claim::Held(holder) if holder.as_ref().is_some_and(|holder| holder.sweep) => {
+            return Ok(None);
+        }
+        Claim::Held(holder) => {
+            let pid = holder.map_or(record.pid, |holder| holder.pid);
+            return Ok(Some(SweptOutcome::Held { pid }));
+        }
+        Claim::Gone => return Ok(None),
+    };
+    let texts = |ids: Vec<Id>| ids.iter().map(Id::to_string).collect::<Vec<_>>();
+    let none = |kept: Kept| match kept {
+        Kept::Nothing => SweptOutcome::Clean,
+        Kept::Network(_) | Kept::Bundle { .. } => SweptOutcome::Kept,
+    };
+    if dry_run {
+        let deadline = connection.engine().look_deadline();
+        let find = |resource| orphans::find(connection, &lease, None, resource, deadline);
+        let (containers, networks) = (find(Resource::Container)?, find(Resource::Network)?);
+        if containers.is_empty() && networks.is_empty() {
+            return Ok(Some(none(lease.kept())));
+        }
+        let (containers, networks) = (texts(containers), texts(networks));
+        return Ok(Some(SweptOutcome::WouldRemove { containers, networks }));
+    }
+    let removed = orphans::remove(connection, &record.slug, &lease, None)?;
+    lease.set_clean();
+    if removed.containers.is_empty() && removed.networks.is_empty() {
+        return Ok(Some(none(lease.kept())));
+    }
+    let (containers, networks) = (texts(removed.containers), texts(removed.networks));
+    Ok(Some(SweptOutcome::Removed { containers, networks }))
+}

@@ -1,0 +1,272 @@
+//! Waiting for a bundle: until it is ready, or until it ends, whichever comes first.
+
+use std::collections::HashSet;
+use std::io::{ErrorKind, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::time::{Duration, Instant};
+
+use super::observe::last_lines;
+use crate::container::{Condition, Ready};
+use crate::engine::Reachability;
+use crate::engine::backend::{Event, Follow};
+use crate::engine::clock::deadline;
+use crate::error::Error;
+use crate::host;
+use crate::plan::NetworkPlanned;
+use crate::running::BundleRunning;
+use crate::status::{Exit, Health, LogLine, State};
+
+/// The time between two looks at a condition that sends no events.
+const TICK: Duration = Duration::from_millis(50);
+/// The bound of one attempt to connect; a death is noticed no later.
+const ATTEMPT: Duration = Duration::from_millis(150);
+
+impl BundleRunning {
+    /// Waits until the readiness conditions of the specification's daemons are met.
+    ///
+    /// After [`NetworkPlanned::attach`] there are none.
+    ///
+    /// # Errors
+    ///
+    /// As for [`wait_for`](Self::wait_for).
+    pub fn wait_ready(&self, timeout: Duration) -> Result<(), Error> {
+        self.wait_for(&Ready::all(self.ready().iter().cloned()), timeout)
+    }
+
+    /// Waits until a condition is met.
+    ///
+    /// ```no_run
+    /// # use sidecar_bundle::{BundleSpec, Engine, NetworkPlanned, Ready, Slug};
+    /// use std::time::Duration;
+    ///
+    /// # let plan = NetworkPlanned::new(Slug::new("demo")?);
+    /// let bundle = plan.launch(&Engine::docker(), BundleSpec::new())?;
+    /// bundle.wait_for(&Ready::http(8080, "/", 200), Duration::from_secs(10))?;
+    /// # bundle.close()?;
+    /// # Ok::<(), sidecar_bundle::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// The bundle is as it was, and still under guard:
+    ///
+    /// - [`Error::Died`] as soon as the container has ended, with its exit code and last lines,
+    /// - [`Error::NotReady`] at the deadline, with what was seen last,
+    /// - [`Error::Unreachable`] when the address would have to be connected to and is not on this host;
+    ///   nothing was sent,
+    /// - [`Error::Look`] when the engine cannot be asked.
+    pub fn wait_for(&self, condition: &Ready, timeout: Duration) -> Result<(), Error> {
+        let _entered =
+            tracing::info_span!("wait", slug = %self.plan().slug(), %condition).entered();
+        if connects(condition) && !self.is_reachable() {
+            return Err(self.unreachable());
+        }
+        let deadline = deadline(Instant::now(), timeout);
+        let (events, incoming) = mpsc::channel();
+        let asked = |what| move |source| Error::Look { what, source };
+        let backend = self.session().connection().backend();
+        let id = self.id();
+        let _end = backend.follow_end(id, events.clone()).map_err(asked("the container's end"))?;
+        let _log: Option<Follow> = if listens(condition) {
+            Some(backend.follow_log(id, None, events).map_err(asked("the container's log"))?)
+        } else {
+            drop(events);
+            None
+        };
+        let mut seen = Seen::default();
+        loop {
+            let met = self.is_met(condition, &mut seen)?;
+            // Each condition has seen them.
+            seen.lines.clear();
+            if met {
+                // A condition that was met just before death does not count.
+                return match self.exit()? {
+                    Some(exit) => Err(self.died(exit)),
+                    None => Ok(()),
+                };
+            }
+            let now = Instant::now();
+            if now >= deadline {
+                return Err(Error::NotReady {
+                    waited_for: condition.to_string(),
+                    timeout,
+                    seen: seen.last.unwrap_or_else(|| "nothing".into()),
+                    log: last_lines(self.session(), id),
+                });
+            }
+            let first = incoming.recv_timeout(TICK.min(deadline - now));
+            if matches!(first, Err(RecvTimeoutError::Disconnected)) {
+                std::thread::sleep(TICK);
+            }
+            let mut ended = false;
+            // Not all there are: a log that never pauses must not outlast the deadline.
+            for event in first.into_iter().chain(incoming.try_iter().take(1000)) {
+                match event {
+                    Event::Line(line) => seen.hear(line),
+                    Event::End => ended = true,
+                }
+            }
+            // The follower of the log may end a moment before the container.
+            if ended && let Some(exit) = self.exit()? {
+                return Err(self.died(exit));
+            }
+        }
+    }
+
+    /// Waits until the container has ended; `None` if it has not timeout this time.
+    ///
+    /// The end is noticed when it comes: the engine is not asked again and again.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Look`] when the engine cannot be asked. The bundle is as it was.
+    pub fn wait_exit(&self, timeout: Duration) -> Result<Option<Exit>, Error> {
+        let (events, incoming) = mpsc::channel();
+        let end = self.session().connection().backend().follow_end(self.id(), events);
+        let _end = end.map_err(|source| Error::Look { what: "the container's end", source })?;
+        // A timeout that no clock can count has no end.
+        let now = Instant::now();
+        match incoming.recv_timeout(deadline(now, timeout) - now) {
+            Err(RecvTimeoutError::Timeout) => Ok(None),
+            Ok(_) | Err(RecvTimeoutError::Disconnected) => self.exit(),
+        }
+    }
+
+    /// The error of a bundle that nothing here connects to.
+    fn unreachable(&self) -> Error {
+        let reachability = match self.session().connection().engine().reachability() {
+            // Beforehand all seemed well.
+            Ok(Reachability::Here) | Err(_) => Reachability::OtherNamespace,
+            Ok(other) => other,
+        };
+        Error::Unreachable { ip: self.ip(), reachability }
+    }
+
+    /// The exit of the container, if it has ended.
+    fn exit(&self) -> Result<Option<Exit>, Error> {
+        let status = self.status()?;
+        Ok(status.exit.filter(|_| status.state == State::Exited))
+    }
+
+    fn died(&self, exit: Exit) -> Error {
+        Error::Died {
+            container: self.plan().container_name(),
+            exit: Box::new(exit),
+            log: last_lines(self.session(), self.id()),
+        }
+    }
+
+    fn is_met(&self, ready: &Ready, seen: &mut Seen) -> Result<bool, Error> {
+        // A condition stays met: a log line does not come twice.
+        let key = std::ptr::from_ref(ready) as usize;
+        if seen.met.contains(&key) {
+            return Ok(true);
+        }
+        let met = match &ready.0 {
+            Condition::Log(text) => seen.lines.iter().any(|line| line.contains(text)),
+            Condition::LogMatching(regex) => seen.lines.iter().any(|line| regex.is_match(line)),
+            Condition::Tcp(port) => {
+                let stream = connect(self.plan(), *port);
+                seen.note(stream.map(drop).map_err(|error| format!("TCP port {port}: {error}")))
+            }
+            Condition::Http { port, path, status } => match http_status(self.plan(), *port, path) {
+                Ok(answered) if answered == *status => true,
+                Ok(other) => seen.note(Err(format!("HTTP status {other} of port {port}"))),
+                Err(error) => seen.note(Err(format!("HTTP port {port}: {error}"))),
+            },
+            Condition::Healthy => match self.status()?.health {
+                Some(Health::Healthy) => true,
+                Some(health) => seen.note(Err(format!("health check {health:?}").to_lowercase())),
+                None => seen.note(Err("an image without a health check".into())),
+            },
+            Condition::Check { check, .. } => check(),
+            Condition::All(conditions) => {
+                let mut all = true;
+                for condition in conditions {
+                    all &= self.is_met(condition, seen)?;
+                }
+                all
+            }
+            Condition::Any(conditions) => {
+                let mut any = false;
+                for condition in conditions {
+                    any |= self.is_met(condition, seen)?;
+                }
+                any
+            }
+        };
+        if met {
+            seen.met.insert(key);
+        }
+        Ok(met)
+    }
+}
+
+/// The observations of a wait.
+#[derive(Default)]
+struct Seen {
+    /// The conditions that were met, by their address.
+    met: HashSet<usize>,
+    /// The new lines of the log.
+    lines: Vec<String>,
+    last: Option<String>,
+}
+
+impl Seen {
+    fn hear(&mut self, line: LogLine) {
+        self.last = Some(format!("the log line {:?}", line.text));
+        self.lines.push(line.text);
+    }
+
+    fn note(&mut self, outcome: Result<(), String>) -> bool {
+        match outcome {
+            Ok(()) => true,
+            Err(seen) => {
+                self.last = Some(seen);
+                false
+            }
+        }
+    }
+}
+
+fn connects(ready: &Ready) -> bool {
+    match &ready.0 {
+        Condition::Tcp(_) | Condition::Http { .. } => true,
+        Condition::All(all) | Condition::Any(all) => all.iter().any(connects),
+        _ => false,
+    }
+}
+
+fn listens(ready: &Ready) -> bool {
+    match &ready.0 {
+        Condition::Log(_) | Condition::LogMatching(_) => true,
+        Condition::All(all) | Condition::Any(all) => all.iter().any(listens),
+        _ => false,
+    }
+}
+
+/// Podman takes the bridge away with its last container, and nothing is sent where it is not.
+fn connect(plan: &NetworkPlanned, port: u16) -> std::io::Result<TcpStream> {
+    if !host::speaks_as(plan.gateway(), plan.ip()) {
+        return Err(ErrorKind::NetworkUnreachable.into());
+    }
+    TcpStream::connect_timeout(&SocketAddr::from((plan.ip(), port)), ATTEMPT)
+}
+
+/// The status of one GET, by HTTP/1.0: a first line is all that is wanted.
+fn http_status(plan: &NetworkPlanned, port: u16, path: &str) -> std::io::Result<u16> {
+    let mut stream = connect(plan, port)?;
+    stream.set_read_timeout(Some(ATTEMPT))?;
+    stream.set_write_timeout(Some(ATTEMPT))?;
+    write!(
+        stream,
+        "GET {path} HTTP/1.0\r\nHost: {}:{port}\r\nConnection: close\r\n\r\n",
+        plan.ip()
+    )?;
+    let mut start = [0; 12];
+    stream.read_exact(&mut start)?;
+    let status = std::str::from_utf8(&start).ok().filter(|start| start.starts_with("HTTP/1."));
+    let status = status.and_then(|start| start[9..].parse().ok());
+    status.ok_or_else(|| std::io::Error::other("no answer of HTTP"))
+}
