@@ -205,7 +205,12 @@ impl Model {
                     Held::Running(bundle) => bundle.keep().map_err(|it| Held::Running(it.into_state())),
                 };
                 match kept {
-                    Ok(_) => self.world().kept.extend(ids),
+                    Ok(_) => {
+                        let mut world = self.world();
+                        let there: Vec<_> =
+                            ids.into_iter().filter(|id| world.get(id).is_some()).collect();
+                        world.kept.extend(there);
+                    }
                     // Its lease was lost.
                     Err(held) => drop(self.held.insert(key(who), held)),
                 }
@@ -220,13 +225,15 @@ impl Model {
             }
             Action::Discard(who, faults) => {
                 let engine = engine(who);
+                let unseen = self.held_unseen(who);
                 let mut world = self.world();
                 world.faults.extend(faults);
                 world.discarding = true;
                 drop(world);
                 drop(Self::plan(who.slug).discard(&engine));
                 self.world().discarding = false;
-                self.gone_behind_others(who);
+                let gone = |id: &String| self.world().get(id).is_none();
+                self.behind.extend(unseen.into_iter().filter(gone).collect::<Vec<_>>());
                 self.take_over(who);
             }
             Action::Sweep(who, faults) => {
@@ -325,18 +332,17 @@ impl Model {
         }
     }
 
-    /// What a discard removed of an owner of the other directory is gone behind its back.
-    fn gone_behind_others(&mut self, who: &Who) {
-        let gone: Vec<_> = self
-            .held
-            .iter()
-            .filter(|((_, value, slug), _)| {
-                *slug == who.slug && VALUES[*value].2 != VALUES[who.value].2
-            })
-            .flat_map(|(_, held)| held.ids())
-            .filter(|id| self.world().get(id).is_none())
-            .collect();
-        self.behind.extend(gone);
+    /// The ids of the slug's resources whose owner cannot be seen: under a lease of the other directory, or a
+    /// lost one.
+    fn held_unseen(&self, who: &Who) -> Vec<String> {
+        let of_slug = self.held.iter().filter(|((_, _, slug), _)| *slug == who.slug);
+        let ids = of_slug.flat_map(|((_, value, _), held)| {
+            let elsewhere = VALUES[*value].2 != VALUES[who.value].2;
+            held.ids().into_iter().map(move |id| (id, elsewhere))
+        });
+        let world = self.world();
+        let lost = |id: &str| world.get(id).is_some_and(|it| world.lost.contains(it.lease().unwrap()));
+        ids.filter(|(id, elsewhere)| *elsewhere || lost(id)).map(|(id, _)| id).collect()
     }
 
     fn on_network(&self, engine: usize, name: String, network: &str) {

@@ -150,7 +150,7 @@ pub(super) struct World {
     pub(super) tried: BTreeSet<String>,
     /// The ids of leases whose files were deleted.
     pub(super) lost: BTreeSet<String>,
-    /// A discard is under way, which may take what a living owner of another directory holds.
+    /// A discard is under way, which may take what is kept or held under a lease that it cannot see.
     pub(super) discarding: bool,
     pub(super) violations: Vec<String>,
 }
@@ -299,7 +299,7 @@ impl World {
         let living = held_elsewhere.is_some_and(|holder| !self.dead.contains_key(holder));
         let violation = if item.owner().is_none() {
             Some("removes what is foreign")
-        } else if self.kept.contains(id) && self.is_marked_as_kept(id) {
+        } else if self.kept.contains(id) && self.is_marked_as_kept(id) && !self.discarding {
             Some("removes what was kept")
         } else if living && !self.discarding {
             Some("removes what a living owner holds")
