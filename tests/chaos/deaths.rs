@@ -4,15 +4,16 @@ use std::fmt;
 use std::hash::{BuildHasher, RandomState};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use sidecar_bundle::{BundleRunning, BundleSpec, CliEngine, Error, NetworkPlanned};
+use sidecar_bundle::{BundleSpec, CliEngine, Error, NetworkPlanned};
 
-use crate::support::{cli, engine, has_bridge, inspect, plan_apart, shout, world};
+use crate::owner::Owner;
+use crate::support::{self, cli, engine, has_bridge, inspect, plan_apart, shout, world};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Death {
@@ -38,6 +39,19 @@ const DEATHS: [Death; 9] = [
     Death::PanicAbort,
     Death::Static,
 ];
+
+impl Death {
+    /// The owner's command for it, unless it comes from elsewhere.
+    fn word(self) -> Option<&'static str> {
+        match self {
+            Self::Abort => Some("abort"),
+            Self::Exit => Some("exit"),
+            Self::PanicAbort => Some("panic-abort"),
+            Self::Static => Some("static"),
+            Self::Kill | Self::GroupKill | Self::Interrupt | Self::Terminate | Self::HangUp => None,
+        }
+    }
+}
 
 /// Operation and moment, as `held-engine` has them; `up` is between two operations.
 const PHASES: [(&str, &str); 13] = [
@@ -126,20 +140,19 @@ impl Trial {
     }
 
     fn run(&self, followed: bool, tally: &Mutex<Tally>) {
-        let mut child = self.spawn();
+        let mut owner = self.start();
         let deadline = Instant::now() + Duration::from_secs(30);
         while !self.mark.exists() {
-            let early = child.try_wait().unwrap();
-            let said = || std::fs::read_to_string(self.said()).unwrap_or_default();
+            let early = owner.child.try_wait().unwrap();
             assert!(
                 early.is_none() && Instant::now() < deadline,
                 "{self} never came to its phase: {early:?} {}",
-                said()
+                owner.stderr()
             );
             thread::sleep(Duration::from_millis(1));
         }
         thread::sleep(self.jitter);
-        self.kill(&mut child);
+        self.kill(&mut owner.child);
         let died = Instant::now();
         if followed {
             let harm = self.launch_after();
@@ -157,36 +170,43 @@ impl Trial {
         }
     }
 
-    fn spawn(&self) -> Child {
-        let exe = std::env::current_exe().unwrap();
-        let arguments = ["--ignored", "--exact", "deaths::dies_as_told", "--nocapture"];
-        let mut command = if self.death == Death::HangUp {
+    fn start(&self) -> Owner {
+        let engine = [
+            support::program().into(),
+            format!("program={}", held_engine().display()),
+            format!("state={}", self.state.display()),
+        ];
+        let mut command = Owner::program(&engine);
+        if self.death == Death::HangUp {
             // Its terminal hangs up when `script`, the other end, is killed.
-            let mut script = Command::new("env");
-            let line = format!("exec {} {}", exe.display(), arguments.join(" "));
+            let words = std::iter::once(command.get_program()).chain(command.get_args());
+            let words: Vec<_> = words.map(|word| format!("'{}'", word.display())).collect();
+            let line = format!("exec {}", words.join(" "));
             // Who runs these tests may ignore it, and so would what is started here.
-            script.args(["--default-signal=HUP", "script", "-qec", &line, "/dev/null"]);
-            script
-        } else {
-            let mut command = Command::new(exe);
-            command.args(arguments);
-            command
-        };
+            command = Command::new("env");
+            command.args(["--default-signal=HUP", "script", "-qec", &line, "/dev/null"]);
+        }
         let (op, when) = PHASES[self.phase];
         command
             .env("CHAOS_ID", &self.id)
-            .env("CHAOS_DEATH", format!("{:?}", self.death))
-            .env("CHAOS_STATE", &self.state)
-            .env("CHAOS_JITTER_MS", self.jitter.as_millis().to_string())
             .env("HELD_OP", op)
             .env("HELD_WHEN", when)
             .env("HELD_MARK", &self.mark)
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(std::fs::File::create(self.said()).unwrap())
-            .process_group(0)
-            .spawn()
-            .unwrap()
+            .process_group(0);
+        let mut owner = Owner::spawn(command);
+        let mut commands = Vec::new();
+        if let Some(death) = self.death.word() {
+            let jitter = self.jitter.as_millis();
+            commands.push(format!("after {jitter} {death} {}", self.mark.display()));
+        }
+        commands.push(format!("launch {} subnet={} daemons=egress", self.id, self.plan().subnet()));
+        commands.push(match op {
+            "up" => format!("touch {}", self.mark.display()),
+            _ => "close".into(),
+        });
+        // At once: it may be dead before it could be told the last one.
+        owner.tell(&commands.join("\n"));
+        owner
     }
 
     fn kill(&self, child: &mut Child) {
@@ -205,11 +225,6 @@ impl Trial {
             assert!(Instant::now() < deadline, "{self} does not die");
             thread::sleep(Duration::from_millis(1));
         }
-    }
-
-    /// Where its child's last words are.
-    fn said(&self) -> PathBuf {
-        self.state.join(format!("{}.stderr", self.id))
     }
 
     fn engine(&self) -> CliEngine {
@@ -334,45 +349,4 @@ fn plan_of(id: &str) -> NetworkPlanned {
 
 fn held_engine() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/chaos/held-engine")
-}
-
-static BUNDLE: Mutex<Option<BundleRunning>> = Mutex::new(None);
-
-#[test]
-#[ignore = "the child process of the chaos test"]
-fn dies_as_told() {
-    let told = |name: &str| std::env::var(name).unwrap();
-    let mark = PathBuf::from(told("HELD_MARK"));
-    let engine = engine().with_program(held_engine()).with_state_dir(told("CHAOS_STATE"));
-    let plan = plan_of(&told("CHAOS_ID"));
-    let bundle = thread::spawn({
-        let mark = mark.clone();
-        move || {
-            let spec = BundleSpec::new().daemons(["egress"]);
-            let bundle = plan.launch(&engine, spec).unwrap();
-            if told("HELD_OP") == "up" {
-                *BUNDLE.lock().unwrap() = Some(bundle);
-                std::fs::write(mark, "").unwrap();
-            } else {
-                bundle.close().unwrap();
-            }
-            // Until death comes from elsewhere, and not for ever.
-            thread::sleep(Duration::from_secs(30));
-        }
-    });
-    while !mark.exists() && !bundle.is_finished() {
-        thread::sleep(Duration::from_millis(1));
-    }
-    thread::sleep(Duration::from_millis(told("CHAOS_JITTER_MS").parse().unwrap()));
-    match told("CHAOS_DEATH").as_str() {
-        "Abort" => std::process::abort(),
-        "Exit" => std::process::exit(0),
-        "PanicAbort" => {
-            // What a panic does where the program is built with panic = "abort".
-            std::panic::set_hook(Box::new(|_| std::process::abort()));
-            panic!("as told");
-        }
-        "Static" => {}
-        _ => thread::sleep(Duration::from_secs(30)),
-    }
 }

@@ -3,7 +3,10 @@
 
 mod crowds;
 mod deaths;
-mod restarts;
+mod full;
+#[path = "../support/owner.rs"]
+#[expect(dead_code, reason = "other tests use the rest")]
+mod owner;
 mod strays;
 #[path = "../engine/support.rs"]
 mod support;

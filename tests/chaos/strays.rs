@@ -1,7 +1,6 @@
 //! What happens behind a bundle's back, and what is found later.
 
 use std::path::Path;
-use std::process::Command;
 use std::time::Duration;
 
 use sidecar_bundle::{
@@ -9,6 +8,7 @@ use sidecar_bundle::{
     sweep_dry_run,
 };
 
+use crate::owner::Owner;
 use crate::support::{
     World, cli, engine, foreign_network, http_body, inspect, is_podman, program, world,
 };
@@ -21,39 +21,23 @@ fn running(id: &str) -> bool {
     inspect("container", id).is_some_and(|container| container["State"]["Running"] == true)
 }
 
-/// A bundle whose owner has died without a reaper: a process of its own.
-fn leave_behind(world: &World, how: &str) {
-    let status = Command::new(std::env::current_exe().unwrap())
-        .args(["--ignored", "--exact", "strays::leaves_behind_as_told", "--nocapture"])
-        .env("STRAY_SLUG", world.slug)
-        .env("STRAY_STATE", world.state.path())
-        .env("STRAY_HOW", how)
-        .output()
-        .unwrap();
-    assert!(status.status.success(), "{}", String::from_utf8_lossy(&status.stderr));
-}
-
-#[test]
-#[ignore = "the child process of the tests of what is left behind"]
-fn leaves_behind_as_told() {
-    let told = |name: &str| std::env::var(name).unwrap();
-    let engine = engine().with_state_dir(told("STRAY_STATE")).without_reaper();
-    let plan = NetworkPlanned::new(Slug::new(told("STRAY_SLUG")).unwrap());
-    let network = plan.create_network(&engine).unwrap();
-    if told("STRAY_HOW") == "network" {
-        std::process::exit(0);
+/// What an owner leaves that dies without a reaper, by the commands that it is told.
+fn leave_behind(world: &World, commands: &[&str]) {
+    let mut owner = Owner::program(&world.engine_words());
+    owner.arg("reaper=false");
+    let mut owner = Owner::spawn(owner);
+    for command in commands {
+        let answer = owner.ask(command);
+        assert!(!answer.starts_with("error"), "{answer}");
     }
-    let bundle = network.start(BundleSpec::new()).unwrap();
-    if told("STRAY_HOW") == "kept" {
-        bundle.keep().unwrap();
-    }
-    std::process::exit(0);
+    owner.tell("exit");
+    owner.end();
 }
 
 #[test]
 fn a_kept_bundle_is_attached_to_in_a_later_process() {
     let Some(world) = world("kept") else { return };
-    leave_behind(&world, "kept");
+    leave_behind(&world, &["launch kept", "keep"]);
     let failed = world.plan().launch(&world.engine(), BundleSpec::new()).unwrap_err();
     assert_eq!(failed.error().to_string(), "a bundle of slug kept was kept; attach to it");
     let swept = sweep(&world.engine()).unwrap();
@@ -121,8 +105,8 @@ fn a_kept_bundle_that_has_changed_is_left_alone() {
 #[test]
 fn what_a_dead_owner_left_is_made_anew_by_the_next_launch() {
     let Some(world) = world("anew") else { return };
-    for how in ["network", "bundle"] {
-        leave_behind(&world, how);
+    for command in ["create anew", "launch anew"] {
+        leave_behind(&world, &[command]);
         let old = inspect("network", &world.plan().network_name()).unwrap();
         let bundle = world.plan().launch(&world.engine(), BundleSpec::new()).unwrap();
         assert_ne!(old["Id"], bundle.network_id());
@@ -135,7 +119,7 @@ fn what_a_dead_owner_left_is_made_anew_by_the_next_launch() {
 #[test]
 fn a_sweep_removes_what_a_dead_owner_left_and_says_so_before() {
     let Some(world) = world("sweep") else { return };
-    leave_behind(&world, "bundle");
+    leave_behind(&world, &["launch sweep"]);
     let container = inspect("container", &world.plan().container_name()).unwrap();
     for dry in [true, false] {
         let swept = if dry { sweep_dry_run(&world.engine()) } else { sweep(&world.engine()) };
@@ -164,7 +148,7 @@ fn a_sweep_leaves_the_living_and_other_directories_alone() {
     assert!(inspect("network", network.network_id()).is_some());
     network.close().unwrap();
 
-    leave_behind(&world, "bundle");
+    leave_behind(&world, &["launch sweep-others"]);
     let elsewhere = tempfile::tempdir().unwrap();
     let stranger = engine().with_state_dir(elsewhere.path());
     assert!(sweep(&stranger).unwrap().is_empty());

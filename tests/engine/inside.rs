@@ -6,12 +6,12 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use sidecar_bundle::{
-    BundleRunning, BundleSpec, Daemon, Error, Exit, LogStream, NetworkPlanned, Publish, Pull,
-    Ready, Restart, State,
+    BundleSpec, Daemon, Error, Exit, LogStream, NetworkPlanned, Publish, Pull, Ready, Restart,
+    State,
 };
 
 use crate::support::{
-    World, cli, inspect, is_podman, is_rootless, plan_apart, required, shout, world,
+    World, cli, inspect, is_podman, is_rootless, plan_apart, program, required, shout, world,
 };
 
 const LONG: Duration = Duration::from_secs(20);
@@ -472,61 +472,15 @@ fn an_image_is_pulled_when_the_policy_says_so() {
     world.assert_nothing_left();
 }
 
-/// Descriptors of this process, and processes that it started and has not waited for.
-fn held() -> (usize, usize) {
-    let descriptors = std::fs::read_dir("/proc/self/fd").unwrap().count();
-    let me = std::process::id().to_string();
-    let children = std::fs::read_dir("/proc").unwrap().flatten().filter(|it| {
-        let stat = std::fs::read_to_string(it.path().join("stat")).unwrap_or_default();
-        let fields = stat.rsplit_once(") ").map(|(_, fields)| fields.to_owned());
-        fields.is_some_and(|fields| fields.split(' ').nth(1) == Some(me.as_str()))
-    });
-    (descriptors, children.count())
-}
-
 #[test]
 fn two_hundred_followers_and_commands_come_and_go() {
-    let Some(_world) = world("crowd-outer") else { return };
-    // In a process of its own, where nobody else opens and starts anything meanwhile.
-    let output = std::process::Command::new(std::env::current_exe().unwrap())
-        .args(["--ignored", "--exact", "inside::two_hundred_alone", "--nocapture"])
+    let Some(world) = world("crowd") else { return };
+    let output = std::process::Command::new(env!("CARGO_BIN_EXE_sidecar-bundle-test-followers"))
+        .arg(program())
+        .arg(world.state.path())
         .output()
         .unwrap();
-    let said = String::from_utf8_lossy(&output.stdout);
-    assert!(output.status.success(), "{said}{}", String::from_utf8_lossy(&output.stderr));
-}
-
-#[test]
-#[ignore = "run in a process of its own by the test of two hundred followers"]
-fn two_hundred_alone() {
-    let world = world("crowd").unwrap();
-    let spec = sh("i=0; while :; do echo line $i; i=$((i+1)); sleep 0.02; done");
-    let bundle = world.plan().launch(&world.engine(), spec).unwrap();
-    let round = |bundle: &BundleRunning, number: usize| {
-        if number.is_multiple_of(2) {
-            let lines: Vec<_> = bundle.follow_logs(1).unwrap().take(2).collect();
-            assert_eq!(lines.len(), 2);
-        } else {
-            let output = bundle.exec(["echo", "hi"], LONG).unwrap();
-            assert_eq!((output.code, output.stdout.as_str()), (0, "hi\n"));
-        }
-    };
-    round(&bundle, 0);
-    round(&bundle, 1);
-    let before = held();
-    thread::scope(|scope| {
-        for worker in 0..20 {
-            let bundle = &bundle;
-            scope.spawn(move || (0..10).for_each(|turn| round(bundle, worker + turn)));
-        }
-    });
-    // The threads that read are told of the end by it.
-    let deadline = Instant::now() + LONG;
-    while held() != before && Instant::now() < deadline {
-        thread::sleep(Duration::from_millis(20));
-    }
-    assert_eq!(held(), before);
-    bundle.close().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     world.assert_nothing_left();
 }
 

@@ -3,6 +3,8 @@
 
 mod inside;
 mod networks;
+#[path = "../support/owner.rs"]
+mod owner;
 mod support;
 mod texts;
 

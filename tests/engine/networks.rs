@@ -1,20 +1,18 @@
 //! What a network can be, whether its bundle can be reached, and engines side by side.
 
 use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use sidecar_bundle::ipnet::IpNet;
 use sidecar_bundle::{
     BundleRunning, BundleSpec, CliEngine, Error, GatewayMode, Ipv6Addressing, NetworkOptions,
-    NetworkPlanned, Reachability, Ready, Slug,
+    Reachability, Ready, Slug,
 };
 
-use crate::support::{
-    World, cli, engine, http_body, inspect, is_podman, is_rootless, required, shout, world,
-};
+use crate::owner::Owner;
+use crate::support::{cli, http_body, inspect, is_podman, is_rootless, required, shout, world};
 
 const LONG: Duration = Duration::from_secs(20);
 
@@ -264,30 +262,21 @@ fn an_engine_says_whether_its_bundles_can_be_reached() {
         // Podman's bridges are where its program is run.
         return;
     }
+    let owner = Owner::program(&world.engine_words());
     let mut unshare = Command::new("unshare");
-    unshare.args(["--net", "--"]).env("ELSEWHERE_STATE", world.state.path());
-    run_child(&mut unshare, "networks::launches_elsewhere");
-    world.assert_nothing_left();
-}
-
-#[test]
-#[ignore = "run in another network namespace by the test of what can be reached"]
-fn launches_elsewhere() {
-    let engine = engine().with_state_dir(std::env::var_os("ELSEWHERE_STATE").unwrap());
-    assert_eq!(engine.reachability().unwrap(), Reachability::OtherNamespace);
-    let plan = NetworkPlanned::new(Slug::new("net-reach").unwrap());
-    let bundle = plan.launch(&engine, BundleSpec::new()).unwrap();
-    assert!(!bundle.is_reachable());
-    let error = bundle.wait_for(&Ready::tcp(8080), LONG).unwrap_err();
+    unshare.args(["--net", "--"]).arg(owner.get_program()).args(owner.get_args());
+    let mut owner = Owner::spawn(unshare);
+    let elsewhere = Reachability::OtherNamespace.to_string();
+    assert_eq!(owner.ask("reachability"), format!("reachability {elsewhere}"));
+    owner.expect("launch net-reach", "up");
+    assert_eq!(owner.ask("reachable"), "reachable false");
     assert_eq!(
-        error.to_string(),
-        format!(
-            "address {} cannot be reached from here: {}",
-            bundle.ip(),
-            Reachability::OtherNamespace
-        )
+        owner.ask("wait-tcp 8080"),
+        format!("error address {} cannot be reached from here: {elsewhere}", world.plan().ip())
     );
-    bundle.close().unwrap();
+    owner.expect("close", "closed");
+    owner.end();
+    world.assert_nothing_left();
 }
 
 #[test]
@@ -305,45 +294,30 @@ fn the_engine_that_answers_is_found() {
         std::fs::write(&docker, format!("#!/bin/sh\nexec {podman} \"$@\"\n")).unwrap();
         std::fs::set_permissions(&docker, std::fs::Permissions::from_mode(0o755)).unwrap();
         let path = format!("{}:{}", world.state.path().display(), std::env::var("PATH").unwrap());
-        let mut child = Command::new("env");
-        child
-            .env("PATH", path)
-            .env("DOCKER_HOST", "unix:///no/such/socket")
-            .env("DETECT_STATE", world.state.path());
-        run_child(&mut child, "networks::finds_podman_by_dockers_name");
+        let mut owner = Owner::program(&["detect".into(), world.engine_words()[1].clone()]);
+        owner.env("PATH", path).env("DOCKER_HOST", "unix:///no/such/socket");
+        let mut owner = Owner::spawn(owner);
+        owner.expect("version", "version Podman ");
+        owner.expect("launch net-detect", "up");
+        owner.expect("close", "closed");
+        owner.end();
         std::fs::remove_file(docker).unwrap();
         world.assert_nothing_left();
     }
-    // What answers nowhere is said, with what each has said.
-    let mut none = Command::new(std::env::current_exe().unwrap());
-    none.env("PATH", world.state.path());
-    let output = none.args(["--ignored", "--exact", "networks::finds_none"]).output().unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
-}
-
-#[test]
-#[ignore = "run without programs by the test of the engine that is found"]
-fn finds_none() {
-    let error = CliEngine::detect().unwrap_err();
+    // Where none answers, the error has the words of each.
+    let mut owner = Owner::program(&world.engine_words());
+    owner.env("PATH", world.state.path());
+    let mut owner = Owner::spawn(owner);
     assert_eq!(
-        error.to_string(),
-        "no engine answers: docker was not found; is it installed, and on PATH?; podman was not found; is it installed, and on PATH?"
+        owner.ask("engine detect"),
+        "error no engine answers: docker was not found; is it installed, and on PATH?; podman was not found; is it installed, and on PATH?"
     );
+    owner.end();
 }
 
 fn cli_path() -> String {
     let found = Command::new("sh").args(["-c", "command -v podman"]).output().unwrap();
     String::from_utf8(found.stdout).unwrap().trim().to_owned()
-}
-
-#[test]
-#[ignore = "run with podman by docker's name by the test of the engine that is found"]
-fn finds_podman_by_dockers_name() {
-    let found = CliEngine::detect().unwrap();
-    let found = found.with_state_dir(std::env::var_os("DETECT_STATE").unwrap());
-    assert!(found.version().unwrap().starts_with("Podman "), "{:?}", found.version());
-    let plan = NetworkPlanned::new(Slug::new("net-detect").unwrap());
-    plan.launch(&found, BundleSpec::new()).unwrap().close().unwrap();
 }
 
 fn second_engine() -> Option<CliEngine> {
@@ -399,17 +373,14 @@ fn two_engines_have_one_slug_and_do_not_disturb_each_other() {
 
     // And when the program is killed.
     for _ in 0..5 {
-        let mut child = spawn_owner_of_two(&world);
-        let mark = world.state.path().join("up");
-        wait_until("both bundles", || {
-            assert!(child.try_wait().unwrap().is_none(), "it ended early");
-            mark.exists()
-        });
+        let mut owner = Owner::start(&world.engine_words());
+        owner.expect("launch two-engines", "up");
+        let host = std::env::var("SIDECAR_BUNDLE_SECOND_ENGINE").unwrap();
+        owner.expect(&format!("engine docker host={host} {}", world.engine_words()[1]), "ok");
+        owner.expect("launch two-engines", "up");
         assert_ne!(second_has(world.slug), "");
-        child.kill().unwrap();
-        child.wait().unwrap();
-        std::fs::remove_file(&mark).unwrap();
-        wait_until("both to be gone", || {
+        owner.kill();
+        wait_until("the removal of both", || {
             let label = format!("label=sidecar-bundle.slug={}", world.slug);
             let here = cli(&["ps", "--all", "--quiet", "--filter", &label])
                 + &cli(&["network", "ls", "--quiet", "--filter", &label]);
@@ -422,33 +393,9 @@ fn two_engines_have_one_slug_and_do_not_disturb_each_other() {
 fn wait_until(what: &str, mut done: impl FnMut() -> bool) {
     let deadline = Instant::now() + Duration::from_secs(30);
     while !done() {
-        assert!(Instant::now() < deadline, "waited in vain for {what}");
+        assert!(Instant::now() < deadline, "{what} took more than 30 s");
         thread::sleep(Duration::from_millis(50));
     }
-}
-
-fn spawn_owner_of_two(world: &World) -> Child {
-    Command::new(std::env::current_exe().unwrap())
-        .args(["--ignored", "--exact", "networks::owns_on_two_engines", "--nocapture"])
-        .env("TWO_STATE", world.state.path())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap()
-}
-
-#[test]
-#[ignore = "the child process of the test of two engines"]
-fn owns_on_two_engines() {
-    let state = std::env::var_os("TWO_STATE").unwrap();
-    let plan = NetworkPlanned::new(Slug::new("two-engines").unwrap());
-    let engines = [engine(), second_engine().unwrap()].map(|it| it.with_state_dir(&state));
-    let _bundles: Vec<_> = engines
-        .iter()
-        .map(|engine| plan.clone().launch(engine, BundleSpec::new()).unwrap())
-        .collect();
-    std::fs::write(Path::new(&state).join("up"), "").unwrap();
-    thread::sleep(Duration::from_secs(30));
 }
 
 #[test]
@@ -498,41 +445,21 @@ fn a_context_of_the_programs_own_leads_to_its_engine() {
     docker(&["context", "create", "near", "--docker", &format!("host={host}")]);
     docker(&["context", "create", "nowhere", "--docker", "host=unix:///no/such/socket"]);
     docker(&["context", "use", "nowhere"]);
-    let mut child = Command::new("env");
-    child
-        .args(["--unset=DOCKER_HOST", "--"])
-        .env("DOCKER_CONFIG", config.path())
-        .env("CONTEXT_STATE", world.state.path());
-    run_child(&mut child, "networks::uses_contexts");
+    let mut owner = Owner::program(&[""; 0]);
+    owner.env("DOCKER_CONFIG", config.path()).env_remove("DOCKER_HOST");
+    let mut owner = Owner::spawn(owner);
+    owner.expect("engine docker", "ok");
+    docker(&["context", "use", "near"]);
+    // It stays with the context that was chosen when it was made.
+    owner.expect("version", "error");
+    owner.expect("engine docker", "ok");
+    owner.expect("version", "version");
+    owner.expect(&format!("engine docker context=near {}", world.engine_words()[1]), "ok");
+    let here = owner.ask("reachability") == format!("reachability {}", Reachability::Here);
+    assert_eq!(here, !is_rootless());
+    owner.expect("launch by-context", "up");
+    assert_eq!(owner.ask("reachable"), format!("reachable {}", !is_rootless()));
+    owner.expect("close", "closed");
+    owner.end();
     world.assert_nothing_left();
-}
-
-#[test]
-#[ignore = "run with contexts of its own by the test of contexts"]
-fn uses_contexts() {
-    let state = std::env::var_os("CONTEXT_STATE").unwrap();
-    let chosen_before = CliEngine::docker();
-    let chosen = Command::new("docker").args(["context", "use", "near"]).output().unwrap();
-    assert!(chosen.status.success(), "{chosen:?}");
-    // It stays with what was chosen when it was made.
-    assert!(chosen_before.version().is_err());
-    assert!(CliEngine::docker().version().is_ok());
-    let near = CliEngine::docker().with_context("near").with_state_dir(state);
-    assert_eq!(near.reachability().unwrap().is_here(), !is_rootless());
-    let plan = NetworkPlanned::new(Slug::new("by-context").unwrap());
-    let bundle = plan.launch(&near, BundleSpec::new()).unwrap();
-    assert_eq!(bundle.is_reachable(), !is_rootless());
-    bundle.close().unwrap();
-}
-
-/// Runs another test of this program, as a command's last arguments.
-fn run_child(command: &mut Command, test: &str) {
-    let output = command
-        .arg(std::env::current_exe().unwrap())
-        .args(["--ignored", "--exact", test, "--nocapture"])
-        .output()
-        .unwrap();
-    let out = String::from_utf8_lossy(&output.stdout);
-    let err = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success() && out.contains("1 passed"), "{out}{err}");
 }

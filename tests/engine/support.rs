@@ -47,6 +47,11 @@ impl World {
         engine().with_state_dir(self.state.path())
     }
 
+    /// The same engine, in the words of an owner that is another process.
+    pub(crate) fn engine_words(&self) -> [String; 2] {
+        [program().into(), format!("state={}", self.state.path().display())]
+    }
+
     pub(crate) fn plan(&self) -> NetworkPlanned {
         NetworkPlanned::new(Slug::new(self.slug).unwrap())
     }

@@ -3,7 +3,8 @@
 use sidecar_bundle::{Addressing, BundleSpec, Error, Product};
 
 use crate::fake::{CONTAINER, Call, Fake, NETWORK, plan};
-use crate::surroundings::{traced, with_env};
+use crate::owner::Owner;
+use crate::surroundings::traced;
 
 /// The value of each label that is drawn at random.
 #[track_caller]
@@ -99,18 +100,10 @@ fn given_addresses_with_no_room_for_others_have_no_range() {
 
 #[test]
 fn only_a_literal_variable_has_its_value_on_the_command_line() {
-    let inherited = ("HERMETIC_INHERITED", " taken\nfrom = here\"'$HOME ");
-    if !with_env(
-        "commands::only_a_literal_variable_has_its_value_on_the_command_line",
-        &[inherited],
-    ) {
-        return;
-    }
     let fake = Fake::new();
     let spec = BundleSpec::new()
         .variable("LITERAL", "a b=\"c\"\n$HOME")
         .variable("EMPTY", "")
-        .inherit(inherited.0)
         .secret("SEC.RET-1", "not to be seen");
     plan().launch(&fake.engine(), spec).unwrap().close().unwrap();
     assert_eq!(
@@ -120,8 +113,6 @@ fn only_a_literal_variable_has_its_value_on_the_command_line() {
             "CLAUDE_BOTTLE_SIDECAR_DAEMONS=egress,pipelock",
             "--env",
             "EMPTY=",
-            "--env",
-            "HERMETIC_INHERITED",
             "--env",
             "LITERAL=a b=\"c\"\n$HOME",
             "--env",
@@ -134,7 +125,23 @@ fn only_a_literal_variable_has_its_value_on_the_command_line() {
         let secret = call.env.get("SEC.RET-1").map(String::as_str);
         assert_eq!(secret, (call.operation() == "run").then_some("not to be seen"));
         assert!(!call.env.contains_key("LITERAL"));
-        assert_eq!(call.env[inherited.0], inherited.1);
+    }
+}
+
+#[test]
+fn an_inherited_variable_has_its_value_in_the_environment_alone() {
+    let (name, value) = ("HERMETIC_INHERITED", " taken\nfrom = here\"'$HOME ");
+    let fake = Fake::new();
+    let mut owner = Owner::program(&fake.engine_words());
+    owner.env(name, value);
+    let mut owner = Owner::spawn(owner);
+    owner.expect("launch demo inherit=HERMETIC_INHERITED", "up");
+    owner.expect("close", "closed");
+    owner.end();
+    assert_eq!(payload(&fake)[2..4], ["--env", name]);
+    for call in fake.calls() {
+        assert_eq!(call.env[name], value);
+        assert!(!call.args.iter().any(|arg| arg.contains("taken")), "{:?}", call.args);
     }
 }
 
@@ -193,15 +200,14 @@ fn another_product_has_its_own_names() {
 fn every_command_goes_to_the_engine_that_the_environment_named_first() {
     let host = ("DOCKER_HOST", "tcp://192.0.2.1:1");
     let stray = ("DOCKER_CONTEXT", "another");
-    let this = "commands::every_command_goes_to_the_engine_that_the_environment_named_first";
-    if !with_env(this, &[host, stray]) {
-        return;
-    }
     let fake = Fake::new();
-    let bundle = fake.up();
-    let id = bundle.network_id().to_owned();
+    let mut owner = Owner::program(&fake.engine_words());
+    owner.envs([host, stray]);
+    let mut owner = Owner::spawn(owner);
+    let up = owner.expect("launch demo", "up");
+    let id = up.split(' ').nth(1).unwrap();
     fake.on("network-rm", "exit 1");
-    let error = bundle.close().unwrap_err().to_string();
+    let error = owner.expect("close", "error");
     let program = fake.path("docker");
     let program = program.display();
     assert_eq!(
@@ -211,6 +217,7 @@ fn every_command_goes_to_the_engine_that_the_environment_named_first() {
              remove it with `{program} --host tcp://192.0.2.1:1 network rm {id}`"
         )
     );
+    owner.end();
     for call in fake.calls() {
         assert_eq!(call.env[host.0], host.1);
         // The program prefers the host; with both set it warns.
@@ -302,14 +309,17 @@ fn a_survey_is_few_commands_and_reads_all_of_a_thousand_networks() {
 
 #[test]
 fn an_engine_that_nobody_has_chosen_is_named_in_every_command() {
-    let variables =
-        [("DOCKER_HOST", ""), ("DOCKER_CONTEXT", ""), ("DOCKER_CONFIG", "no-such-directory")];
-    let this = "commands::an_engine_that_nobody_has_chosen_is_named_in_every_command";
-    if !with_env(this, &variables) {
-        return;
-    }
     let fake = Fake::new();
-    fake.up().close().unwrap();
+    let mut owner = Owner::program(&fake.engine_words());
+    owner.envs([
+        ("DOCKER_HOST", ""),
+        ("DOCKER_CONTEXT", ""),
+        ("DOCKER_CONFIG", "no-such-directory"),
+    ]);
+    let mut owner = Owner::spawn(owner);
+    owner.expect("launch demo", "up");
+    owner.expect("close", "closed");
+    owner.end();
     let here = std::env::current_dir().unwrap();
     for call in fake.calls() {
         assert_eq!(call.env["DOCKER_CONTEXT"], "default");

@@ -1,69 +1,31 @@
 //! Owners that die: their reaper, the slug's next owner, and the sweep.
 
 use std::collections::BTreeSet;
-use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::io::Write;
+use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use sidecar_bundle::{
-    BundleRunning, BundleSpec, CliEngine, NetworkPlanned, Slug, SweptOutcome, sweep, sweep_dry_run,
+    BundleRunning, BundleSpec, NetworkPlanned, Slug, SweptOutcome, sweep, sweep_dry_run,
 };
 
 use crate::fake::{CONTAINER, Fake, NETWORK, plan};
-use crate::surroundings::{traced, with_env};
+use crate::owner::Owner;
 
-fn engine(dir: &Path) -> CliEngine {
-    CliEngine::docker().with_program(dir.join("docker")).with_state_dir(dir.join("leases"))
-}
-
-#[test]
-#[ignore = "the child process of the tests of dead owners"]
-fn owns_until_killed() {
-    let dir = std::env::var("OWNER_DIR").unwrap();
-    let engine = engine(Path::new(&dir));
-    let reaped = std::env::var("OWNER_REAPED").unwrap() == "true";
-    let engine = if reaped { engine } else { engine.without_reaper() };
-    let bundle = plan().launch(&engine, BundleSpec::new()).unwrap();
-    std::fs::write(Path::new(&dir).join("up"), "").unwrap();
-    // Not for ever, whatever becomes of the test.
-    thread::sleep(Duration::from_secs(60));
-    bundle.close().unwrap();
-}
-
-struct Owner(Child);
-
-impl Owner {
-    #[track_caller]
-    fn start(fake: &Fake, reaped: bool) -> Self {
-        let child = Command::new(std::env::current_exe().unwrap())
-            .args(["--ignored", "--exact", "dead_owners::owns_until_killed"])
-            .env("OWNER_DIR", fake.path(""))
-            .env("OWNER_REAPED", reaped.to_string())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn();
-        Self(child.unwrap())
-    }
-
-    #[track_caller]
-    fn up(fake: &Fake, reaped: bool) -> Self {
-        let owner = Self::start(fake, reaped);
-        wait_for("the owner's bundle", || fake.path("up").exists());
-        owner
-    }
-
-    fn kill(mut self) {
-        self.0.kill().unwrap();
-        self.0.wait().unwrap();
-    }
+/// An owner whose bundle is up.
+#[track_caller]
+fn owner_up(fake: &Fake) -> Owner {
+    let mut owner = fake.owner(&[]);
+    owner.expect("launch demo", "up");
+    owner
 }
 
 #[track_caller]
 fn wait_for(what: &str, mut done: impl FnMut() -> bool) {
     let deadline = Instant::now() + Duration::from_secs(20);
     while !done() {
-        assert!(Instant::now() < deadline, "waited in vain for {what}");
+        assert!(Instant::now() < deadline, "{what} took more than 20 s");
         thread::sleep(Duration::from_millis(10));
     }
 }
@@ -88,7 +50,7 @@ fn reapers(fake: &Fake) -> usize {
 #[test]
 fn what_an_owner_leaves_when_it_is_killed_is_removed() {
     let fake = Fake::new();
-    let owner = Owner::up(&fake, true);
+    let owner = owner_up(&fake);
     assert_eq!(fake.things().len(), 2);
     assert_eq!(reapers(&fake), 1);
     owner.kill();
@@ -107,7 +69,8 @@ fn what_appears_only_after_its_owner_is_dead_is_removed() {
         "network-create",
         ": >\"$dir/asked\"; (sleep 0.4; obey) >/dev/null & sleep 0.1; exit 1",
     );
-    let owner = Owner::start(&fake, true);
+    let mut owner = fake.owner(&[]);
+    owner.tell("launch demo");
     wait_for("the create", || fake.path("asked").exists());
     owner.kill();
     wait_for("the reaper", || reapers(&fake) == 0);
@@ -118,7 +81,7 @@ fn what_appears_only_after_its_owner_is_dead_is_removed() {
 #[test]
 fn an_engine_that_is_away_is_waited_for() {
     let fake = Fake::new();
-    let owner = Owner::up(&fake, true);
+    let owner = owner_up(&fake);
     fake.on("ps", "fail 1 'Cannot connect to the Docker daemon at unix:///x'");
     owner.kill();
     thread::sleep(Duration::from_secs(1));
@@ -131,7 +94,7 @@ fn an_engine_that_is_away_is_waited_for() {
 #[test]
 fn the_next_owner_of_a_slug_is_not_hurt_by_the_reaper_of_the_last() {
     let fake = Fake::new();
-    let owner = Owner::up(&fake, true);
+    let owner = owner_up(&fake);
     owner.kill();
     let bundle = fake.up();
     // Its own reaper, which this process has by now, stays.
@@ -153,7 +116,8 @@ fn the_next_owner_waits_for_the_last_command_of_the_dead() {
     let fake = Fake::new();
     fake.once("run", ": >\"$dir/asked\"; sleep 1; obey; : >\"$dir/ended\"");
     fake.on("ps", "[ -e \"$dir/ended\" ] || : >\"$dir/early\"; obey");
-    let owner = Owner::start(&fake, true);
+    let mut owner = fake.owner(&[]);
+    owner.tell("launch demo");
     wait_for("the run", || fake.path("asked").exists());
     owner.kill();
     let bundle = fake.up();
@@ -163,21 +127,20 @@ fn the_next_owner_waits_for_the_last_command_of_the_dead() {
     fake.assert_nothing_left();
 }
 
-/// Runs a child to its end, with its output in pipes.
-#[track_caller]
-fn run(fake: &Fake, child: &str) {
-    let output = Command::new(std::env::current_exe().unwrap())
-        .args(["--ignored", "--exact", child, "--nocapture"])
-        .env("OWNER_DIR", fake.path(""))
-        .output()
-        .unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-}
-
 #[test]
 fn an_owner_that_has_closed_leaves_its_reaper_nothing_to_ask() {
     let fake = Fake::new();
-    run(&fake, "dead_owners::closes_at_once");
+    let mut owner = owner_up(&fake);
+    // The reaper is nobody's child, so that it is nobody's zombie.
+    let pid = owner.child.id().to_string();
+    let children = std::fs::read_dir("/proc").unwrap().flatten().filter(|it| {
+        let stat = std::fs::read_to_string(it.path().join("stat")).unwrap_or_default();
+        let fields = stat.rsplit_once(") ").map(|(_, fields)| fields);
+        fields.and_then(|fields| fields.split(' ').nth(1)) == Some(pid.as_str())
+    });
+    assert_eq!(children.count(), 0);
+    owner.expect("close", "closed");
+    owner.end();
     let start = Instant::now();
     wait_for("the reaper", || reapers(&fake) == 0);
     assert!(start.elapsed() < Duration::from_secs(1), "{:?}", start.elapsed());
@@ -188,40 +151,24 @@ fn an_owner_that_has_closed_leaves_its_reaper_nothing_to_ask() {
 }
 
 #[test]
-#[ignore = "the child process of the tests of dead owners"]
-fn closes_at_once() {
-    let dir = std::env::var("OWNER_DIR").unwrap();
-    let bundle = plan().launch(&engine(Path::new(&dir)), BundleSpec::new()).unwrap();
-    // The reaper is nobody's child, so that it is nobody's zombie.
-    let me = std::process::id().to_string();
-    let children = std::fs::read_dir("/proc").unwrap().flatten().filter(|it| {
-        let stat = std::fs::read_to_string(it.path().join("stat")).unwrap_or_default();
-        let fields = stat.rsplit_once(") ").map(|(_, fields)| fields);
-        fields.and_then(|fields| fields.split(' ').nth(1)) == Some(me.as_str())
-    });
-    assert_eq!(children.count(), 0);
-    bundle.close().unwrap();
-}
-
-#[test]
 fn a_reaper_at_work_holds_nobody_up_who_reads_its_owners_output() {
     let fake = Fake::new();
     fake.on("ps", "fail 1 'Cannot connect to the Docker daemon at unix:///x'");
     let start = Instant::now();
-    run(&fake, "dead_owners::exits_at_once");
+    let mut owner = Owner::program(&fake.engine_words());
+    owner.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut owner = owner.spawn().unwrap();
+    owner.stdin.as_ref().unwrap().write_all(b"launch demo\nexit\n").unwrap();
+    // Both pipes are read to their ends, which whoever else has them open would put off.
+    let stdin = owner.stdin.take();
+    let output = owner.wait_with_output().unwrap();
+    drop(stdin);
+    assert!(output.stdout.starts_with(b"up "), "{output:?}");
     assert!(start.elapsed() < Duration::from_secs(5), "{:?}", start.elapsed());
     assert_eq!(reapers(&fake), 1);
     fake.obey("ps");
     wait_for("the reaper", || reapers(&fake) == 0);
     fake.assert_nothing_left();
-}
-
-#[test]
-#[ignore = "the child process of the tests of dead owners"]
-fn exits_at_once() {
-    let dir = std::env::var("OWNER_DIR").unwrap();
-    let _bundle = plan().launch(&engine(Path::new(&dir)), BundleSpec::new()).unwrap();
-    std::process::exit(0);
 }
 
 #[test]
@@ -247,17 +194,16 @@ fn a_reaper_that_was_killed_is_replaced() {
 
 #[test]
 fn without_an_sh_everything_but_the_reaper_works() {
-    if !with_env(
-        "dead_owners::without_an_sh_everything_but_the_reaper_works",
-        &[("PATH", "/nowhere")],
-    ) {
-        return;
-    }
     let fake = Fake::new();
-    let (bundle, trace) = traced(|| fake.up());
+    let mut owner = Owner::program(&fake.engine_words());
+    owner.env("PATH", "/nowhere");
+    let mut owner = Owner::spawn(owner);
+    owner.expect("launch demo", "up");
+    let trace = owner.stderr();
     assert!(trace.contains("no reaper: what this process leaves when killed stays"), "{trace}");
     assert_eq!(reapers(&fake), 0);
-    bundle.close().unwrap();
+    owner.expect("close", "closed");
+    owner.end();
     fake.assert_nothing_left();
 }
 
@@ -270,7 +216,9 @@ fn a_sweep_removes_what_the_dead_left_and_nothing_else() {
     let kept = kept.launch(&fake.engine(), BundleSpec::new()).unwrap();
     let kept_id = kept.container_id().to_owned();
     kept.keep().unwrap();
-    Owner::up(&fake, false).kill();
+    let mut owner = fake.owner(&["reaper=false"]);
+    owner.expect("launch demo", "up");
+    owner.kill();
     assert_eq!(fake.things().len(), 5);
 
     let outcomes = |swept: Vec<sidecar_bundle::Swept>| {

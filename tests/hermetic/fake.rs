@@ -9,6 +9,7 @@ use std::process::Command;
 use sidecar_bundle::{BundleRunning, BundleSpec, CliEngine, NetworkPlanned, Slug};
 use tempfile::TempDir;
 
+use crate::owner::Owner;
 use crate::surroundings::trace_everything;
 
 pub(crate) const NETWORK: &str = "claude-bottle-bundle-demo";
@@ -50,6 +51,19 @@ impl Fake {
     pub(crate) fn engine(&self) -> CliEngine {
         let docker = CliEngine::docker().with_program(self.path("docker"));
         docker.with_state_dir(self.path("leases"))
+    }
+
+    /// The same engine, in the words of an owner that is another process.
+    pub(crate) fn engine_words(&self) -> [String; 3] {
+        let word = |key: &str, path: &str| format!("{key}={}", self.path(path).display());
+        ["docker".into(), word("program", "docker"), word("state", "leases")]
+    }
+
+    /// An owner that is another process, with further words for its engine.
+    #[track_caller]
+    pub(crate) fn owner(&self, more: &[&str]) -> Owner {
+        let more = more.iter().map(|&word| word.to_owned());
+        Owner::start(&self.engine_words().into_iter().chain(more).collect::<Vec<_>>())
     }
 
     /// A running bundle.

@@ -6,6 +6,8 @@ mod dead_owners;
 mod disobedience;
 mod failures;
 mod fake;
+#[path = "../support/owner.rs"]
+mod owner;
 mod ownership;
 mod secrets;
 mod surroundings;

@@ -1,23 +1,9 @@
-//! What surrounds a test: its process's environment, and who listens to its traces.
+//! The traces of a test.
 
 use std::io::{self, Write};
-use std::process::Command;
 use std::sync::{Arc, Mutex, Once};
 
 use tracing::level_filters::LevelFilter;
-
-/// Runs this test again in a process with these variables; true if this is that process.
-#[track_caller]
-pub(crate) fn with_env(test: &str, variables: &[(&str, &str)]) -> bool {
-    if variables.iter().all(|(key, value)| std::env::var(key).is_ok_and(|is| is == *value)) {
-        return true;
-    }
-    let mut again = Command::new(std::env::current_exe().unwrap());
-    let output = again.args(["--exact", test]).envs(variables.iter().copied()).output().unwrap();
-    let said = String::from_utf8_lossy(&output.stdout);
-    assert!(output.status.success() && said.contains("1 passed"), "{said}");
-    false
-}
 
 /// What is traced on this thread meanwhile.
 pub(crate) fn traced<T>(work: impl FnOnce() -> T) -> (T, String) {
