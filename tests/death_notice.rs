@@ -1,16 +1,16 @@
 //! How soon a death is noticed: measured, and so with no other test beside it in its process.
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test may panic")]
 
-#[path = "engine/support.rs"]
+#[path = "support/engine.rs"]
 #[expect(dead_code, reason = "other tests use the rest")]
-mod support;
+mod engine;
 
 use std::thread;
 use std::time::{Duration, Instant};
 
 use sidecar_bundle::{BundleSpec, Error, Ready, State};
 
-use support::{cli, is_podman, shout, world};
+use engine::{cli, is_podman, shout, world};
 
 const LONG: Duration = Duration::from_secs(20);
 

@@ -1,18 +1,16 @@
 //! An engine that goes away and comes back: with no other test beside it, which would need that engine.
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
-#[path = "engine/support.rs"]
+#[path = "support/engine.rs"]
 #[expect(dead_code, reason = "other tests use the rest")]
-mod support;
+mod engine;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::thread;
-use std::time::{Duration, Instant};
 
 use sidecar_bundle::{BundleSpec, Cause};
 
-use support::{cli, inspect, is_podman, is_rootless, required, shout, world};
+use engine::{cli, inspect, is_podman, is_rootless, required, shout, wait_for, world};
 
 /// The private engine that `with-docker` has started for these tests.
 struct Daemon(PathBuf);
@@ -42,15 +40,6 @@ impl Daemon {
         });
         // From here on, its end is its end again.
         std::fs::remove_file(self.0.join("restarts")).unwrap();
-    }
-}
-
-#[track_caller]
-fn wait_for(what: &str, mut done: impl FnMut() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(60);
-    while !done() {
-        assert!(Instant::now() < deadline, "{what} took more than a minute");
-        thread::sleep(Duration::from_millis(50));
     }
 }
 

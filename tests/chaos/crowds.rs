@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 
 use sidecar_bundle::{SweptOutcome, sweep};
 
+use crate::engine::{World, cli, inspect, shout, world};
 use crate::owner::Owner;
-use crate::support::{World, cli, inspect, shout, world};
 
 /// Far more subnets than slugs, away from those of other tests; and no daemons.
 fn launch(slug: &str) -> String {

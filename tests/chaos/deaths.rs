@@ -12,8 +12,8 @@ use std::time::{Duration, Instant};
 
 use sidecar_bundle::{BundleSpec, CliEngine, Error, NetworkPlanned};
 
+use crate::engine::{self, cli, engine, has_bridge, inspect, plan_apart, shout, world};
 use crate::owner::Owner;
-use crate::support::{self, cli, engine, has_bridge, inspect, plan_apart, shout, world};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Death {
@@ -126,7 +126,7 @@ struct Trial {
 }
 
 impl Trial {
-    fn new(number: usize, phase: usize, death: Death, world: &crate::support::World) -> Self {
+    fn new(number: usize, phase: usize, death: Death, world: &crate::engine::World) -> Self {
         let id = format!("chaos-{number}");
         // Spread over the length of an engine's command.
         let random = RandomState::new().hash_one(number);
@@ -172,7 +172,7 @@ impl Trial {
 
     fn start(&self) -> Owner {
         let engine = [
-            support::program().into(),
+            engine::program().into(),
             format!("program={}", held_engine().display()),
             format!("state={}", self.state.display()),
         ];
@@ -348,5 +348,5 @@ fn plan_of(id: &str) -> NetworkPlanned {
 }
 
 fn held_engine() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/chaos/held-engine")
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/helpers/held-engine")
 }

@@ -1,4 +1,4 @@
-//! Close, drop and panic: what is removed, in which order, and what is said of the rest.
+//! Close, drop and panic: the order of removals, and the report of what is left.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::thread;
@@ -132,84 +132,4 @@ fn closing_reports_a_single_failure_as_itself() {
         ]
     );
     assert_eq!(fake.things(), [(NETWORK.into(), network)]);
-}
-
-#[test]
-fn what_is_gone_already_was_removed() {
-    let fake = Fake::new();
-    let bundle = fake.up();
-    for (operation, says) in [
-        ("rm", "Error response from daemon: No such container: x"),
-        ("network-rm", "Error: words that nobody knows"),
-    ] {
-        fake.on(operation, &format!("obey >/dev/null\n{}", refuse(1, says)));
-    }
-    bundle.close().unwrap();
-    assert_eq!(fake.operations()[3..], ["rm", "ps", "network rm", "network ls"]);
-    fake.assert_nothing_left();
-}
-
-#[test]
-fn what_vanished_behind_our_back_was_removed() {
-    let fake = Fake::new();
-    let bundle = fake.up();
-    for (name, id) in fake.things() {
-        let kind = if name == NETWORK { "network" } else { "container" };
-        std::fs::remove_file(fake.path(kind).join(id)).unwrap();
-    }
-    bundle.close().unwrap();
-    assert_eq!(fake.operations()[3..], ["rm", "network rm", "network ls"]);
-}
-
-#[test]
-fn a_removal_that_is_in_progress_is_waited_for() {
-    let fake = Fake::new();
-    let bundle = fake.up();
-    let says = "Error response from daemon: removal of container x is already in progress";
-    let in_progress = refuse(1, says);
-    // The first finds somebody else at it, who is done a little later.
-    fake.once("rm", &format!("( sleep 0.3; obey ) >/dev/null 2>&1 &\n{in_progress}"));
-    fake.on("rm", &format!("[ -z \"$(thing container \"$last\")\" ] && obey\n{in_progress}"));
-    bundle.close().unwrap();
-    assert_eq!(fake.operations().last().unwrap(), "network rm");
-    fake.assert_nothing_left();
-}
-
-#[test]
-fn a_removal_that_stays_in_progress_is_reported_at_its_deadline() {
-    let fake = Fake::new();
-    let engine = fake.engine().with_remove_deadline(Duration::from_secs(1));
-    let bundle = plan().launch(&engine, BundleSpec::new()).unwrap();
-    fake.on("rm", &refuse(1, "removal of container x is already in progress"));
-    fake.on("network-rm", "rm \"$(thing network \"$last\")\"");
-    let start = Instant::now();
-    let error = bundle.close().unwrap_err();
-    assert!(start.elapsed() < Duration::from_secs(10), "{:?}", start.elapsed());
-    assert!(matches!(&error, Error::NotRemoved { resource: Resource::Container, .. }), "{error}");
-    assert!(fake.operations().iter().filter(|op| *op == "rm").count() > 1);
-}
-
-#[test]
-fn a_removal_that_was_done_and_never_answered_is_a_success() {
-    for operation in ["rm", "network-rm"] {
-        let fake = Fake::new();
-        let engine = fake.engine().with_remove_deadline(Duration::from_secs(2));
-        let bundle = plan().launch(&engine, BundleSpec::new()).unwrap();
-        fake.on(operation, "obey >/dev/null; exec sleep 60");
-        let closed = bundle.close();
-        fake.assert_nothing_left();
-        closed.unwrap_or_else(|error| panic!("{operation}: {error}"));
-    }
-}
-
-#[test]
-fn an_engine_that_is_away_for_a_moment_after_a_lost_answer_is_asked_again() {
-    let fake = Fake::new();
-    let lost = "error during connect: Post \"http://x/networks/create\": EOF";
-    fake.on("network-create", &format!("obey >/dev/null\n{}", refuse(1, lost)));
-    let away = "Cannot connect to the Docker daemon at unix:///x. Is the docker daemon running?";
-    fake.once("network-ls", &refuse(1, away));
-    let failed = plan().create_network(&fake.engine()).unwrap_err();
-    assert_eq!(failed.error().cause(), Some(Cause::EngineUnreachable));
-    fake.assert_nothing_left();
 }

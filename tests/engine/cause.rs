@@ -1,16 +1,40 @@
-//! What this very engine prints, looked up in the table: proven and not believed.
+//! The messages of this very engine lead to their causes.
 
 use std::fmt::Write as _;
 use std::process::Command;
 
 use sidecar_bundle::Cause;
 
-use crate::support::{World, cli, inspect, is_podman, program, shout, world};
+use crate::engine::{World, cli, inspect, is_podman, program, shout, world};
 
 /// Everything here is in a range of its own.
 const SUBNET: &str = "10.47.1.0/24";
+
 const IMAGE: &str = "claude-bottle-sidecars:latest";
+
 const PREFIX: &str = "sidecar-bundle-test-texts";
+
+#[test]
+fn each_message_of_this_engine_leads_to_its_cause() {
+    let Some(world) = world("texts") else { return };
+    let _things = Things;
+    let mut said: Vec<(Cause, String)> = networks();
+    said.extend(containers());
+    said.extend(unreachable_engines());
+    let version = world.engine().version().unwrap();
+    let mut collected = String::new();
+    for (cause, text) in &said {
+        writeln!(collected, "== {cause:?} | {version}\n{text}").unwrap();
+    }
+    if let Some(file) = std::env::var_os("SIDECAR_BUNDLE_ENGINE_TEXTS") {
+        std::fs::write(file, &collected).unwrap();
+    }
+    for (cause, text) in &said {
+        assert_eq!(Cause::of(text), *cause, "{version}: {text}");
+    }
+    shout(&format!("{} texts of {version} lead to their causes", said.len()));
+    the_library_says_the_same(&world);
+}
 
 /// The stand-in's things, removed whatever happens.
 struct Things;
@@ -46,28 +70,6 @@ fn refused(arguments: &[&str]) -> String {
 
 fn name(what: &str) -> String {
     format!("{PREFIX}-{what}")
-}
-
-#[test]
-fn what_this_engine_says_leads_to_its_cause() {
-    let Some(world) = world("texts") else { return };
-    let _things = Things;
-    let mut said: Vec<(Cause, String)> = networks();
-    said.extend(containers());
-    said.extend(unreachable_engines());
-    let version = world.engine().version().unwrap();
-    let mut collected = String::new();
-    for (cause, text) in &said {
-        writeln!(collected, "== {cause:?} | {version}\n{text}").unwrap();
-    }
-    if let Some(file) = std::env::var_os("SIDECAR_BUNDLE_ENGINE_TEXTS") {
-        std::fs::write(file, &collected).unwrap();
-    }
-    for (cause, text) in &said {
-        assert_eq!(Cause::of(text), *cause, "{version}: {text}");
-    }
-    shout(&format!("{} texts of {version} lead to their causes", said.len()));
-    the_library_says_the_same(&world);
 }
 
 fn networks() -> Vec<(Cause, String)> {

@@ -1,7 +1,9 @@
-//! The traces of a test.
+//! The traces of a test, and patience.
 
 use std::io::{self, Write};
 use std::sync::{Arc, Mutex, Once};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use tracing::level_filters::LevelFilter;
 
@@ -36,4 +38,13 @@ pub(crate) fn trace_everything() {
         let nowhere = nowhere.with_max_level(LevelFilter::TRACE).finish();
         tracing::subscriber::set_global_default(nowhere).unwrap();
     });
+}
+
+#[track_caller]
+pub(crate) fn wait_for(what: &str, mut done: impl FnMut() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while !done() {
+        assert!(Instant::now() < deadline, "{what} took more than 20 s");
+        thread::sleep(Duration::from_millis(10));
+    }
 }

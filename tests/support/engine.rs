@@ -1,4 +1,4 @@
-//! A real engine for tests: found, asked behind the library's back, and seen to be clean afterwards.
+//! A real engine: finds it, asks it by its own program, and checks that nothing is left on it.
 
 use std::fmt::Write as _;
 use std::io::{Read, Write};
@@ -11,15 +11,18 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use sidecar_bundle::ipnet::Ipv4Net;
-use sidecar_bundle::{CliEngine, NetworkPlanned, Slug};
+use sidecar_bundle::{BundleSpec, CliEngine, NetworkPlanned, Slug};
 
-/// What every test starts with: the engine, a slug of its own and a directory for its leases.
+/// A timeout that nothing reaches.
+pub(crate) const LONG: Duration = Duration::from_secs(20);
+
+/// The engine, a slug and a lease directory of one test.
 pub(crate) struct World {
     pub(crate) slug: &'static str,
     pub(crate) state: tempfile::TempDir,
 }
 
-/// `None` where there is no engine, said loudly; a panic where one is required.
+/// Prints a notice and returns `None` where there is no engine, and panics where one is required.
 #[track_caller]
 pub(crate) fn world(slug: &'static str) -> Option<World> {
     static ENGINE: OnceLock<Result<String, String>> = OnceLock::new();
@@ -129,6 +132,30 @@ pub(crate) fn cli(arguments: &[&str]) -> String {
     let stderr = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{} {arguments:?}: {stderr}", program());
     String::from_utf8(output.stdout).unwrap()
+}
+
+/// Whether the engine bounds memory and processes: rootless, it does not with cgroups of version 1.
+pub(crate) fn has_limits() -> bool {
+    !is_rootless() || Path::new("/sys/fs/cgroup/cgroup.controllers").exists()
+}
+
+/// A bundle that runs a script.
+pub(crate) fn sh(script: &str) -> BundleSpec {
+    BundleSpec::new().command(["sh", "-c", script])
+}
+
+/// Whether a container runs.
+pub(crate) fn running(id: &str) -> bool {
+    inspect("container", id).is_some_and(|container| container["State"]["Running"] == true)
+}
+
+#[track_caller]
+pub(crate) fn wait_for(what: &str, mut done: impl FnMut() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while !done() {
+        assert!(Instant::now() < deadline, "{what} took more than a minute");
+        thread::sleep(Duration::from_millis(50));
+    }
 }
 
 /// A foreign network, by its id: podman prints its name.

@@ -1,12 +1,12 @@
-//! A fake `docker` program: the script beside this file, run through a link in a directory of its own.
+//! A fake `docker` program, `tests/helpers/docker`, run through a link in a directory of its own.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::PathBuf;
 use std::process::Command;
 
-use sidecar_bundle::{BundleRunning, BundleSpec, CliEngine, NetworkPlanned, Slug};
+use sidecar_bundle::{BundleRunning, BundleSpec, CliEngine, Error, NetworkPlanned, Slug};
 use tempfile::TempDir;
 
 use crate::owner::Owner;
@@ -18,6 +18,10 @@ pub(crate) const CONTAINER: &str = "claude-bottle-sidecars-demo";
 pub(crate) fn plan() -> NetworkPlanned {
     NetworkPlanned::new(Slug::new("demo").unwrap())
 }
+
+/// An engine in a virtual machine, so that nothing depends on the interfaces of this host.
+pub(crate) const ELSEWHERE: &str =
+    r#"echo '{"ServerVersion":"26.1.5","OperatingSystem":"Docker Desktop"}'"#;
 
 pub(crate) struct Fake {
     dir: TempDir,
@@ -39,7 +43,7 @@ impl Fake {
             fs::create_dir(dir.path().join(name)).unwrap();
         }
         // A script written here could not be run while another test's fork still holds it open.
-        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/hermetic/docker");
+        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/helpers/docker");
         symlink(script, dir.path().join("docker")).unwrap();
         Self { dir }
     }
@@ -70,6 +74,19 @@ impl Fake {
     #[track_caller]
     pub(crate) fn up(&self) -> BundleRunning {
         plan().launch(&self.engine(), BundleSpec::new()).unwrap()
+    }
+
+    /// The same as both steps with `?`, in a function that returns [`Error`].
+    pub(crate) fn try_up(&self) -> Result<BundleRunning, Error> {
+        Ok(plan().create_network(&self.engine())?.start(BundleSpec::new())?)
+    }
+
+    /// A running bundle of an owner that is another process.
+    #[track_caller]
+    pub(crate) fn owner_up(&self) -> Owner {
+        let mut owner = self.owner(&[]);
+        owner.expect("launch demo", "up");
+        owner
     }
 
     /// From now on, the operation does this instead.
@@ -117,6 +134,32 @@ impl Fake {
         things
     }
 
+    /// A network that somebody else has made, and its id.
+    #[track_caller]
+    pub(crate) fn foreign_network(&self, name: &str, lines: &[&str]) -> String {
+        let id = "f".repeat(64);
+        let text = format!("name={name}\n{}\n", lines.join("\n"));
+        fs::write(self.path("network").join(&id), text).unwrap();
+        id
+    }
+
+    /// The number of reapers, by the program that they were started with.
+    ///
+    /// Each has a process group of its own, with its subshells in it, which look the same.
+    pub(crate) fn reapers(&self) -> usize {
+        let program = self.path("docker");
+        let processes = std::fs::read_dir("/proc").unwrap().flatten();
+        let groups = processes.filter_map(|it| {
+            let cmdline = std::fs::read(it.path().join("cmdline")).ok()?;
+            let mut words = cmdline.split(|byte| *byte == 0);
+            let is_one = words.any(|word| word == b"sidecar-bundle-reaper")
+                && words.any(|word| word == program.as_os_str().as_encoded_bytes());
+            let stat = std::fs::read_to_string(it.path().join("stat")).ok().filter(|_| is_one)?;
+            stat.rsplit_once(") ")?.1.split(' ').nth(2).map(str::to_owned)
+        });
+        groups.collect::<BTreeSet<_>>().len()
+    }
+
     #[track_caller]
     pub(crate) fn assert_nothing_left(&self) {
         let left = self.things();
@@ -146,5 +189,15 @@ impl Call {
     pub(crate) fn operation(&self) -> String {
         let words = if matches!(self.args[0].as_str(), "network" | "container") { 2 } else { 1 };
         self.args[..words].join(" ")
+    }
+
+    /// The value of a label that is drawn at random.
+    #[track_caller]
+    pub(crate) fn drawn(&self, key: &str) -> &str {
+        let start = format!("sidecar-bundle.{key}=");
+        let value = self.args.iter().find_map(|arg| arg.strip_prefix(&start)).unwrap();
+        let is_hex = |c: char| matches!(c, '0'..='9' | 'a'..='f');
+        assert!(value.len() == 32 && value.chars().all(is_hex), "{key}={value}");
+        value
     }
 }

@@ -11,7 +11,9 @@ use crate::owner::Owner;
 use crate::surroundings::traced;
 
 const QUOTED: &str = "s3cr3t-$VALUE \"quoted\"";
+
 const LINES: &str = "s3cr3t-one {\n\ts3cr3t-two=\\n\n}";
+
 const INHERITED: (&str, &str) = ("HERMETIC_TOKEN", "s3cr3t-inherited \"x\"\ns3cr3t-three");
 
 fn spec() -> BundleSpec {
@@ -91,6 +93,19 @@ fn nothing_shows_a_secret_when_the_program_prints_its_environment() {
     });
 }
 
+#[test]
+fn nothing_shows_a_secret_when_a_removal_prints_its_environment() {
+    let fake = Fake::new();
+    let (error, trace) = traced(|| {
+        let bundle = plan().launch(&fake.engine(), spec()).unwrap();
+        for operation in ["rm", "network-rm", "ps", "network-ls"] {
+            fake.on(operation, "env; env >&2; exit 1");
+        }
+        bundle.close().unwrap_err()
+    });
+    assert_quiet(&fake, &trace, &[], Some(&error));
+}
+
 /// An owner whose environment has the value.
 fn heir(fake: &Fake) -> Owner {
     let mut owner = Owner::program(&fake.engine_words());
@@ -135,19 +150,6 @@ fn nothing_shows_an_inherited_value_when_run_prints_its_environment() {
             });
         }
     });
-}
-
-#[test]
-fn nothing_shows_a_secret_when_a_removal_prints_its_environment() {
-    let fake = Fake::new();
-    let (error, trace) = traced(|| {
-        let bundle = plan().launch(&fake.engine(), spec()).unwrap();
-        for operation in ["rm", "network-rm", "ps", "network-ls"] {
-            fake.on(operation, "env; env >&2; exit 1");
-        }
-        bundle.close().unwrap_err()
-    });
-    assert_quiet(&fake, &trace, &[], Some(&error));
 }
 
 #[test]

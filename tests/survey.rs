@@ -1,9 +1,9 @@
 //! A host that is crowded: foreign networks in the pool, routes and interfaces over parts of it.
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
-#[path = "engine/support.rs"]
+#[path = "support/engine.rs"]
 #[expect(dead_code, reason = "other tests use the rest")]
-mod support;
+mod engine;
 
 use std::process::Command;
 use std::sync::Mutex;
@@ -17,7 +17,7 @@ use sidecar_bundle::{
     Slug,
 };
 
-use support::{World, cli, required, shout, world};
+use engine::{World, cli, required, shout, world};
 
 /// What is done to the host is done in namespaces that end with the tests.
 fn private(slug: &'static str) -> Option<World> {
@@ -94,7 +94,7 @@ impl Drop for ForeignNetworks {
                 scope.spawn(move || {
                     for name in part {
                         let _reported_by_the_next_run =
-                            Command::new(support::program()).args(["network", "rm", name]).output();
+                            Command::new(engine::program()).args(["network", "rm", name]).output();
                     }
                 });
             }
@@ -123,7 +123,7 @@ fn on_a_host_with_two_hundred_foreign_networks_a_hundred_slugs_get_subnets_of_th
     let pool: AddressPool = "10.160.0.0/14:/24".parse().unwrap();
     let route: Ipv4Net = "10.160.0.0/16".parse().unwrap();
     // A user changes nothing of the host's, and it is none of a rootless engine's.
-    let is_rootless = support::is_rootless();
+    let is_rootless = engine::is_rootless();
     let _route = (!is_rootless).then(|| Ip::add("route", &["10.160.0.0/16", "dev", "lo"]));
     let here = world.engine().reachability().unwrap().is_here();
     let plan_of = |number: usize| {
@@ -185,7 +185,7 @@ fn on_a_host_with_two_hundred_foreign_networks_a_hundred_slugs_get_subnets_of_th
 }
 
 #[test]
-fn a_full_pool_and_what_of_the_host_holds_a_range_are_said() {
+fn the_error_names_a_full_pool_and_the_interface_or_route_in_the_way() {
     let Some(world) = private("crowded-host") else { return };
     // An interface of the host is in the way of a rootless engine as well: podman refuses it.
     let failed = world.plan().with_pool("127.0.0.0/20:/24".parse().unwrap());
@@ -196,7 +196,7 @@ fn a_full_pool_and_what_of_the_host_holds_a_range_are_said() {
     );
     if !world.engine().reachability().unwrap().is_here() {
         // A user changes nothing of the host's.
-        assert!(support::is_rootless());
+        assert!(engine::is_rootless());
         return;
     }
     let _wide = Ip::add("route", &["10.165.0.0/16", "dev", "lo"]);
@@ -227,14 +227,14 @@ fn a_full_pool_and_what_of_the_host_holds_a_range_are_said() {
     match apart.clone().create_network(&world.engine()) {
         Ok(network) => network.close().unwrap(),
         Err(failed) => {
-            assert!(support::is_podman(), "{failed:?}");
+            assert!(engine::is_podman(), "{failed:?}");
             let said = failed.error().to_string();
             assert!(said.ends_with(" is taken by interface lo (10.167.0.5/16)"), "{said}");
         }
     }
     let foreign = apart.with_options(NetworkOptions::new().bridge_name("sb-foreign"));
     let failed = foreign.create_network(&world.engine()).unwrap_err();
-    if support::is_podman() {
+    if engine::is_podman() {
         // 4.3 names no bridges.
         assert!(matches!(failed.error(), Error::Unsupported { .. }), "{failed:?}");
     } else {

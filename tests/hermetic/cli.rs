@@ -1,20 +1,12 @@
-//! Which commands the engine's program is given, to the letter, and what traces tell of them.
+//! The command lines of the engine, to the letter, and their traces.
 
-use sidecar_bundle::{Addressing, BundleSpec, Error, Product};
+use std::fs;
 
-use crate::fake::{CONTAINER, Call, Fake, NETWORK, plan};
+use sidecar_bundle::{Addressing, BundleSpec, Cause, Error, Product};
+
+use crate::fake::{CONTAINER, Fake, NETWORK, plan};
 use crate::owner::Owner;
 use crate::surroundings::traced;
-
-/// The value of each label that is drawn at random.
-#[track_caller]
-fn drawn<'a>(call: &'a Call, key: &str) -> &'a str {
-    let start = format!("sidecar-bundle.{key}=");
-    let value = call.args.iter().find_map(|arg| arg.strip_prefix(&start)).unwrap();
-    let is_hex = |c: char| matches!(c, '0'..='9' | 'a'..='f');
-    assert!(value.len() == 32 && value.chars().all(is_hex), "{key}={value}");
-    value
-}
 
 /// The arguments of `run` from its first `--env` on.
 #[track_caller]
@@ -36,7 +28,7 @@ fn up_is_three_commands_and_down_two() {
     fake.assert_nothing_left();
 
     let calls = fake.calls();
-    let (owner, lease_dir) = (drawn(&calls[0], "owner"), drawn(&calls[0], "lease-dir"));
+    let (owner, lease_dir) = (calls[0].drawn("owner"), calls[0].drawn("lease-dir"));
     assert_ne!(owner, lease_dir);
     let stored = std::fs::read_to_string(fake.path("leases").join("id")).unwrap();
     assert_eq!(stored.trim(), lease_dir);
@@ -68,23 +60,6 @@ fn up_is_three_commands_and_down_two() {
     // No argument here has a space in it, so splitting gives them exactly.
     let expected = expected.map(|line| line.split(' ').map(str::to_owned).collect::<Vec<_>>());
     assert_eq!(calls.into_iter().map(|call| call.args).collect::<Vec<_>>(), expected);
-}
-
-#[test]
-fn two_bundles_of_one_process_on_one_engine_have_one_owner() {
-    let (fake, other) = (Fake::new(), Fake::new());
-    for fake in [&fake, &fake, &other] {
-        fake.up().close().unwrap();
-    }
-    let calls = fake.calls();
-    let creates: Vec<_> =
-        calls.iter().filter(|call| call.operation() == "network create").collect();
-    let [one, again] = creates[..] else { panic!("{creates:?}") };
-    assert_eq!(drawn(one, "owner"), drawn(again, "owner"));
-    // What it holds on the one is foreign to it on the other.
-    let other = &other.calls()[0];
-    assert_ne!(drawn(one, "owner"), drawn(other, "owner"));
-    assert_ne!(drawn(one, "lease-dir"), drawn(other, "lease-dir"));
 }
 
 #[test]
@@ -197,36 +172,7 @@ fn another_product_has_its_own_names() {
 }
 
 #[test]
-fn every_command_goes_to_the_engine_that_the_environment_named_first() {
-    let host = ("DOCKER_HOST", "tcp://192.0.2.1:1");
-    let stray = ("DOCKER_CONTEXT", "another");
-    let fake = Fake::new();
-    let mut owner = Owner::program(&fake.engine_words());
-    owner.envs([host, stray]);
-    let mut owner = Owner::spawn(owner);
-    let up = owner.expect("launch demo", "up");
-    let id = up.split(' ').nth(1).unwrap();
-    fake.on("network-rm", "exit 1");
-    let error = owner.expect("close", "error");
-    let program = fake.path("docker");
-    let program = program.display();
-    assert_eq!(
-        error,
-        format!(
-            "network {NETWORK} may be left; \
-             remove it with `{program} --host tcp://192.0.2.1:1 network rm {id}`"
-        )
-    );
-    owner.end();
-    for call in fake.calls() {
-        assert_eq!(call.env[host.0], host.1);
-        // The program prefers the host; with both set it warns.
-        assert!(!call.env.contains_key(stray.0));
-    }
-}
-
-#[test]
-fn a_trace_has_a_span_for_each_transition_and_an_event_for_each_command() {
+fn a_trace_has_a_span_for_each_step_and_an_event_for_each_command() {
     let fake = Fake::new();
     let ((), trace) = traced(|| fake.up().close().unwrap());
     let program = fake.path("docker");
@@ -263,66 +209,56 @@ fn closing_a_bundle_is_one_span() {
     }
 }
 
-/// An engine in a virtual machine, so that nothing depends on the interfaces of this host.
-const ELSEWHERE: &str = r#"echo '{"ServerVersion":"26.1.5","OperatingSystem":"Docker Desktop"}'"#;
+#[test]
+fn a_missing_program_is_named() {
+    let fake = Fake::new();
+    let engine = fake.engine().with_program("no-such-program-4711");
+    let error = Error::from(plan().create_network(&engine).unwrap_err());
+    assert_eq!(error.cause(), Some(Cause::ProgramMissing));
+    assert_eq!(
+        fake.chain(&error),
+        [
+            "network claude-bottle-bundle-demo could not be created",
+            "no-such-program-4711 was not found; is it installed, and on PATH?",
+            "No such file or directory (os error 2)",
+        ]
+    );
+}
 
 #[test]
-fn an_engine_that_refuses_every_subnet_for_what_it_does_not_name_is_not_asked_for_ever() {
+fn a_program_that_cannot_be_run_is_named() {
     let fake = Fake::new();
-    fake.on("info", ELSEWHERE);
-    fake.on("network-ls", "true");
-    fake.on(
-        "network-create",
-        r#"fail 1 "$daemon Pool overlaps with other one on this address space""#,
+    fs::write(fake.path("plain"), "").unwrap();
+    let program = fake.path("plain");
+    let engine = fake.engine().with_program(&program);
+    let error = Error::from(plan().create_network(&engine).unwrap_err());
+    assert_eq!(error.cause(), Some(Cause::Other));
+    assert_eq!(
+        fake.chain(&error),
+        [
+            "network claude-bottle-bundle-demo could not be created",
+            &format!("{} network create could not be run", program.display()),
+            "Permission denied (os error 13)",
+        ]
     );
-    let failed = plan().create_network_in_free_subnet(&fake.engine()).unwrap_err();
-    assert!(matches!(failed.error(), Error::SubnetTaken { holder: None, .. }), "{failed:?}");
-    let creates = fake.operations().into_iter().filter(|it| it == "network create").count();
-    assert_eq!(creates, 8);
-    assert_eq!(failed.into_state().addressing().attempt(), 7);
+}
+
+#[test]
+fn a_program_that_goes_missing_between_the_steps_is_named() {
+    let fake = Fake::new();
+    let network = plan().create_network(&fake.engine()).unwrap();
+    fs::rename(fake.path("docker"), fake.path("gone")).unwrap();
+    let failed = network.start(BundleSpec::new()).unwrap_err();
+    assert_eq!(failed.error().cause(), Some(Cause::ProgramMissing));
+    assert_eq!(
+        fake.chain(&failed),
+        [
+            "container claude-bottle-sidecars-demo could not be started from image claude-bottle-sidecars:latest",
+            "docker was not found; is it installed, and on PATH?",
+            "No such file or directory (os error 2)",
+        ]
+    );
+    fs::rename(fake.path("gone"), fake.path("docker")).unwrap();
+    drop(failed);
     fake.assert_nothing_left();
-}
-
-#[test]
-fn a_survey_is_few_commands_and_reads_all_of_a_thousand_networks() {
-    let fake = Fake::new();
-    fake.on("info", ELSEWHERE);
-    let addresses = plan();
-    let taken = addresses.subnet();
-    fake.on("network-ls", "echo 1");
-    // The one that matters comes first, before two million bytes of others.
-    let network = r#"{"Id":"%d","Name":"n%d","Driver":"bridge","Labels":{"x":"%01900d"},"IPAM":{"Config":[{"Subnet":"%s"}]}}"#;
-    fake.on(
-        "network-inspect",
-        &format!(
-            "awk 'BEGIN {{ printf \"[\"; for (n = 0; n < 1100; n++) printf \"%s{}\", n ? \",\" : \"\", n, n, 0, n ? \"192.0.2.0/30\" : \"{taken}\"; print \"]\" }}'",
-            network.replace('"', "\\\"")
-        ),
-    );
-    let engine = fake.engine();
-    let moved = addresses.clone().in_free_subnet(&engine).unwrap();
-    assert_ne!(moved.subnet(), taken);
-    assert_eq!(fake.operations(), ["network ls", "network inspect", "info"]);
-    addresses.in_free_subnet(&engine).unwrap();
-    assert_eq!(fake.operations()[3..], ["network ls", "network inspect"]);
-}
-
-#[test]
-fn an_engine_that_nobody_has_chosen_is_named_in_every_command() {
-    let fake = Fake::new();
-    let mut owner = Owner::program(&fake.engine_words());
-    owner.envs([
-        ("DOCKER_HOST", ""),
-        ("DOCKER_CONTEXT", ""),
-        ("DOCKER_CONFIG", "no-such-directory"),
-    ]);
-    let mut owner = Owner::spawn(owner);
-    owner.expect("launch demo", "up");
-    owner.expect("close", "closed");
-    owner.end();
-    let here = std::env::current_dir().unwrap();
-    for call in fake.calls() {
-        assert_eq!(call.env["DOCKER_CONTEXT"], "default");
-        assert_eq!(call.env["DOCKER_CONFIG"], here.join("no-such-directory").to_str().unwrap());
-    }
 }
