@@ -1,8 +1,8 @@
-//! How soon a death is noticed: measured, and so with no other test beside it in its process.
-#![expect(clippy::unwrap_used, clippy::panic, reason = "a test may panic")]
+//! The time until a death is noticed: `tests/with-docker cargo bench --bench death_notice`.
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a benchmark may panic")]
 
-#[path = "support/engine.rs"]
-#[expect(dead_code, reason = "other tests use the rest")]
+#[path = "../tests/support/engine.rs"]
+#[expect(dead_code, reason = "tests use the rest")]
 mod engine;
 
 use std::thread;
@@ -10,12 +10,9 @@ use std::time::{Duration, Instant};
 
 use sidecar_bundle::{BundleSpec, Error, Ready, State};
 
-use engine::{cli, is_podman, shout, world};
+use engine::{LONG, cli, is_podman, world};
 
-const LONG: Duration = Duration::from_secs(20);
-
-#[test]
-fn a_death_after_readiness_is_noticed_within_a_third_of_a_second() {
+fn main() {
     let Some(world) = world("late-death") else { return };
     let mut noticed = Vec::new();
     for _ in 0..30 {
@@ -41,12 +38,9 @@ fn a_death_after_readiness_is_noticed_within_a_third_of_a_second() {
         bundle.close().unwrap();
     }
     noticed.sort();
-    shout(&format!(
-        "a death is noticed after {:?} in the median, {:?} at most",
-        noticed[15], noticed[29]
-    ));
+    println!("a death is noticed after {:?} in the median, {:?} at most", noticed[15], noticed[29]);
     // Podman starts a process for each question and takes its locks.
-    let bound = if is_podman() { 600 } else { 300 };
-    assert!(noticed[15] < Duration::from_millis(bound), "{noticed:?}");
+    let bound = Duration::from_millis(if is_podman() { 600 } else { 300 });
+    assert!(noticed[15] < bound, "more than {bound:?}: {noticed:?}");
     world.assert_nothing_left();
 }
