@@ -19,7 +19,7 @@ use sidecar_bundle::{
 
 use engine::{World, cli, required, shout, world};
 
-/// What is done to the host is done in namespaces that end with the tests.
+/// Only on a private engine: changes to the host are then made in namespaces that end with the tests.
 fn private(slug: &'static str) -> Option<World> {
     let world = world(slug)?;
     if std::env::var_os("SIDECAR_BUNDLE_ENGINE_ROOM").is_some() {
@@ -122,7 +122,7 @@ fn on_a_host_with_two_hundred_foreign_networks_a_hundred_slugs_get_subnets_of_th
     let Some(world) = private("crowded") else { return };
     let pool: AddressPool = "10.160.0.0/14:/24".parse().unwrap();
     let route: Ipv4Net = "10.160.0.0/16".parse().unwrap();
-    // A user changes nothing of the host's, and it is none of a rootless engine's.
+    // A user may not change the host's routes, and a rootless engine does not use them.
     let is_rootless = engine::is_rootless();
     let _route = (!is_rootless).then(|| Ip::add("route", &["10.160.0.0/16", "dev", "lo"]));
     let here = world.engine().reachability().unwrap().is_here();
@@ -195,7 +195,7 @@ fn the_error_names_a_full_pool_and_the_interface_or_route_in_the_way() {
         "none of the 16 subnets of pool 127.0.0.0/20:/24 is free; held by interface lo (127.0.0.1/8)"
     );
     if !world.engine().reachability().unwrap().is_here() {
-        // A user changes nothing of the host's.
+        // A user may not change the host's routes.
         assert!(engine::is_rootless());
         return;
     }
@@ -218,11 +218,11 @@ fn the_error_names_a_full_pool_and_the_interface_or_route_in_the_way() {
         failed.error().to_string(),
         "none of the 16 subnets of pool 10.165.0.0/20:/24 is free; held by the route to 10.165.0.0/16 via lo"
     );
-    // Who insists gets it: the bridge's own route is closer.
+    // A create that does not search succeeds: the bridge's own route is closer.
     let network = failed.into_state().create_network(&world.engine()).unwrap();
     network.close().unwrap();
 
-    // Nor is an interface in the way that is merely in a wider range, but that podman refuses it.
+    // An interface in a wider range is not in the way, except for podman, which refuses it.
     let apart = plan("10.167.16.0/20:/24");
     match apart.clone().create_network(&world.engine()) {
         Ok(network) => network.close().unwrap(),

@@ -70,7 +70,7 @@ const PHASES: [(&str, &str); 13] = [
     ("network-rm", "after"),
 ];
 
-/// How many may die side by side; the engine is not faster with more.
+/// The number of owners that die side by side; the engine is not faster with more.
 const SIDE_BY_SIDE: usize = 4;
 
 #[derive(Default)]
@@ -182,7 +182,7 @@ impl Trial {
             let words = std::iter::once(command.get_program()).chain(command.get_args());
             let words: Vec<_> = words.map(|word| format!("'{}'", word.display())).collect();
             let line = format!("exec {}", words.join(" "));
-            // Who runs these tests may ignore it, and so would what is started here.
+            // A caller that ignores the signal would pass that on.
             command = Command::new("env");
             command.args(["--default-signal=HUP", "script", "-qec", &line, "/dev/null"]);
         }
@@ -204,7 +204,7 @@ impl Trial {
             "up" => format!("touch {}", self.mark.display()),
             _ => "close".into(),
         });
-        // At once: it may be dead before it could be told the last one.
+        // All at once, since it may die before it could be told the last one.
         owner.tell(&commands.join("\n"));
         owner
     }
@@ -236,7 +236,7 @@ impl Trial {
         plan_of(&self.id)
     }
 
-    /// The next owner at once; what harm comes to it, if any.
+    /// Launches the next owner at once, and returns the harm that came to it.
     fn launch_after(&self) -> Option<String> {
         let deadline = Instant::now() + Duration::from_secs(5);
         let bundle = loop {
@@ -265,7 +265,8 @@ impl Trial {
         bundle.close().err().map(|error| format!("{error:?}")).or(gone.err())
     }
 
-    /// The reaper has gone, and nothing is there: how long after death something was seen last.
+    /// Waits until resources and reaper are gone, and returns the time from the death until a resource was seen
+    /// last.
     fn wait_for_the_end(&self, since: Instant) -> Result<Duration, String> {
         let label = format!("label=sidecar-bundle.slug={}", self.id);
         let mut seen = Duration::ZERO;
@@ -290,7 +291,7 @@ impl Trial {
         }
     }
 
-    /// The reaper goes once it has seen nothing three times over.
+    /// Waits for the reaper, which ends when it has found nothing three times over.
     fn wait_for_reaper(&self) -> Result<(), String> {
         let deadline = Instant::now() + Duration::from_secs(60);
         while reaper_of(&self.id).is_some() {

@@ -20,7 +20,7 @@ mod owner;
 use engine::World;
 use owner::Owner;
 
-/// What an owner leaves that dies without a reaper, by the commands that it is told.
+/// Runs an owner without a reaper, which obeys these commands and dies.
 fn leave_behind(world: &World, commands: &[&str]) {
     let mut owner = Owner::program(&world.engine_words());
     owner.arg("reaper=false");

@@ -41,12 +41,12 @@ fn a_sweep_leaves_the_living_and_other_directories_alone() {
 
     leave_behind(&world, &["launch sweep-others"]);
     let elsewhere = tempfile::tempdir().unwrap();
-    let stranger = engine().with_state_dir(elsewhere.path());
-    assert!(sweep(&stranger).unwrap().is_empty());
-    let failed = world.plan().launch(&stranger, BundleSpec::new()).unwrap_err();
+    let other = engine().with_state_dir(elsewhere.path());
+    assert!(sweep(&other).unwrap().is_empty());
+    let failed = world.plan().launch(&other, BundleSpec::new()).unwrap_err();
     assert!(matches!(failed.error(), Error::NetworkDiffers { .. }), "{failed:?}");
     assert!(running(&world.plan().container_name()));
-    // Nor does another endpoint of the same directory know that the owner is dead.
+    // By another endpoint, the same lease directory does not tell that the owner is dead.
     let other = world.engine().with_program(program_path());
     assert!(sweep(&other).unwrap().is_empty());
     let failed = world.plan().launch(&other, BundleSpec::new()).unwrap_err();

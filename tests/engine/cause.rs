@@ -17,7 +17,7 @@ const PREFIX: &str = "sidecar-bundle-test-texts";
 #[test]
 fn each_message_of_this_engine_leads_to_its_cause() {
     let Some(world) = world("texts") else { return };
-    let _things = Things;
+    let _cleanup = Cleanup;
     let mut said: Vec<(Cause, String)> = networks();
     said.extend(containers());
     said.extend(unreachable_engines());
@@ -36,10 +36,10 @@ fn each_message_of_this_engine_leads_to_its_cause() {
     the_library_says_the_same(&world);
 }
 
-/// The stand-in's things, removed whatever happens.
-struct Things;
+/// Removes the resources of this test, whatever happens.
+struct Cleanup;
 
-impl Drop for Things {
+impl Drop for Cleanup {
     fn drop(&mut self) {
         let names = |arguments: &[&str]| {
             let filter = format!("name={PREFIX}");
@@ -60,7 +60,7 @@ impl Drop for Things {
     }
 }
 
-/// What a command that has to fail prints to standard error.
+/// The standard error of a command that has to fail.
 #[track_caller]
 fn refused(arguments: &[&str]) -> String {
     let output = Command::new(program()).args(arguments).output().unwrap();
@@ -155,7 +155,7 @@ fn containers() -> Vec<(Cause, String)> {
     said
 }
 
-/// What the program says of an engine that is not there.
+/// The messages of the program about an engine that is not there.
 fn unreachable_engines() -> Vec<(Cause, String)> {
     let at = |address: &str| {
         let variable = if is_podman() { "CONTAINER_HOST" } else { "DOCKER_HOST" };

@@ -104,7 +104,7 @@ fn second_engine() -> Option<CliEngine> {
     Some(CliEngine::docker().with_host(second))
 }
 
-/// What the second engine has of a slug.
+/// The ids of a slug's resources on the second engine.
 fn second_has(slug: &str) -> String {
     let label = format!("label=sidecar-bundle.slug={slug}");
     let host = std::env::var("SIDECAR_BUNDLE_SECOND_ENGINE").unwrap();

@@ -61,7 +61,7 @@ fn a_slug_comes_up_at_its_address_and_goes_without_a_trace() {
     let files = std::fs::read_dir(world.state.path()).unwrap().flatten();
     let mut files: Vec<_> = files.map(|it| it.file_name().into_string().unwrap()).collect();
     files.sort();
-    // What says that this process lives is locked by its reaper.
+    // The file that tells that this process lives is locked by its reaper.
     assert!(
         matches!(&*files, [alive, id] if alive.starts_with("alive-") && id == "id"),
         "{files:?}"

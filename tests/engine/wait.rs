@@ -10,7 +10,8 @@ use crate::engine::{
     LONG, World, cli, has_limits, is_podman, is_rootless, plan_apart, sh, shout, world,
 };
 
-/// How a container that dies soon has died, and its last words, whoever notices it.
+/// Launches a container that dies soon, and returns its exit and log from the error of the step that
+/// notices.
 #[track_caller]
 fn death(world: &World, plan: NetworkPlanned, spec: BundleSpec) -> (Exit, String) {
     let slug = plan.slug().clone();
@@ -54,7 +55,7 @@ fn the_error_of_a_death_has_the_exit_code_and_the_log_every_time() {
                         break;
                     }
                     let (name, spec, code, words) = &cases[number % cases.len()];
-                    // What nobody bounds would take all the memory that there is.
+                    // Without a limit it would take all the memory that there is.
                     if *name == "memory" && !has_limits() {
                         continue;
                     }

@@ -21,7 +21,7 @@ fn up_is_three_commands_and_down_two() {
     let bundle = fake.up();
     let (container, network) = (bundle.container_id().to_owned(), bundle.network_id().to_owned());
     assert_eq!(
-        fake.things(),
+        fake.resources(),
         [(NETWORK.into(), network.clone()), (CONTAINER.into(), container.clone())]
     );
     bundle.close().unwrap();

@@ -13,7 +13,7 @@ fn a_refused_network_leaves_the_plan_and_nothing_else() {
     for (says, cause, looks) in [
         (UNREACHABLE, Cause::EngineUnreachable, 0),
         (PERMISSION, Cause::PermissionDenied, 0),
-        // May have made something all the same.
+        // It may have created a network all the same.
         (UNKNOWN, Cause::Other, 3),
     ] {
         let fake = Fake::new();
@@ -59,7 +59,7 @@ fn the_error_of_a_taken_subnet_names_its_holder() {
         ]
     );
     assert_eq!(fake.operations()[1..], ["network ls", "network inspect"]);
-    assert_eq!(fake.things(), [("else".into(), id.clone())]);
+    assert_eq!(fake.resources(), [("else".into(), id.clone())]);
 
     // Where no network holds it, a route may.
     std::fs::remove_file(fake.path("network").join(id)).unwrap();
@@ -167,7 +167,7 @@ fn a_lost_answer_never_removes_a_foreign_network_of_the_same_name() {
         fake.chain(&failed)[1],
         "docker network create ended with signal: 9 (SIGKILL) and printed nothing"
     );
-    assert_eq!(fake.things(), [(NETWORK.into(), id)]);
+    assert_eq!(fake.resources(), [(NETWORK.into(), id)]);
 }
 
 #[test]

@@ -27,7 +27,7 @@ fn a_resource_that_is_gone_already_counts_as_removed() {
 fn resources_that_somebody_else_removed_count_as_removed() {
     let fake = Fake::new();
     let bundle = fake.up();
-    for (name, id) in fake.things() {
+    for (name, id) in fake.resources() {
         let kind = if name == NETWORK { "network" } else { "container" };
         std::fs::remove_file(fake.path(kind).join(id)).unwrap();
     }
@@ -94,7 +94,7 @@ fn check_removal(fake: &Fake, fault: Fault, operation: &str, left: &[&str]) {
         return;
     }
     let error = closed.unwrap_err();
-    let names: Vec<_> = fake.things().into_iter().map(|(name, _)| name).collect();
+    let names: Vec<_> = fake.resources().into_iter().map(|(name, _)| name).collect();
     assert_eq!(names, left, "{fault:?}");
     let text = fake.text(&error);
     for (_, id) in ids.iter().filter(|(name, _)| left.contains(name)) {

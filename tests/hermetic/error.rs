@@ -15,7 +15,7 @@ fn a_failed_step_in_a_boxed_error_cleans_up_when_that_drops() {
     let fake = Fake::new();
     fake.on("run", &refuse(125, "docker: Error response from daemon: Address already in use"));
     let error = up(&fake).unwrap_err();
-    assert_eq!(fake.things().len(), 1, "the network lives in the error");
+    assert_eq!(fake.resources().len(), 1, "the network lives in the error");
     assert_eq!(
         fake.chain(&*error),
         [

@@ -105,7 +105,7 @@ fn closing_reports_both_failures() {
              error while removing network: network {NETWORK} id {network} has active endpoints"
         )]
     );
-    assert_eq!(fake.things().len(), 2);
+    assert_eq!(fake.resources().len(), 2);
 }
 
 #[test]
@@ -131,5 +131,5 @@ fn closing_reports_a_single_failure_as_itself() {
             "docker network rm ended with exit status: 1: Error response from daemon: the disk is tired",
         ]
     );
-    assert_eq!(fake.things(), [(NETWORK.into(), network)]);
+    assert_eq!(fake.resources(), [(NETWORK.into(), network)]);
 }

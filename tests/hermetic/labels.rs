@@ -27,7 +27,7 @@ impl Fake {
         // `?` does not touch it either.
         drop(Error::from(failed));
         assert!(!self.operations().contains(&"network rm".into()));
-        assert_eq!(self.things(), [(NETWORK.into(), id.into())]);
+        assert_eq!(self.resources(), [(NETWORK.into(), id.into())]);
     }
 }
 

@@ -13,7 +13,7 @@ fn the_next_launch_removes_what_a_failed_close_left() {
         fake.once(operation, &refuse(1, "Error response from daemon: the disk is tired"));
     }
     bundle.close().unwrap_err();
-    assert_eq!(fake.things().len(), 2);
+    assert_eq!(fake.resources().len(), 2);
     let before = fake.operations().len();
     let bundle = fake.up();
     assert_ne!(bundle.network_id(), id);

@@ -15,7 +15,7 @@ use crate::surroundings::wait_for;
 fn the_bundle_of_a_killed_owner_is_removed() {
     let fake = Fake::new();
     let owner = fake.owner_up();
-    assert_eq!(fake.things().len(), 2);
+    assert_eq!(fake.resources().len(), 2);
     assert_eq!(fake.reapers(), 1);
     owner.kill();
     wait_for("the reaper", || fake.reapers() == 0);
@@ -49,7 +49,7 @@ fn a_reaper_waits_for_an_engine_that_is_away() {
     fake.on("ps", "fail 1 'Cannot connect to the Docker daemon at unix:///x'");
     owner.kill();
     thread::sleep(Duration::from_secs(1));
-    assert_eq!((fake.things().len(), fake.reapers()), (2, 1));
+    assert_eq!((fake.resources().len(), fake.reapers()), (2, 1));
     fake.obey("ps");
     wait_for("the reaper", || fake.reapers() == 0);
     fake.assert_nothing_left();
@@ -65,7 +65,7 @@ fn the_reaper_of_a_dead_owner_leaves_the_next_owner_alone() {
     wait_for("the reaper of the dead", || fake.reapers() <= 1);
     thread::sleep(Duration::from_secs(1));
     assert_eq!(
-        fake.things(),
+        fake.resources(),
         [
             (NETWORK.into(), bundle.network_id().into()),
             (CONTAINER.into(), bundle.container_id().into())

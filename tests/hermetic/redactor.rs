@@ -20,7 +20,7 @@ fn spec() -> BundleSpec {
     BundleSpec::new().secret("API_TOKEN", QUOTED).secret("KEY", LINES)
 }
 
-/// Ways to tell everything: to standard error and output, failing, succeeding, or never ending.
+/// Programs that print everything: to standard error and output, failing, succeeding, or never ending.
 const BLABBERS: [&str; 7] = [
     "env >&2; exit 1",
     "env; exit 125",
@@ -113,7 +113,7 @@ fn heir(fake: &Fake) -> Owner {
     Owner::spawn(owner)
 }
 
-/// Its answer was an error, and neither that nor anything else that it prints has the value.
+/// Its answer must be an error, and nothing that it prints may have the value.
 #[track_caller]
 fn assert_quiet_heir(fake: &Fake, owner: Owner, answer: &str) {
     assert!(answer.starts_with("error "), "{answer}");

@@ -13,7 +13,7 @@ fn two_bundles_of_one_process_on_one_engine_have_one_owner() {
         calls.iter().filter(|call| call.operation() == "network create").collect();
     let [one, again] = creates[..] else { panic!("{creates:?}") };
     assert_eq!(one.drawn("owner"), again.drawn("owner"));
-    // What it holds on the one is foreign to it on the other.
+    // On another engine it is another owner.
     let other = &other.calls()[0];
     assert_ne!(one.drawn("owner"), other.drawn("owner"));
     assert_ne!(one.drawn("lease-dir"), other.drawn("lease-dir"));

@@ -134,7 +134,7 @@ fn a_container_whose_answer_is_late_is_removed() {
         ]
     );
     let network = failed.into_state();
-    assert_eq!(fake.things(), [(NETWORK.into(), network.network_id().into())]);
+    assert_eq!(fake.resources(), [(NETWORK.into(), network.network_id().into())]);
     network.close().unwrap();
     fake.assert_nothing_left();
 }
@@ -153,7 +153,7 @@ fn a_container_that_does_not_start_is_removed_by_its_id() {
         "docker run ended with exit status: 127: docker: Error response from daemon: exec: \"/init\": not found."
     );
     let network = failed.into_state();
-    assert_eq!(fake.things(), [(NETWORK.into(), network.network_id().into())]);
+    assert_eq!(fake.resources(), [(NETWORK.into(), network.network_id().into())]);
     fake.obey("run");
     network.start(BundleSpec::new()).unwrap().close().unwrap();
     fake.assert_nothing_left();
@@ -308,7 +308,7 @@ fn whatever_happens_to_run_nothing_but_the_network_is_left() {
                 let error = failed.error();
                 assert!(matches!(error, Error::Start { .. }), "{fault:?}: {error:?}");
                 let network = failed.into_state();
-                assert_eq!(fake.things(), [(NETWORK.into(), network.network_id().into())]);
+                assert_eq!(fake.resources(), [(NETWORK.into(), network.network_id().into())]);
                 network.close().unwrap();
             }
         }

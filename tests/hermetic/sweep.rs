@@ -18,7 +18,7 @@ fn a_sweep_removes_orphans_and_nothing_else() {
     let mut owner = fake.owner(&["reaper=false"]);
     owner.expect("launch demo", "up");
     owner.kill();
-    assert_eq!(fake.things().len(), 5);
+    assert_eq!(fake.resources().len(), 5);
 
     let outcomes = |swept: Vec<sidecar_bundle::Swept>| {
         let outcome = |it: &sidecar_bundle::Swept| match &it.outcome {
@@ -33,9 +33,9 @@ fn a_sweep_removes_orphans_and_nothing_else() {
     };
     let expected = ["demo 1 1", "kept kept", "living true"];
     assert_eq!(outcomes(sweep_dry_run(&fake.engine()).unwrap()), expected);
-    assert_eq!(fake.things().len(), 5);
+    assert_eq!(fake.resources().len(), 5);
     assert_eq!(outcomes(sweep(&fake.engine()).unwrap()), expected);
-    assert_eq!(fake.things().len(), 3);
+    assert_eq!(fake.resources().len(), 3);
     assert_eq!(outcomes(sweep(&fake.engine()).unwrap())[0], "demo 0 0");
 
     living.close().unwrap();

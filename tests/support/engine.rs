@@ -40,7 +40,7 @@ pub(crate) fn world(slug: &'static str) -> Option<World> {
     }
 }
 
-/// Whether what a test lacks is a failure, and not a skip.
+/// Whether a test fails, and is not skipped, where it lacks something.
 pub(crate) fn required() -> bool {
     std::env::var_os("SIDECAR_BUNDLE_ENGINE_TESTS").is_some()
 }
@@ -165,7 +165,7 @@ pub(crate) fn foreign_network(subnet: &str, arguments: &[&str], name: &str) -> S
     inspect("network", name).unwrap()["Id"].as_str().unwrap().to_owned()
 }
 
-/// What the engine says of a thing, with docker's names for everything.
+/// Inspects a resource, with docker's names for everything.
 #[track_caller]
 pub(crate) fn inspect(kind: &str, name: &str) -> Option<Value> {
     let output = Command::new(program()).args([kind, "inspect", name]).output().unwrap();

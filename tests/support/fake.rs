@@ -121,17 +121,17 @@ impl Fake {
 
     /// Name and id of each network and container that exists.
     #[track_caller]
-    pub(crate) fn things(&self) -> Vec<(String, String)> {
-        let mut things = Vec::new();
+    pub(crate) fn resources(&self) -> Vec<(String, String)> {
+        let mut resources = Vec::new();
         for kind in ["network", "container"] {
             for entry in fs::read_dir(self.path(kind)).unwrap() {
                 let text = fs::read_to_string(entry.as_ref().unwrap().path()).unwrap();
                 let name = text.lines().find_map(|line| line.strip_prefix("name=")).unwrap();
                 let id = entry.unwrap().file_name().into_string().unwrap();
-                things.push((name.to_owned(), id));
+                resources.push((name.to_owned(), id));
             }
         }
-        things
+        resources
     }
 
     /// A network that somebody else has made, and its id.
@@ -162,7 +162,7 @@ impl Fake {
 
     #[track_caller]
     pub(crate) fn assert_nothing_left(&self) {
-        let left = self.things();
+        let left = self.resources();
         assert!(left.is_empty(), "{left:?} after {:?}", self.operations());
     }
 }

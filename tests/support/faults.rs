@@ -5,13 +5,13 @@ use std::time::{Duration, Instant};
 
 use crate::fake::Fake;
 
-/// What a program does to a command that it was given.
+/// A way in which a program fails a command.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Fault {
     pub(crate) snippet: &'static str,
     /// Whether the command does what it should, however it ends.
     pub(crate) acts: bool,
-    /// Whether it is also told so.
+    /// Whether it also reports that.
     pub(crate) succeeds: bool,
 }
 

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use tracing::level_filters::LevelFilter;
 
-/// What is traced on this thread meanwhile.
+/// Returns the traces of this thread meanwhile.
 pub(crate) fn traced<T>(work: impl FnOnce() -> T) -> (T, String) {
     #[derive(Clone, Default)]
     struct Buffer(Arc<Mutex<Vec<u8>>>);

@@ -37,7 +37,7 @@ fn replace_between(text: &str, from: &str, to: &str, with: &str) -> String {
     format!("{before}{with}{}", replace_between(after, from, to, with))
 }
 
-/// What prints this to standard error and ends with the code.
+/// A snippet that prints this to standard error and ends with the code.
 pub(crate) fn refuse(code: i32, text: &str) -> String {
     format!("cat >&2 <<'END'\n{text}\nEND\nexit {code}\n")
 }
