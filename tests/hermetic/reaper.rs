@@ -5,9 +5,7 @@ use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use sidecar_bundle::{NetworkPlanned, Slug};
-
-use crate::fake::{CONTAINER, Fake, NETWORK, plan};
+use crate::fake::{CONTAINER, Fake, NETWORK};
 use crate::owner::Owner;
 use crate::surroundings::wait_for;
 
@@ -122,7 +120,10 @@ fn a_working_reaper_does_not_hold_its_owners_output_open() {
 #[test]
 fn a_reaper_that_was_killed_is_replaced() {
     let fake = Fake::new();
-    let first = plan().create_network(&fake.engine()).unwrap();
+    // Here, a child that another test starts could for a moment hold the end of the pipe that tells of the
+    // reaper's death.
+    let mut owner = fake.owner(&[]);
+    owner.expect("create demo", "network");
     let pid = std::fs::read_dir("/proc").unwrap().flatten().find_map(|it| {
         let cmdline = std::fs::read_to_string(it.path().join("cmdline")).ok()?;
         let ours = cmdline.contains("sidecar-bundle-reaper")
@@ -132,11 +133,11 @@ fn a_reaper_that_was_killed_is_replaced() {
     let killed = Command::new("kill").args(["-KILL", &pid.unwrap()]).status().unwrap();
     assert!(killed.success());
     wait_for("the reaper's end", || fake.reapers() == 0);
-    let other = NetworkPlanned::new(Slug::new("other").unwrap());
-    let other = other.create_network(&fake.engine()).unwrap();
+    owner.expect("create other", "network");
     assert_eq!(fake.reapers(), 1);
-    other.close().unwrap();
-    first.close().unwrap();
+    owner.expect("close", "closed");
+    owner.expect("close", "closed");
+    owner.end();
     fake.assert_nothing_left();
 }
 
