@@ -46,7 +46,7 @@ fn assert_dynamic_range(addressing: &Addressing) {
         !block.contains(&addressing.gateway()) && !block.contains(&addressing.bundle_ip())
     };
     assert!(subnet.contains(&range) && range == range.trunc() && free(&range), "{range}");
-    // None that is larger would do, and none of its size that is higher.
+    // No larger block would do, and no higher one of its size.
     for prefix in subnet.prefix_len()..range.prefix_len() {
         assert!(!subnet.subnets(prefix).unwrap().any(|block| free(&block)), "{range}");
     }

@@ -80,9 +80,9 @@ fn nothing_in_the_library_unwraps_and_only_guards_drop() {
 }
 
 #[test]
-fn every_ignored_test_says_why() {
+fn no_test_is_ignored() {
     for (path, text) in sources("tests").into_iter().chain(sources("src")) {
-        let ignored = concat!("#[ignore", "]");
+        let ignored = concat!("#[", "ignore");
         assert!(!text.contains(ignored), "{}", path.display());
     }
 }

@@ -4,15 +4,16 @@ use std::fmt;
 use std::hash::{BuildHasher, RandomState};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use sidecar_bundle::{BundleRunning, BundleSpec, CliEngine, Error, NetworkPlanned};
+use sidecar_bundle::{BundleSpec, CliEngine, Error, NetworkPlanned};
 
-use crate::support::{cli, engine, has_bridge, inspect, plan_apart, shout, world};
+use crate::engine::{self, cli, engine, has_bridge, inspect, plan_apart, shout, world};
+use crate::owner::Owner;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Death {
@@ -39,6 +40,19 @@ const DEATHS: [Death; 9] = [
     Death::Static,
 ];
 
+impl Death {
+    /// The owner's command for it, unless it comes from elsewhere.
+    fn word(self) -> Option<&'static str> {
+        match self {
+            Self::Abort => Some("abort"),
+            Self::Exit => Some("exit"),
+            Self::PanicAbort => Some("panic-abort"),
+            Self::Static => Some("static"),
+            Self::Kill | Self::GroupKill | Self::Interrupt | Self::Terminate | Self::HangUp => None,
+        }
+    }
+}
+
 /// Operation and moment, as `held-engine` has them; `up` is between two operations.
 const PHASES: [(&str, &str); 13] = [
     ("create", "before"),
@@ -56,7 +70,7 @@ const PHASES: [(&str, &str); 13] = [
     ("network-rm", "after"),
 ];
 
-/// How many may die side by side; the engine is not faster with more.
+/// The number of owners that die side by side; the engine is not faster with more.
 const SIDE_BY_SIDE: usize = 4;
 
 #[derive(Default)]
@@ -112,7 +126,7 @@ struct Trial {
 }
 
 impl Trial {
-    fn new(number: usize, phase: usize, death: Death, world: &crate::support::World) -> Self {
+    fn new(number: usize, phase: usize, death: Death, world: &crate::engine::World) -> Self {
         let id = format!("chaos-{number}");
         // Spread over the length of an engine's command.
         let random = RandomState::new().hash_one(number);
@@ -126,20 +140,19 @@ impl Trial {
     }
 
     fn run(&self, followed: bool, tally: &Mutex<Tally>) {
-        let mut child = self.spawn();
+        let mut owner = self.start();
         let deadline = Instant::now() + Duration::from_secs(30);
         while !self.mark.exists() {
-            let early = child.try_wait().unwrap();
-            let said = || std::fs::read_to_string(self.said()).unwrap_or_default();
+            let early = owner.child.try_wait().unwrap();
             assert!(
                 early.is_none() && Instant::now() < deadline,
                 "{self} never came to its phase: {early:?} {}",
-                said()
+                owner.stderr()
             );
             thread::sleep(Duration::from_millis(1));
         }
         thread::sleep(self.jitter);
-        self.kill(&mut child);
+        self.kill(&mut owner.child);
         let died = Instant::now();
         if followed {
             let harm = self.launch_after();
@@ -157,36 +170,43 @@ impl Trial {
         }
     }
 
-    fn spawn(&self) -> Child {
-        let exe = std::env::current_exe().unwrap();
-        let arguments = ["--ignored", "--exact", "deaths::dies_as_told", "--nocapture"];
-        let mut command = if self.death == Death::HangUp {
+    fn start(&self) -> Owner {
+        let engine = [
+            engine::program().into(),
+            format!("program={}", held_engine().display()),
+            format!("state={}", self.state.display()),
+        ];
+        let mut command = Owner::program(&engine);
+        if self.death == Death::HangUp {
             // Its terminal hangs up when `script`, the other end, is killed.
-            let mut script = Command::new("env");
-            let line = format!("exec {} {}", exe.display(), arguments.join(" "));
-            // Who runs these tests may ignore it, and so would what is started here.
-            script.args(["--default-signal=HUP", "script", "-qec", &line, "/dev/null"]);
-            script
-        } else {
-            let mut command = Command::new(exe);
-            command.args(arguments);
-            command
-        };
+            let words = std::iter::once(command.get_program()).chain(command.get_args());
+            let words: Vec<_> = words.map(|word| format!("'{}'", word.display())).collect();
+            let line = format!("exec {}", words.join(" "));
+            // A caller that ignores the signal would pass that on.
+            command = Command::new("env");
+            command.args(["--default-signal=HUP", "script", "-qec", &line, "/dev/null"]);
+        }
         let (op, when) = PHASES[self.phase];
         command
             .env("CHAOS_ID", &self.id)
-            .env("CHAOS_DEATH", format!("{:?}", self.death))
-            .env("CHAOS_STATE", &self.state)
-            .env("CHAOS_JITTER_MS", self.jitter.as_millis().to_string())
             .env("HELD_OP", op)
             .env("HELD_WHEN", when)
             .env("HELD_MARK", &self.mark)
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(std::fs::File::create(self.said()).unwrap())
-            .process_group(0)
-            .spawn()
-            .unwrap()
+            .process_group(0);
+        let mut owner = Owner::spawn(command);
+        let mut commands = Vec::new();
+        if let Some(death) = self.death.word() {
+            let jitter = self.jitter.as_millis();
+            commands.push(format!("after {jitter} {death} {}", self.mark.display()));
+        }
+        commands.push(format!("launch {} subnet={} daemons=egress", self.id, self.plan().subnet()));
+        commands.push(match op {
+            "up" => format!("touch {}", self.mark.display()),
+            _ => "close".into(),
+        });
+        // All at once, since it may die before it could be told the last one.
+        owner.tell(&commands.join("\n"));
+        owner
     }
 
     fn kill(&self, child: &mut Child) {
@@ -207,11 +227,6 @@ impl Trial {
         }
     }
 
-    /// Where its child's last words are.
-    fn said(&self) -> PathBuf {
-        self.state.join(format!("{}.stderr", self.id))
-    }
-
     fn engine(&self) -> CliEngine {
         // The same program, so the same endpoint; its hold is over with the mark.
         engine().with_program(held_engine()).with_state_dir(&self.state)
@@ -221,7 +236,7 @@ impl Trial {
         plan_of(&self.id)
     }
 
-    /// The next owner at once; what harm comes to it, if any.
+    /// Launches the next owner at once, and returns the harm that came to it.
     fn launch_after(&self) -> Option<String> {
         let deadline = Instant::now() + Duration::from_secs(5);
         let bundle = loop {
@@ -250,7 +265,8 @@ impl Trial {
         bundle.close().err().map(|error| format!("{error:?}")).or(gone.err())
     }
 
-    /// The reaper has gone, and nothing is there: how long after death something was seen last.
+    /// Waits until resources and reaper are gone, and returns the time from the death until a resource was seen
+    /// last.
     fn wait_for_the_end(&self, since: Instant) -> Result<Duration, String> {
         let label = format!("label=sidecar-bundle.slug={}", self.id);
         let mut seen = Duration::ZERO;
@@ -275,7 +291,7 @@ impl Trial {
         }
     }
 
-    /// The reaper goes once it has seen nothing three times over.
+    /// Waits for the reaper, which ends when it has found nothing three times over.
     fn wait_for_reaper(&self) -> Result<(), String> {
         let deadline = Instant::now() + Duration::from_secs(60);
         while reaper_of(&self.id).is_some() {
@@ -333,46 +349,5 @@ fn plan_of(id: &str) -> NetworkPlanned {
 }
 
 fn held_engine() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/chaos/held-engine")
-}
-
-static BUNDLE: Mutex<Option<BundleRunning>> = Mutex::new(None);
-
-#[test]
-#[ignore = "the child process of the chaos test"]
-fn dies_as_told() {
-    let told = |name: &str| std::env::var(name).unwrap();
-    let mark = PathBuf::from(told("HELD_MARK"));
-    let engine = engine().with_program(held_engine()).with_state_dir(told("CHAOS_STATE"));
-    let plan = plan_of(&told("CHAOS_ID"));
-    let bundle = thread::spawn({
-        let mark = mark.clone();
-        move || {
-            let spec = BundleSpec::new().daemons(["egress"]);
-            let bundle = plan.launch(&engine, spec).unwrap();
-            if told("HELD_OP") == "up" {
-                *BUNDLE.lock().unwrap() = Some(bundle);
-                std::fs::write(mark, "").unwrap();
-            } else {
-                bundle.close().unwrap();
-            }
-            // Until death comes from elsewhere, and not for ever.
-            thread::sleep(Duration::from_secs(30));
-        }
-    });
-    while !mark.exists() && !bundle.is_finished() {
-        thread::sleep(Duration::from_millis(1));
-    }
-    thread::sleep(Duration::from_millis(told("CHAOS_JITTER_MS").parse().unwrap()));
-    match told("CHAOS_DEATH").as_str() {
-        "Abort" => std::process::abort(),
-        "Exit" => std::process::exit(0),
-        "PanicAbort" => {
-            // What a panic does where the program is built with panic = "abort".
-            std::panic::set_hook(Box::new(|_| std::process::abort()));
-            panic!("as told");
-        }
-        "Static" => {}
-        _ => thread::sleep(Duration::from_secs(30)),
-    }
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/helpers/held-engine")
 }

@@ -1,14 +1,33 @@
-//! The library against a fake `docker` program: no engine is needed.
+//! The library against a fake `docker` program: no engine is needed. Each module is named after the source
+//! file that it tests.
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
-mod commands;
-mod dead_owners;
-mod disobedience;
-mod failures;
-mod fake;
-mod ownership;
-mod secrets;
-mod surroundings;
-mod teardown;
-mod texts;
+mod attach;
+mod cli;
+mod create;
+mod discard;
+mod error;
+mod guard;
+mod identity;
+mod labels;
+mod lease;
+mod orphans;
+mod reaper;
+mod redactor;
+mod session;
+mod start;
+mod survey;
+mod sweep;
 mod types;
+mod wait;
+
+#[path = "../support/fake.rs"]
+mod fake;
+#[path = "../support/faults.rs"]
+mod faults;
+#[path = "../support/owner.rs"]
+mod owner;
+#[path = "../support/surroundings.rs"]
+mod surroundings;
+#[path = "../support/texts.rs"]
+mod texts;

@@ -1,0 +1,154 @@
+//! The options of a container.
+
+use sidecar_bundle::{BundleSpec, Cause, Publish, Ready, Restart};
+
+use crate::engine::{LONG, cli, has_limits, inspect, world};
+
+#[test]
+fn mounts_arrive_whatever_their_path_and_a_missing_source_is_an_error() {
+    let Some(world) = world("mounts") else { return };
+    let odd = world.state.path().join("a,b \"c\":d=e");
+    std::fs::create_dir(&odd).unwrap();
+    std::fs::write(odd.join("file"), "hello").unwrap();
+    let missing = world.state.path().join("missing");
+
+    let network = world.plan().create_network(&world.engine()).unwrap();
+    let failed = network.start(BundleSpec::new().mount(&missing, "/data")).unwrap_err();
+    assert_eq!(failed.error().cause(), Some(Cause::MountSourceMissing), "{failed:?}");
+    assert!(!missing.exists());
+    let spec = BundleSpec::new().mount(&odd, "/w").mount_read_only(&odd, "/r,\"o\"");
+    let bundle = failed.into_state().start(spec).unwrap();
+    let script = "cat /w/file && touch /w/new && ! touch '/r,\"o\"/new2' 2>/dev/null && echo fine";
+    let said = cli(&["exec", bundle.container_id(), "sh", "-c", script]);
+    assert_eq!(said, "hellofine\n");
+    assert!(odd.join("new").exists());
+    bundle.close().unwrap();
+    world.assert_nothing_left();
+}
+
+#[test]
+fn variables_of_each_kind_arrive_in_the_container() {
+    let Some(world) = world("variables") else { return };
+    let secret = "s3cret with \"quotes\",\n$HOME and a second line";
+    let spec = BundleSpec::new()
+        .variable("LITERAL", "a=b c")
+        .variable("http_proxy", "http://127.0.0.1:1")
+        .inherit("CARGO_MANIFEST_DIR")
+        .secret("API_TOKEN", secret);
+    let bundle = world.plan().launch(&world.engine(), spec).unwrap();
+    let env = cli(&["exec", bundle.container_id(), "env"]);
+    let manifest = format!("CARGO_MANIFEST_DIR={}\n", env!("CARGO_MANIFEST_DIR"));
+    for expected in [
+        "LITERAL=a=b c\n",
+        "http_proxy=http://127.0.0.1:1\n",
+        &manifest,
+        &format!("API_TOKEN={secret}\n"),
+        "CLAUDE_BOTTLE_SIDECAR_DAEMONS=egress,pipelock\n",
+    ] {
+        assert!(env.contains(expected), "{expected:?} is not in {env}");
+    }
+    assert!(!format!("{bundle:?}").contains("s3cret"));
+    bundle.close().unwrap();
+    world.assert_nothing_left();
+}
+
+#[test]
+fn every_option_is_on_the_engine() {
+    let Some(world) = world("options") else { return };
+    let spec = BundleSpec::new()
+        .entrypoint("sh")
+        .command(["-c", "echo $0 $1; exec sleep 60", "a b", "--name=x"])
+        .user("1000:1000")
+        .label("acme.role", "sidecar,=x")
+        .volume("sidecar-bundle-test-volume", "/volume")
+        .tmpfs("/scratch", 1 << 20)
+        .publish(Publish::tcp(8080).on_address([127, 0, 0, 1]).on_port(18080))
+        .publish(Publish::udp(53))
+        .extra_host("gateway.acme", [10, 1, 2, 3])
+        .memory(64 << 20)
+        .cpus(0.5)
+        .pids(99)
+        .add_capabilities(["NET_ADMIN"])
+        .drop_capabilities(["NET_RAW"])
+        .no_new_privileges(true)
+        .security_option("apparmor=unconfined")
+        .read_only_root(true)
+        .init(true)
+        .restart(Restart::OnFailure(Some(2)))
+        .engine_option("--hostname=inside")
+        .engine_option("--tty=true");
+    let bundle = world.plan().launch(&world.engine(), spec).unwrap();
+    let container = inspect("container", bundle.container_id()).unwrap();
+    let (config, host) = (&container["Config"], &container["HostConfig"]);
+    let has = |list: &serde_json::Value, text: &str| {
+        assert!(list.as_array().unwrap().iter().any(|it| it == text), "{text} is not in {list}");
+    };
+    let entrypoint = config["Entrypoint"].get(0).unwrap_or(&config["Entrypoint"]);
+    assert_eq!(entrypoint, "sh");
+    assert_eq!(config["Cmd"][3], "--name=x");
+    assert_eq!(config["User"], "1000:1000");
+    assert_eq!(config["Labels"]["acme.role"], "sidecar,=x");
+    assert_eq!(config["Hostname"], "inside");
+    assert_eq!(config["Tty"], true);
+    let mounts = container["Mounts"].as_array().unwrap();
+    assert!(mounts.iter().any(|it| it["Name"] == "sidecar-bundle-test-volume"), "{mounts:?}");
+    let in_memory = host["Tmpfs"]["/scratch"].is_string();
+    assert!(in_memory || mounts.iter().any(|it| it["Destination"] == "/scratch"), "{mounts:?}");
+    assert_eq!(host["PortBindings"]["8080/tcp"][0]["HostPort"], "18080");
+    assert_eq!(host["PortBindings"]["8080/tcp"][0]["HostIp"], "127.0.0.1");
+    assert!(host["PortBindings"]["53/udp"].is_array());
+    has(&host["ExtraHosts"], "gateway.acme:10.1.2.3");
+    if has_limits() {
+        let (memory, swap) = (&host["Memory"], &host["MemorySwap"]);
+        assert_eq!((memory, swap), (&(64 << 20).into(), &(64 << 20).into()));
+        assert_eq!(host["NanoCpus"], 500_000_000);
+        assert_eq!(host["PidsLimit"], 99);
+    }
+    assert!(host["CapAdd"].to_string().contains("NET_ADMIN"));
+    assert!(host["CapDrop"].to_string().contains("NET_RAW"));
+    has(&host["SecurityOpt"], "no-new-privileges");
+    has(&host["SecurityOpt"], "apparmor=unconfined");
+    assert_eq!((&host["ReadonlyRootfs"], &host["Init"]), (&true.into(), &true.into()));
+    assert_eq!(host["RestartPolicy"]["Name"], "on-failure");
+    assert_eq!(host["RestartPolicy"]["MaximumRetryCount"], 2);
+    bundle.wait_for(&Ready::log("a b --name=x"), LONG).unwrap();
+    bundle.close().unwrap();
+    assert!(inspect("volume", "sidecar-bundle-test-volume").is_some(), "a named one stays");
+    cli(&["volume", "rm", "sidecar-bundle-test-volume"]);
+    world.assert_nothing_left();
+}
+
+#[test]
+fn a_hardened_bundle_can_do_less_harm() {
+    let Some(world) = world("hardened") else { return };
+    let spec = BundleSpec::new().hardened().memory(128 << 20).pids(40);
+    let bundle = world.plan().launch(&world.engine(), spec).unwrap();
+    bundle.wait_for(&Ready::log("supervisor: ready"), LONG).unwrap();
+    let run = |script: &str| bundle.exec(["sh", "-c", script], LONG).unwrap();
+    assert_ne!(run("touch /here").code, 0, "the root can be written");
+    assert_eq!(run("touch /tmp/here").code, 0);
+    let status = run("cat /proc/1/status").stdout;
+    for line in ["CapEff:\t0000000000000000", "CapBnd:\t0000000000000000", "NoNewPrivs:\t1"] {
+        assert!(status.contains(line), "{line} is not in {status}");
+    }
+    assert_ne!(run("chown 1000 /tmp/here").code, 0, "owners can be changed without a capability");
+    let forks = run("for i in $(seq 100); do sleep 3 & done; echo all");
+    let all = forks.stdout.contains("all");
+    assert_eq!(all, !has_limits(), "100 processes where 40 are allowed: {forks:?}");
+    bundle.close().unwrap();
+
+    let spec = BundleSpec::new()
+        .hardened()
+        .drop_capabilities([""; 0])
+        .no_new_privileges(false)
+        .read_only_root(false)
+        .without_tmpfs("/tmp")
+        .pids(None)
+        .memory(None);
+    let bundle = world.plan().launch(&world.engine(), spec).unwrap();
+    let status = bundle.exec(["cat", "/proc/1/status"], LONG).unwrap().stdout;
+    assert!(status.contains("NoNewPrivs:\t0") && !status.contains("CapEff:\t0000000000000000"));
+    assert_eq!(bundle.exec(["touch", "/here"], LONG).unwrap().code, 0);
+    bundle.close().unwrap();
+    world.assert_nothing_left();
+}

@@ -1,0 +1,24 @@
+//! A kept bundle.
+
+use sidecar_bundle::BundleSpec;
+
+use crate::fake::{Fake, plan};
+
+#[test]
+fn a_kept_bundle_stays_and_is_never_launched_over() {
+    let fake = Fake::new();
+    let before = {
+        let bundle = fake.up();
+        let resources = fake.resources();
+        let _plan = bundle.keep().unwrap();
+        resources
+    };
+    assert_eq!(fake.resources(), before);
+    assert_eq!(fake.operations(), ["network create", "run", "container inspect"]);
+    for _ in 0..2 {
+        let failed = plan().launch(&fake.engine(), BundleSpec::new()).unwrap_err();
+        assert_eq!(fake.chain(&failed), ["a bundle of slug demo was kept; attach to it"]);
+    }
+    assert_eq!(fake.operations().len(), 3, "and the engine is not asked");
+    assert_eq!(fake.resources(), before);
+}

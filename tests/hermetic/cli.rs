@@ -1,0 +1,264 @@
+//! The command lines of the engine, to the letter, and their traces.
+
+use std::fs;
+
+use sidecar_bundle::{Addressing, BundleSpec, Cause, Error, Product};
+
+use crate::fake::{CONTAINER, Fake, NETWORK, plan};
+use crate::owner::Owner;
+use crate::surroundings::traced;
+
+/// The arguments of `run` from its first `--env` on.
+#[track_caller]
+fn payload(fake: &Fake) -> Vec<String> {
+    let run = fake.calls().into_iter().find(|call| call.args[0] == "run").unwrap();
+    run.args.into_iter().skip_while(|arg| arg != "--env").collect()
+}
+
+#[test]
+fn up_is_three_commands_and_down_two() {
+    let fake = Fake::new();
+    let bundle = fake.up();
+    let (container, network) = (bundle.container_id().to_owned(), bundle.network_id().to_owned());
+    assert_eq!(
+        fake.resources(),
+        [(NETWORK.into(), network.clone()), (CONTAINER.into(), container.clone())]
+    );
+    bundle.close().unwrap();
+    fake.assert_nothing_left();
+
+    let calls = fake.calls();
+    let (owner, lease_dir) = (calls[0].drawn("owner"), calls[0].drawn("lease-dir"));
+    assert_ne!(owner, lease_dir);
+    let stored = std::fs::read_to_string(fake.path("leases").join("id")).unwrap();
+    assert_eq!(stored.trim(), lease_dir);
+
+    let labels = format!(
+        "--label sidecar-bundle.attempt=0 \
+         --label sidecar-bundle.format=1 \
+         --label sidecar-bundle.gateway=10.56.132.1 \
+         --label sidecar-bundle.ip=10.56.132.2 \
+         --label sidecar-bundle.lease-dir={lease_dir} \
+         --label sidecar-bundle.owner={owner} \
+         --label sidecar-bundle.prefix=claude-bottle \
+         --label sidecar-bundle.slug=demo \
+         --label sidecar-bundle.subnet=10.56.132.0/24"
+    );
+    let expected = [
+        format!(
+            "network create --subnet 10.56.132.0/24 --gateway 10.56.132.1 \
+             --ip-range 10.56.132.128/25 {labels} {NETWORK}"
+        ),
+        format!(
+            "run --detach --name {CONTAINER} --network {network} --ip 10.56.132.2 {labels} \
+             --env CLAUDE_BOTTLE_SIDECAR_DAEMONS=egress,pipelock --pull=never claude-bottle-sidecars:latest"
+        ),
+        format!("container inspect {container}"),
+        format!("rm --force --volumes {container}"),
+        format!("network rm {network}"),
+    ];
+    // No argument here has a space in it, so splitting gives them exactly.
+    let expected = expected.map(|line| line.split(' ').map(str::to_owned).collect::<Vec<_>>());
+    assert_eq!(calls.into_iter().map(|call| call.args).collect::<Vec<_>>(), expected);
+}
+
+#[test]
+fn given_addresses_with_no_room_for_others_have_no_range() {
+    let fake = Fake::new();
+    let subnet = "192.168.7.8/30".parse().unwrap();
+    let given = Addressing::new(subnet, [192, 168, 7, 10].into(), [192, 168, 7, 9].into()).unwrap();
+    let network = plan().with_addressing(given).create_network(&fake.engine()).unwrap();
+    network.close().unwrap();
+    let args = &fake.calls()[0].args;
+    assert_eq!(args[2..7], ["--subnet", "192.168.7.8/30", "--gateway", "192.168.7.10", "--label"]);
+}
+
+#[test]
+fn only_a_literal_variable_has_its_value_on_the_command_line() {
+    let fake = Fake::new();
+    let spec = BundleSpec::new()
+        .variable("LITERAL", "a b=\"c\"\n$HOME")
+        .variable("EMPTY", "")
+        .secret("SEC.RET-1", "not to be seen");
+    plan().launch(&fake.engine(), spec).unwrap().close().unwrap();
+    assert_eq!(
+        payload(&fake),
+        [
+            "--env",
+            "CLAUDE_BOTTLE_SIDECAR_DAEMONS=egress,pipelock",
+            "--env",
+            "EMPTY=",
+            "--env",
+            "LITERAL=a b=\"c\"\n$HOME",
+            "--env",
+            "SEC.RET-1",
+            "--pull=never",
+            "claude-bottle-sidecars:latest"
+        ]
+    );
+    for call in fake.calls() {
+        let secret = call.env.get("SEC.RET-1").map(String::as_str);
+        assert_eq!(secret, (call.operation() == "run").then_some("not to be seen"));
+        assert!(!call.env.contains_key("LITERAL"));
+    }
+}
+
+#[test]
+fn an_inherited_variable_has_its_value_in_the_environment_alone() {
+    let (name, value) = ("HERMETIC_INHERITED", " taken\nfrom = here\"'$HOME ");
+    let fake = Fake::new();
+    let mut owner = Owner::program(&fake.engine_words());
+    owner.env(name, value);
+    let mut owner = Owner::spawn(owner);
+    owner.expect("launch demo inherit=HERMETIC_INHERITED", "up");
+    owner.expect("close", "closed");
+    owner.end();
+    assert_eq!(payload(&fake)[2..4], ["--env", name]);
+    for call in fake.calls() {
+        assert_eq!(call.env[name], value);
+        assert!(!call.args.iter().any(|arg| arg.contains("taken")), "{:?}", call.args);
+    }
+}
+
+#[test]
+fn mounts_travel_as_csv() {
+    let fake = Fake::new();
+    let spec = BundleSpec::new()
+        .mount("/plain", "/a/./b/")
+        .mount_read_only("/etc/my rules", "/rules")
+        .mount("/with,comma", "/c")
+        .mount_read_only("/with\"quote", "/d,\"e\"");
+    plan().launch(&fake.engine(), spec).unwrap().close().unwrap();
+    assert_eq!(
+        payload(&fake)[2..],
+        [
+            "--mount",
+            "type=bind,source=/plain,target=/a/b",
+            "--mount",
+            "type=bind,\"source=/with,comma\",target=/c",
+            "--mount",
+            "type=bind,\"source=/with\"\"quote\",\"target=/d,\"\"e\"\"\",readonly",
+            "--mount",
+            "type=bind,source=/etc/my rules,target=/rules,readonly",
+            "--pull=never",
+            "claude-bottle-sidecars:latest"
+        ]
+    );
+}
+
+#[test]
+fn an_empty_list_of_daemons_is_an_empty_variable() {
+    let fake = Fake::new();
+    let spec = BundleSpec::new().daemons(Vec::<String>::new()).image("own:1");
+    plan().launch(&fake.engine(), spec).unwrap().close().unwrap();
+    assert_eq!(
+        payload(&fake),
+        ["--env", "CLAUDE_BOTTLE_SIDECAR_DAEMONS=", "--pull=never", "own:1"]
+    );
+}
+
+#[test]
+fn another_product_has_its_own_names() {
+    let fake = Fake::new();
+    let product = Product::new("acme.x").unwrap();
+    let spec = BundleSpec::new().daemons(["git-gate", "egress"]);
+    plan().with_product(product).launch(&fake.engine(), spec).unwrap().close().unwrap();
+    let daemons = "ACME_X_SIDECAR_DAEMONS=egress,git-gate";
+    assert_eq!(payload(&fake), ["--env", daemons, "--pull=never", "acme.x-sidecars:latest"]);
+    let calls = fake.calls();
+    assert_eq!(calls[0].args.last().unwrap(), "acme.x-bundle-demo");
+    assert_eq!(calls[1].args[2..4], ["--name", "acme.x-sidecars-demo"]);
+    assert!(calls[1].args.contains(&"sidecar-bundle.prefix=acme.x".into()));
+}
+
+#[test]
+fn a_trace_has_a_span_for_each_step_and_an_event_for_each_command() {
+    let fake = Fake::new();
+    let ((), trace) = traced(|| fake.up().close().unwrap());
+    let program = fake.path("docker");
+    let lines: Vec<_> = trace.lines().filter(|line| line.contains("engine command")).collect();
+    let expected = [
+        (
+            "create_network{slug=demo subnet=10.56.132.0/24}",
+            "network create --subnet 10.56.132.0/24 ",
+        ),
+        ("start{slug=demo ip=10.56.132.2}", "run --detach --name claude-bottle-sidecars-demo "),
+        ("start{slug=demo ip=10.56.132.2}", "container inspect 0"),
+        ("close{slug=demo}", "rm --force --volumes 0"),
+        ("close{slug=demo}", "network rm 0"),
+    ];
+    assert_eq!(lines.len(), expected.len(), "{trace}");
+    for (line, (span, command)) in lines.iter().zip(expected) {
+        assert!(line.contains(&format!("{span}: ")), "{line}");
+        assert!(line.contains(&format!("command={} {command}", program.display())), "{line}");
+        assert!(line.contains("end=exit status: 0"), "{line}");
+        let (_, duration) = line.split_once("duration_ms=").unwrap();
+        let (duration, _) = duration.split_once(' ').unwrap();
+        assert!(duration.parse::<u64>().unwrap() < 60_000, "{line}");
+    }
+    assert!(lines[1].contains("--env CLAUDE_BOTTLE_SIDECAR_DAEMONS=***"), "{}", lines[1]);
+}
+
+#[test]
+fn closing_a_bundle_is_one_span() {
+    let fake = Fake::new();
+    let bundle = fake.up();
+    let ((), trace) = traced(|| bundle.close().unwrap());
+    for line in trace.lines() {
+        assert_eq!(line.matches("close{slug=demo}").count(), 1, "{line}");
+    }
+}
+
+#[test]
+fn a_missing_program_is_named() {
+    let fake = Fake::new();
+    let engine = fake.engine().with_program("no-such-program-4711");
+    let error = Error::from(plan().create_network(&engine).unwrap_err());
+    assert_eq!(error.cause(), Some(Cause::ProgramMissing));
+    assert_eq!(
+        fake.chain(&error),
+        [
+            "network claude-bottle-bundle-demo could not be created",
+            "no-such-program-4711 was not found; is it installed, and on PATH?",
+            "No such file or directory (os error 2)",
+        ]
+    );
+}
+
+#[test]
+fn a_program_that_cannot_be_run_is_named() {
+    let fake = Fake::new();
+    fs::write(fake.path("plain"), "").unwrap();
+    let program = fake.path("plain");
+    let engine = fake.engine().with_program(&program);
+    let error = Error::from(plan().create_network(&engine).unwrap_err());
+    assert_eq!(error.cause(), Some(Cause::Other));
+    assert_eq!(
+        fake.chain(&error),
+        [
+            "network claude-bottle-bundle-demo could not be created",
+            &format!("{} network create could not be run", program.display()),
+            "Permission denied (os error 13)",
+        ]
+    );
+}
+
+#[test]
+fn a_program_that_goes_missing_between_the_steps_is_named() {
+    let fake = Fake::new();
+    let network = plan().create_network(&fake.engine()).unwrap();
+    fs::rename(fake.path("docker"), fake.path("gone")).unwrap();
+    let failed = network.start(BundleSpec::new()).unwrap_err();
+    assert_eq!(failed.error().cause(), Some(Cause::ProgramMissing));
+    assert_eq!(
+        fake.chain(&failed),
+        [
+            "container claude-bottle-sidecars-demo could not be started from image claude-bottle-sidecars:latest",
+            "docker was not found; is it installed, and on PATH?",
+            "No such file or directory (os error 2)",
+        ]
+    );
+    fs::rename(fake.path("gone"), fake.path("docker")).unwrap();
+    drop(failed);
+    fake.assert_nothing_left();
+}

@@ -1,0 +1,116 @@
+//! Removing containers and networks, whatever the engine answers.
+
+use std::time::{Duration, Instant};
+
+use sidecar_bundle::{BundleSpec, Error, Resource};
+
+use crate::fake::{CONTAINER, Fake, NETWORK, plan};
+use crate::faults::{Fault, for_each_fault};
+use crate::texts::refuse;
+
+#[test]
+fn a_resource_that_is_gone_already_counts_as_removed() {
+    let fake = Fake::new();
+    let bundle = fake.up();
+    for (operation, says) in [
+        ("rm", "Error response from daemon: No such container: x"),
+        ("network-rm", "Error: words that nobody knows"),
+    ] {
+        fake.on(operation, &format!("obey >/dev/null\n{}", refuse(1, says)));
+    }
+    bundle.close().unwrap();
+    assert_eq!(fake.operations()[3..], ["rm", "ps", "network rm", "network ls"]);
+    fake.assert_nothing_left();
+}
+
+#[test]
+fn resources_that_somebody_else_removed_count_as_removed() {
+    let fake = Fake::new();
+    let bundle = fake.up();
+    for (name, id) in fake.resources() {
+        let kind = if name == NETWORK { "network" } else { "container" };
+        std::fs::remove_file(fake.path(kind).join(id)).unwrap();
+    }
+    bundle.close().unwrap();
+    assert_eq!(fake.operations()[3..], ["rm", "network rm", "network ls"]);
+}
+
+#[test]
+fn close_waits_for_a_removal_in_progress() {
+    let fake = Fake::new();
+    let bundle = fake.up();
+    let says = "Error response from daemon: removal of container x is already in progress";
+    let in_progress = refuse(1, says);
+    // The first finds somebody else at it, who is done a little later.
+    fake.once("rm", &format!("( sleep 0.3; obey ) >/dev/null 2>&1 &\n{in_progress}"));
+    fake.on("rm", &format!("[ -z \"$(thing container \"$last\")\" ] && obey\n{in_progress}"));
+    bundle.close().unwrap();
+    assert_eq!(fake.operations().last().unwrap(), "network rm");
+    fake.assert_nothing_left();
+}
+
+#[test]
+fn a_removal_that_stays_in_progress_is_an_error_after_its_timeout() {
+    let fake = Fake::new();
+    let engine = fake.engine().with_remove_deadline(Duration::from_secs(1));
+    let bundle = plan().launch(&engine, BundleSpec::new()).unwrap();
+    fake.on("rm", &refuse(1, "removal of container x is already in progress"));
+    fake.on("network-rm", "rm \"$(thing network \"$last\")\"");
+    let start = Instant::now();
+    let error = bundle.close().unwrap_err();
+    assert!(start.elapsed() < Duration::from_secs(10), "{:?}", start.elapsed());
+    assert!(matches!(&error, Error::NotRemoved { resource: Resource::Container, .. }), "{error}");
+    assert!(fake.operations().iter().filter(|op| *op == "rm").count() > 1);
+}
+
+#[test]
+fn a_removal_that_was_done_and_never_answered_succeeds() {
+    for operation in ["rm", "network-rm"] {
+        let fake = Fake::new();
+        let engine = fake.engine().with_remove_deadline(Duration::from_secs(2));
+        let bundle = plan().launch(&engine, BundleSpec::new()).unwrap();
+        fake.on(operation, "obey >/dev/null; exec sleep 60");
+        let closed = bundle.close();
+        fake.assert_nothing_left();
+        closed.unwrap_or_else(|error| panic!("{operation}: {error}"));
+    }
+}
+
+/// A removal that was done is a success, however its command failed; the rest is named. One that never
+/// answers has a test of its own.
+#[track_caller]
+fn check_removal(fake: &Fake, fault: Fault, operation: &str, left: &[&str]) {
+    if fault.acts && fault.snippet.ends_with("exec sleep 60") {
+        return;
+    }
+    let engine = fake.engine().with_remove_deadline(Duration::from_secs(3));
+    let bundle = plan().launch(&engine, BundleSpec::new()).unwrap();
+    let mut ids = vec![(NETWORK, bundle.network_id().to_owned())];
+    ids.push((CONTAINER, bundle.container_id().to_owned()));
+    let closed = bundle.close();
+    if fault.acts {
+        closed.unwrap_or_else(|error| panic!("{fault:?}: {error}"));
+        fake.assert_nothing_left();
+        return;
+    }
+    let error = closed.unwrap_err();
+    let names: Vec<_> = fake.resources().into_iter().map(|(name, _)| name).collect();
+    assert_eq!(names, left, "{fault:?}");
+    let text = fake.text(&error);
+    for (_, id) in ids.iter().filter(|(name, _)| left.contains(name)) {
+        assert!(text.contains(&format!("{id}`")), "{fault:?}: {text}");
+    }
+    assert!(text.contains(&format!("docker {operation} ")), "{fault:?}: {text}");
+}
+
+#[test]
+fn whatever_happens_to_rm_the_container_is_removed_or_named() {
+    for_each_fault("rm", |fake, fault| check_removal(fake, fault, "rm", &[NETWORK, CONTAINER]));
+}
+
+#[test]
+fn whatever_happens_to_network_rm_the_network_is_removed_or_named() {
+    for_each_fault("network-rm", |fake, fault| {
+        check_removal(fake, fault, "network rm", &[NETWORK]);
+    });
+}

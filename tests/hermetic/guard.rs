@@ -1,0 +1,135 @@
+//! Close, drop and panic: the order of removals, and the report of what is left.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use sidecar_bundle::{BundleSpec, Cause, Error, Resource};
+
+use crate::fake::{CONTAINER, Fake, NETWORK, plan};
+use crate::surroundings::traced;
+use crate::texts::refuse;
+
+const OPERATIONS: [&str; 7] =
+    ["network-create", "run", "rm", "network-rm", "ps", "network-ls", "network-inspect"];
+
+#[test]
+fn dropping_running_removes_container_then_network() {
+    let fake = Fake::new();
+    let bundle = fake.up();
+    let ids = [bundle.container_id().to_owned(), bundle.network_id().to_owned()];
+    drop(bundle);
+    let calls = fake.calls();
+    assert_eq!(calls[3].args, ["rm", "--force", "--volumes", &ids[0]]);
+    assert_eq!(calls[4].args, ["network", "rm", &ids[1]]);
+    assert_eq!(calls.len(), 5);
+    fake.assert_nothing_left();
+}
+
+#[test]
+fn dropping_created_removes_the_network() {
+    let fake = Fake::new();
+    drop(plan().create_network(&fake.engine()).unwrap());
+    assert_eq!(fake.operations(), ["network create", "network rm"]);
+    fake.assert_nothing_left();
+}
+
+#[test]
+fn a_panic_in_a_thread_removes_container_then_network() {
+    let fake = Fake::new();
+    let bundle = fake.up();
+    let panicked = thread::spawn(move || {
+        let _bundle = bundle;
+        panic!("meant to");
+    });
+    panicked.join().unwrap_err();
+    assert_eq!(
+        fake.operations(),
+        ["network create", "run", "container inspect", "rm", "network rm"]
+    );
+    fake.assert_nothing_left();
+}
+
+#[test]
+fn a_panic_while_the_engine_fails_on_everything_leaves_the_process_alive() {
+    for snippet in
+        ["exit 1", "exec sleep 60", "kill -9 $$", "mv \"$dir/docker\" \"$dir/gone\"; exit 1"]
+    {
+        let fake = Fake::new();
+        let engine = fake.engine().with_remove_deadline(Duration::from_millis(500));
+        let bundle = plan().launch(&engine, BundleSpec::new()).unwrap();
+        let ids = [bundle.container_id().to_owned(), bundle.network_id().to_owned()];
+        for operation in OPERATIONS {
+            fake.on(operation, snippet);
+        }
+        let start = Instant::now();
+        let (panicked, trace) = traced(|| {
+            catch_unwind(AssertUnwindSafe(|| {
+                let _bundle = bundle;
+                panic!("meant to");
+            }))
+        });
+        panicked.unwrap_err();
+        assert!(start.elapsed() < Duration::from_secs(10), "{snippet}: {:?}", start.elapsed());
+        let warnings: Vec<_> = trace.lines().filter(|line| line.contains(" WARN ")).collect();
+        assert_eq!(warnings.len(), 2, "{snippet}: {trace}");
+        for (warning, (resource, name, id)) in
+            warnings.iter().zip([("container", CONTAINER, &ids[0]), ("network", NETWORK, &ids[1])])
+        {
+            assert!(warning.contains("a dropped bundle left something behind"), "{warning}");
+            assert!(warning.contains(&format!("resource={resource} name=\"{name}\"")), "{warning}");
+            assert!(warning.contains(id.as_str()), "{warning}");
+        }
+    }
+}
+
+#[test]
+fn closing_reports_both_failures() {
+    let fake = Fake::new();
+    let bundle = fake.up();
+    let (container, network) = (bundle.container_id().to_owned(), bundle.network_id().to_owned());
+    fake.on("rm", &refuse(1, "Error response from daemon: the disk is tired"));
+    let error = bundle.close().unwrap_err();
+    assert!(matches!(&error, Error::Several(errors) if errors.len() == 2));
+    assert_eq!(error.cause(), Some(Cause::Other), "the first one's");
+    assert_eq!(
+        fake.chain(&error),
+        [format!(
+            "2 errors: \
+             container claude-bottle-sidecars-demo may be left; \
+             remove it with `docker rm --force --volumes {container}`: \
+             docker rm ended with exit status: 1: Error response from daemon: the disk is tired; \
+             network claude-bottle-bundle-demo may be left; \
+             remove it with `docker network rm {network}`: \
+             docker network rm ended with exit status: 1: Error response from daemon: \
+             error while removing network: network {NETWORK} id {network} has active endpoints"
+        )]
+    );
+    assert_eq!(fake.resources().len(), 2);
+}
+
+#[test]
+fn closing_reports_a_single_failure_as_itself() {
+    let fake = Fake::new();
+    let bundle = fake.up();
+    let network = bundle.network_id().to_owned();
+    fake.on("network-rm", &refuse(1, "Error response from daemon: the disk is tired"));
+    let error = bundle.close().unwrap_err();
+    let Error::NotRemoved { resource, name, id, command, source, .. } = &error else {
+        panic!("{error:?}");
+    };
+    assert_eq!((*resource, &**name, id.as_ref()), (Resource::Network, NETWORK, Some(&network)));
+    assert!(command.ends_with(&format!(" network rm {network}")));
+    assert_eq!(source.as_ref().unwrap().status().unwrap().code(), Some(1));
+    assert_eq!(
+        fake.chain(&error),
+        [
+            &*format!(
+                "network claude-bottle-bundle-demo may be left; \
+                 remove it with `docker network rm {network}`"
+            ),
+            "docker network rm ended with exit status: 1: Error response from daemon: the disk is tired",
+        ]
+    );
+    assert_eq!(fake.resources(), [(NETWORK.into(), network)]);
+}

@@ -1,0 +1,46 @@
+//! Removing orphans on request.
+
+use sidecar_bundle::{
+    BundleRunning, BundleSpec, NetworkPlanned, Slug, SweptOutcome, sweep, sweep_dry_run,
+};
+
+use crate::fake::Fake;
+
+#[test]
+fn a_sweep_removes_orphans_and_nothing_else() {
+    let fake = Fake::new();
+    let living = NetworkPlanned::new(Slug::new("living").unwrap());
+    let living = living.create_network(&fake.engine()).unwrap();
+    let kept = NetworkPlanned::new(Slug::new("kept").unwrap());
+    let kept = kept.launch(&fake.engine(), BundleSpec::new()).unwrap();
+    let kept_id = kept.container_id().to_owned();
+    kept.keep().unwrap();
+    let mut owner = fake.owner(&["reaper=false"]);
+    owner.expect("launch demo", "up");
+    owner.kill();
+    assert_eq!(fake.resources().len(), 5);
+
+    let outcomes = |swept: Vec<sidecar_bundle::Swept>| {
+        let outcome = |it: &sidecar_bundle::Swept| match &it.outcome {
+            SweptOutcome::Removed { containers, networks } => {
+                format!("{} {} {}", it.slug, containers.len(), networks.len())
+            }
+            SweptOutcome::Held { pid } => format!("{} {}", it.slug, *pid == std::process::id()),
+            SweptOutcome::Kept => format!("{} kept", it.slug),
+            other => panic!("{other:?}"),
+        };
+        swept.iter().map(outcome).collect::<Vec<_>>()
+    };
+    let expected = ["demo 1 1", "kept kept", "living true"];
+    assert_eq!(outcomes(sweep_dry_run(&fake.engine()).unwrap()), expected);
+    assert_eq!(fake.resources().len(), 5);
+    assert_eq!(outcomes(sweep(&fake.engine()).unwrap()), expected);
+    assert_eq!(fake.resources().len(), 3);
+    assert_eq!(outcomes(sweep(&fake.engine()).unwrap())[0], "demo 0 0");
+
+    living.close().unwrap();
+    let kept = BundleRunning::attach(Slug::new("kept").unwrap(), &fake.engine()).unwrap();
+    assert_eq!(kept.container_id(), kept_id);
+    kept.close().unwrap();
+    fake.assert_nothing_left();
+}
