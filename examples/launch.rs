@@ -11,7 +11,7 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use sidecar_bundle::{BundleRunning, BundleSpec, CliEngine, NetworkPlanned, Slug};
+use sidecar_bundle::{BundleRunning, BundleSpec, Engine, NetworkPlanned, Slug};
 
 /// Where the stand-in image's `egress` daemon listens.
 const EGRESS_PORT: u16 = 8080;
@@ -57,7 +57,7 @@ fn launch(slug: Slug, stay: Option<Duration>) -> Result<(), Box<dyn Error>> {
     row("", format!("allow_cidrs = [\"{}\"]", plan.allowlist()));
 
     title("up");
-    let engine = CliEngine::docker();
+    let engine = Engine::docker();
     let network = timed("network", plan.network_name(), || Ok(plan.create_network(&engine)?))?;
     let container = network.plan().container_name();
     let bundle = timed("container", container, || Ok(network.start(BundleSpec::new())?))?;

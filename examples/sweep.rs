@@ -1,48 +1,71 @@
-//! Removes what dead owners left: `sweep [--dry-run]`.
+//! Removes orphans: `sweep [--dry-run]`, on the engine that answers.
 
+use std::error::Error;
 use std::process::ExitCode;
 
-use sidecar_bundle::{CliEngine, SweptOutcome, sweep, sweep_dry_run};
+use sidecar_bundle::{Engine, Swept, SweptOutcome, sweep, sweep_dry_run};
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let engine = CliEngine::docker();
-    let (swept, verb) = match arguments.as_slice() {
-        [] => (sweep(&engine), "removed"),
-        [flag] if flag == "--dry-run" => (sweep_dry_run(&engine), "would remove"),
+    let dry_run = match arguments.as_slice() {
+        [] => false,
+        [flag] if flag == "--dry-run" => true,
         _ => {
             eprintln!("usage: sweep [--dry-run]");
             return ExitCode::from(2);
         }
     };
-    let swept = match swept {
-        Ok(swept) => swept,
+    match run(dry_run) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
         Err(error) => {
-            eprintln!("error: {error}");
-            return ExitCode::FAILURE;
+            eprintln!("error: {}", chain(&*error));
+            ExitCode::FAILURE
         }
-    };
-    let mut failed = false;
+    }
+}
+
+/// Returns false if an orphan is left.
+fn run(dry_run: bool) -> Result<bool, Box<dyn Error>> {
+    let engine = Engine::detect()?;
+    println!("{}", engine.version()?);
+    let swept = if dry_run { sweep_dry_run(&engine)? } else { sweep(&engine)? };
     for it in &swept {
         let age = it.since.elapsed().unwrap_or_default().as_secs();
-        print!("{}/{}  {age} s old  ", it.prefix, it.slug);
-        match &it.outcome {
-            SweptOutcome::Removed { containers, networks } => {
-                let ids: Vec<_> = containers.iter().chain(networks).map(|id| &id[..12]).collect();
-                let ids = if ids.is_empty() { "nothing".into() } else { ids.join(" ") };
-                println!("{verb} {ids}");
-            }
-            SweptOutcome::Held { pid } => println!("held by pid {pid}"),
-            SweptOutcome::Kept => println!("kept"),
-            SweptOutcome::Failed(error) => {
-                failed = true;
-                println!("failed: {error}");
-            }
-            other => println!("{other:?}"),
-        }
+        println!("{}/{}  {age} s old  {}", it.prefix, it.slug, outcome(it));
     }
     if swept.is_empty() {
-        println!("no owner has left anything");
+        println!("no lease is left on this engine");
     }
-    if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS }
+    Ok(!swept.iter().any(|it| matches!(it.outcome, SweptOutcome::Failed(_))))
+}
+
+fn outcome(swept: &Swept) -> String {
+    let ids = |containers: &[String], networks: &[String]| {
+        let ids = containers.iter().chain(networks).map(|id| &id[..12]);
+        ids.collect::<Vec<_>>().join(" ")
+    };
+    match &swept.outcome {
+        SweptOutcome::Removed { containers, networks, .. } => {
+            format!("removed {}", ids(containers, networks))
+        }
+        SweptOutcome::WouldRemove { containers, networks, .. } => {
+            format!("would remove {}", ids(containers, networks))
+        }
+        SweptOutcome::Clean => "no orphans".into(),
+        SweptOutcome::Held { pid, .. } => format!("held by pid {pid}"),
+        SweptOutcome::Kept => "kept".into(),
+        SweptOutcome::Failed(error) => format!("failed: {}", chain(error)),
+        other => format!("{other:?}"),
+    }
+}
+
+fn chain(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(error) = source {
+        text = format!("{text}: {error}");
+        source = error.source();
+    }
+    text
 }

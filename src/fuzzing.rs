@@ -6,12 +6,12 @@ use crate::engine::ContainerRequest;
 use crate::engine::command::{Command, Secrets};
 use crate::engine::run::run;
 use crate::labels::Labels;
-use crate::{AddressPool, BundleSpec, Product, Slug};
+use crate::{AddressPool, BundleSpec, Naming, Slug};
 
 /// The arguments of `docker run` that a specification comes to; `None` if it is refused.
 #[must_use]
 pub fn run_arguments(slug: &Slug, spec: &BundleSpec) -> Option<Vec<String>> {
-    let product = Product::default();
+    let product = Naming::default();
     let spec = spec.check(&product).ok()?;
     let addressing = AddressPool::default().first(slug);
     let labels = Labels::fuzzed(&product, slug, &addressing);

@@ -3,7 +3,7 @@
 use std::io::Write;
 use std::process::Command;
 
-use sidecar_bundle::{AddressPool, Ipv6Addressing, NetworkPlanned, Product, Slug};
+use sidecar_bundle::{AddressPool, Ipv6Addressing, Naming, NetworkPlanned, Slug};
 
 const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/vectors/derive.py");
 
@@ -44,7 +44,7 @@ fn every_bridge_has_its_name() {
     for row in rows {
         let [prefix, slug, bridge] = row.split(',').collect::<Vec<_>>().try_into().unwrap();
         let plan = NetworkPlanned::new(Slug::new(slug).unwrap());
-        let plan = plan.with_product(Product::new(prefix).unwrap());
+        let plan = plan.with_naming(Naming::new(prefix).unwrap());
         assert_eq!(plan.derived_bridge_name(), bridge, "{row}");
     }
 }
@@ -74,8 +74,8 @@ fn the_documented_python_is_the_one_that_is_tested() {
     };
     let script = std::fs::read_to_string(SCRIPT).unwrap();
     for (source, name) in [
-        (include_str!("../src/addressing.rs"), "def derive("),
-        (include_str!("../src/ipv6.rs"), "def derive6("),
+        (include_str!("../src/plan/addressing.rs"), "def derive("),
+        (include_str!("../src/plan/ipv6.rs"), "def derive6("),
     ] {
         let docs: Vec<_> = source.lines().filter_map(|line| line.strip_prefix("/// ")).collect();
         assert_eq!(function(&docs.join("\n"), name), function(&script, name));

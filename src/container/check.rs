@@ -32,7 +32,7 @@ impl BundleSpec {
         let mut mounts: BTreeMap<String, (Side, CheckedMount)> = BTreeMap::new();
         check_variable_name(naming.daemons_variable())?;
         variables.insert(&list.name, (Side::List, &list));
-                let tmpfs = self.options.tmpfs.as_slice();
+        let tmpfs = self.options.tmpfs.as_slice();
         for (side, theirs, more) in std::iter::once((Side::Bundle, &self.parts, tmpfs))
             .chain(daemons.iter().map(|it| (Side::Daemon(&it.name), &it.parts, &[][..])))
         {

@@ -53,9 +53,9 @@ impl Ready {
     pub fn log_matching(pattern: &str) -> Result<Self, InvalidInput> {
         match Regex::new(pattern) {
             Ok(regex) => Ok(Self(Condition::LogMatching(regex))),
-            Err(_) => Err(InvalidInput::new(format_args!(
-                "{pattern:?} is not a regular expression"
-            ))),
+            Err(_) => {
+                Err(InvalidInput::new(format_args!("{pattern:?} is not a regular expression")))
+            }
         }
     }
 

@@ -146,11 +146,7 @@ impl BundleSpec {
     }
 
     /// Mounts a named volume, which the engine makes if there is none, and which outlives the bundle.
-    pub fn volume(
-        mut self,
-        name: impl Into<String>,
-        container: impl Into<PathBuf>,
-    ) -> Self {
+    pub fn volume(mut self, name: impl Into<String>, container: impl Into<PathBuf>) -> Self {
         let (kind, container) = (Source::Volume(name.into()), container.into());
         self.parts.mounts.push(Mount { kind, container, read_only: false });
         self
@@ -158,11 +154,7 @@ impl BundleSpec {
 
     /// Mounts an empty file system in memory, of at most `size` bytes unless that is `None`. It replaces an
     /// earlier one at the same place.
-    pub fn tmpfs(
-        mut self,
-        container: impl Into<PathBuf>,
-        size: impl Into<Option<u64>>,
-    ) -> Self {
+    pub fn tmpfs(mut self, container: impl Into<PathBuf>, size: impl Into<Option<u64>>) -> Self {
         let (kind, container) = (Source::Tmpfs(size.into()), container.into());
         self.options.tmpfs.retain(|mount| mount.container != container);
         self.options.tmpfs.push(Mount { kind, container, read_only: false });

@@ -50,8 +50,11 @@ pub(crate) trait Backend: fmt::Debug + Send + Sync {
     fn attached(&self, network: &Id, deadline: Instant) -> Result<Vec<String>, EngineError>;
 
     /// Returns the container of this name or id, if there is one.
-    fn container(&self, name: &str, deadline: Instant)
-    -> Result<Option<ContainerInfo>, EngineError>;
+    fn container(
+        &self,
+        name: &str,
+        deadline: Instant,
+    ) -> Result<Option<ContainerInfo>, EngineError>;
 
     /// Pulls an image.
     fn pull(&self, image: &str, deadline: Instant) -> Result<(), EngineError>;
@@ -79,12 +82,8 @@ pub(crate) trait Backend: fmt::Debug + Send + Sync {
     fn follow_end(&self, id: &Id, events: Sender<Event>) -> Result<Follow, EngineError>;
 
     /// Runs a command in the container.
-    fn exec(
-        &self,
-        id: &Id,
-        words: &[String],
-        deadline: Instant,
-    ) -> Result<ExecOutput, EngineError>;
+    fn exec(&self, id: &Id, words: &[String], deadline: Instant)
+    -> Result<ExecOutput, EngineError>;
 
     /// Returns the ids of the resources that have this id or all of these labels, in any state.
     fn find(

@@ -1,7 +1,7 @@
 //! The engine that answered when it was asked for its identity.
 
-use std::time::Instant;
 use std::sync::Arc;
+use std::time::Instant;
 
 use super::Engine;
 use super::backend::{Backend, Filter, Id, Resource};

@@ -114,7 +114,8 @@ mod tests {
     use super::*;
 
     fn docker(id: &str, name: &str, root: &str) -> EngineInfo {
-        let info = json!({"ServerVersion": "28.5.2", "ID": id, "Name": name, "DockerRootDir": root});
+        let info =
+            json!({"ServerVersion": "28.5.2", "ID": id, "Name": name, "DockerRootDir": root});
         EngineInfo::read(&info).unwrap()
     }
 

@@ -46,11 +46,9 @@ impl EngineInfo {
     pub(crate) fn supports(&self, options: &NetworkOptions, ipv6: bool) -> Result<(), Unsupported> {
         match needs(options, ipv6).into_iter().find(|need| !need.is_met_by(self)) {
             None => Ok(()),
-            Some(need) => Err(Unsupported {
-                needs: need.least(),
-                what: need.what,
-                engine: self.to_string(),
-            }),
+            Some(need) => {
+                Err(Unsupported { needs: need.least(), what: need.what, engine: self.to_string() })
+            }
         }
     }
 }

@@ -34,26 +34,53 @@ pub(super) struct Who {
 #[derive(Clone, Debug)]
 pub(super) enum Action {
     Launch(Who, Vec<Fault>),
-    Create { who: Who, free: bool, faults: Vec<Fault> },
+    Create {
+        who: Who,
+        free: bool,
+        faults: Vec<Fault>,
+    },
     Start(Who, Vec<Fault>),
     Close(Who, Vec<Fault>),
     Keep(Who),
     Attach(Who, Vec<Fault>),
     Discard(Who, Vec<Fault>),
     Sweep(Who, Vec<Fault>),
-    Kill { owner: usize },
-    Reap { owner: usize },
+    Kill {
+        owner: usize,
+    },
+    Reap {
+        owner: usize,
+    },
     Pass(u64),
     /// The context leads to the other engine from now on.
     Repoint,
     /// The containers of a slug end.
-    End { slug: usize },
-    ForeignNetwork { engine: usize, slug: usize, of_its_name: bool },
-    ForeignContainer { engine: usize, slug: usize },
-    Guest { engine: usize, slug: usize },
+    End {
+        slug: usize,
+    },
+    ForeignNetwork {
+        engine: usize,
+        slug: usize,
+        of_its_name: bool,
+    },
+    ForeignContainer {
+        engine: usize,
+        slug: usize,
+    },
+    Guest {
+        engine: usize,
+        slug: usize,
+    },
     ForeignersLeave,
-    RemovedBehind { engine: usize, slug: usize, network: bool },
-    LoseLease { directory: usize, slug: usize },
+    RemovedBehind {
+        engine: usize,
+        slug: usize,
+        network: bool,
+    },
+    LoseLease {
+        directory: usize,
+        slug: usize,
+    },
 }
 
 impl Action {
@@ -201,8 +228,12 @@ impl Model {
                 let Some(held) = self.held.remove(&key(who)) else { return };
                 let ids = held.ids();
                 let kept = match held {
-                    Held::Created(network) => network.keep().map_err(|it| Held::Created(it.into_state())),
-                    Held::Running(bundle) => bundle.keep().map_err(|it| Held::Running(it.into_state())),
+                    Held::Created(network) => {
+                        network.keep().map_err(|it| Held::Created(it.into_state()))
+                    }
+                    Held::Running(bundle) => {
+                        bundle.keep().map_err(|it| Held::Running(it.into_state()))
+                    }
                 };
                 match kept {
                     Ok(_) => {
@@ -280,7 +311,13 @@ impl Model {
                 let name = Self::plan(*slug).container_name();
                 // On a network of its own.
                 let subnet = "172.17.0.0/24".parse().unwrap();
-                self.foreign(*engine, Resource::Network, "other".into(), Some(subnet), String::new());
+                self.foreign(
+                    *engine,
+                    Resource::Network,
+                    "other".into(),
+                    Some(subnet),
+                    String::new(),
+                );
                 self.on_network(*engine, name, "other");
             }
             Action::Guest { engine, slug } => {
@@ -341,7 +378,8 @@ impl Model {
             held.ids().into_iter().map(move |id| (id, elsewhere))
         });
         let world = self.world();
-        let lost = |id: &str| world.get(id).is_some_and(|it| world.lost.contains(it.lease().unwrap()));
+        let lost =
+            |id: &str| world.get(id).is_some_and(|it| world.lost.contains(it.lease().unwrap()));
         ids.filter(|(id, elsewhere)| *elsewhere || lost(id)).map(|(id, _)| id).collect()
     }
 
@@ -412,8 +450,11 @@ fn faults() -> impl Strategy<Value = Vec<Fault>> {
 
 pub(super) fn actions() -> impl Strategy<Value = Action> {
     let (owner, slug, engine) = (0..OWNERS, 0..SLUGS.len(), 0..2_usize);
-    let who = (owner.clone(), 0..VALUES.len(), slug.clone())
-        .prop_map(|(owner, value, slug)| Who { owner, value, slug });
+    let who = (owner.clone(), 0..VALUES.len(), slug.clone()).prop_map(|(owner, value, slug)| Who {
+        owner,
+        value,
+        slug,
+    });
     let here = (engine, slug.clone());
     prop_oneof![
         6 => (who.clone(), faults()).prop_map(|(who, faults)| Action::Launch(who, faults)),

@@ -99,7 +99,9 @@ pub(crate) fn remove(
     lease: &Lease,
     own: Option<&Filter>,
 ) -> Result<Removed, Error> {
-    remove_all(connection, slug, |resource, deadline| find(connection, lease, own, resource, deadline))
+    remove_all(connection, slug, |resource, deadline| {
+        find(connection, lease, own, resource, deadline)
+    })
 }
 
 /// Removes everything with these labels.
@@ -153,9 +155,9 @@ fn remove_all(
         let remove = |resource, ids: &mut Vec<Id>| {
             let deadline = engine.look_deadline();
             let found = find(resource, deadline)?;
-            let failures = found.iter().filter_map(|id| {
-                remove_by_id(connection, resource, &of(slug), id, deadline).err()
-            });
+            let failures = found
+                .iter()
+                .filter_map(|id| remove_by_id(connection, resource, &of(slug), id, deadline).err());
             Error::all(failures.collect())?;
             ids.extend(found);
             Ok::<_, Error>(())
@@ -189,9 +191,7 @@ fn not_removed(
     let backend = connection.backend();
     let in_use = source.as_ref().is_some_and(|error| error.cause() == Cause::NetworkInUse);
     let (id, attached) = match target {
-        Filter::Id(id) if in_use => {
-            (Some(id), backend.attached(id, deadline).unwrap_or_default())
-        }
+        Filter::Id(id) if in_use => (Some(id), backend.attached(id, deadline).unwrap_or_default()),
         Filter::Id(id) => (Some(id), Vec::new()),
         Filter::Labels(_) => (None, Vec::new()),
     };

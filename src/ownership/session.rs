@@ -37,13 +37,9 @@ impl Session {
     }
 
     /// Takes the lease of the slug on an engine that has been asked for its identity.
-    pub(crate) fn on(
-        connection: Connection,
-        naming: &Naming,
-        slug: &Slug,
-    ) -> Result<Self, Error> {
-        let owner = random_id()
-            .map_err(|source| Error::Lease { path: PathBuf::from("owner"), source })?;
+    pub(crate) fn on(connection: Connection, naming: &Naming, slug: &Slug) -> Result<Self, Error> {
+        let owner =
+            random_id().map_err(|source| Error::Lease { path: PathBuf::from("owner"), source })?;
         let directory = directory_of(connection.engine())?;
         let engine = connection.info().identity.digest();
         let lease = Lease::take(&directory, naming.prefix(), slug, &engine, &owner)?;

@@ -131,9 +131,9 @@ fn verify_labels(
     container: &ContainerInfo,
 ) -> Result<NetworkPlanned, Error> {
     let unreadable = |what| changed(plan, format!("its labels have no readable {what}"));
-    let addressing = labels::addressing_in(&network.labels).ok_or_else(|| unreadable("addresses"))?;
-    let ipv6 =
-        labels::ipv6_in(&network.labels).map_err(|()| unreadable("IPv6 addresses"))?;
+    let addressing =
+        labels::addressing_in(&network.labels).ok_or_else(|| unreadable("addresses"))?;
+    let ipv6 = labels::ipv6_in(&network.labels).map_err(|()| unreadable("IPv6 addresses"))?;
     let options = labels::options_in(&network.labels).ok_or_else(|| unreadable("options"))?;
     let (naming, slug) = (plan.naming().clone(), plan.slug().clone());
     let found = NetworkPlanned::attached(naming, slug, addressing, ipv6, options);

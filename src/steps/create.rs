@@ -9,11 +9,11 @@ use ipnet::IpNet;
 use super::survey;
 use crate::container::CheckedSpec;
 use crate::created::NetworkCreated;
+use crate::engine::Engine;
 use crate::engine::backend::{Id, NetworkInfo, NetworkRequest, Resource};
 use crate::engine::cause::Cause;
 use crate::engine::connection::Connection;
 use crate::engine::error::EngineError;
-use crate::engine::Engine;
 use crate::error::{Error, GiveUp, StepError};
 use crate::ownership::guard::Guard;
 use crate::ownership::labels;
@@ -75,8 +75,8 @@ fn create(
 ) -> Result<(Id, Guard), Error> {
     let ipv6 = plan.ipv6().is_some();
     plan.options().check(ipv6)?;
-    let connection = Connection::open(engine)
-        .map_err(|source| Error::Look { what: "its identity", source })?;
+    let connection =
+        Connection::open(engine).map_err(|source| Error::Look { what: "its identity", source })?;
     connection.info().supports(plan.options(), ipv6)?;
     if let Some(spec) = spec {
         connection.backend().redact(spec);
@@ -121,8 +121,8 @@ fn create(
         };
         let connection = session.connection();
         let deadline = connection.engine().start_deadline();
-        let created =
-            guard.create(|notice| connection.backend().create_network(&request, notice, deadline))?;
+        let created = guard
+            .create(|notice| connection.backend().create_network(&request, notice, deadline))?;
         match created {
             Ok(id) => return Ok((id, guard)),
             Err(error) => {
@@ -195,14 +195,14 @@ fn check_in_the_way(
                     id: found.id.to_string(),
                 })
             }
-            Some(found) => {
-                Err(difference(plan, session, &found).unwrap_or_else(|| failed(error)))
-            }
+            Some(found) => Err(difference(plan, session, &found).unwrap_or_else(|| failed(error))),
             // It went while it was looked for.
             None if is_patient(session, patience) => Ok(()),
             None => Err(failed(error)),
         },
-        Cause::SubnetOverlap if session.may_have_orphans() && is_patient(session, patience) => Ok(()),
+        Cause::SubnetOverlap if session.may_have_orphans() && is_patient(session, patience) => {
+            Ok(())
+        }
         Cause::SubnetOverlap => {
             let holder = survey::holder(session.connection(), &plan.ranges());
             let held = |range: &IpNet| holder.as_ref().is_some_and(|it| it.overlaps(*range));

@@ -51,8 +51,8 @@ impl NetworkPlanned {
     /// - [`Error::SubnetTaken`] when the addresses were given, and are overlapped,
     /// - [`Error::Look`] when the engine could not be asked.
     pub fn in_free_subnet(self, engine: &Engine) -> Result<Self, StepError<Self>> {
-        let connection = Connection::open(engine)
-            .map_err(|source| Error::Look { what: "its identity", source });
+        let connection =
+            Connection::open(engine).map_err(|source| Error::Look { what: "its identity", source });
         let survey = connection.and_then(|connection| Survey::of(&connection, Some(&self)));
         match survey.and_then(|survey| survey.first_free(&self)) {
             Ok(free) => Ok(free),

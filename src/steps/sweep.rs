@@ -100,8 +100,8 @@ pub enum SweptOutcome {
 fn walk(engine: &Engine, dry_run: bool) -> Result<Vec<Swept>, Error> {
     let _entered = tracing::info_span!("sweep", dry_run).entered();
     let directory = directory_of(engine)?;
-    let connection = Connection::open(engine)
-        .map_err(|source| Error::Look { what: "its identity", source })?;
+    let connection =
+        Connection::open(engine).map_err(|source| Error::Look { what: "its identity", source })?;
     let leases = leases(&directory, &connection.info().identity.digest())
         .map_err(|source| Error::Lease { path: directory.clone(), source })?;
     let swept = leases.into_iter().filter_map(|(path, record)| {
@@ -120,8 +120,8 @@ fn sweep_one(
     record: &Record,
     dry_run: bool,
 ) -> Result<Option<SweptOutcome>, Error> {
-    let claim = Lease::claim(path)
-        .map_err(|source| Error::Lease { path: path.to_owned(), source })?;
+    let claim =
+        Lease::claim(path).map_err(|source| Error::Lease { path: path.to_owned(), source })?;
     let lease = match claim {
         Claim::Won(lease) => lease,
         Claim::Held(holder) if holder.as_ref().is_some_and(|holder| holder.sweep) => {

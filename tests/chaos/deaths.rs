@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use sidecar_bundle::{BundleSpec, CliEngine, Error, NetworkPlanned};
+use sidecar_bundle::{BundleSpec, Engine, Error, NetworkPlanned};
 
 use crate::engine::{self, cli, engine, has_bridge, inspect, plan_apart, shout, world};
 use crate::owner::Owner;
@@ -227,7 +227,7 @@ impl Trial {
         }
     }
 
-    fn engine(&self) -> CliEngine {
+    fn engine(&self) -> Engine {
         // The same program, so the same endpoint; its hold is over with the mark.
         engine().with_program(held_engine()).with_state_dir(&self.state)
     }

@@ -15,7 +15,7 @@ fn a_lease_directory_that_is_deleted_meanwhile_hurts_nobody() {
     std::fs::remove_dir_all(world.state.path()).unwrap();
     // Another owner cannot know that the first one lives, and does not touch it all the same.
     let failed = world.plan().launch(&world.engine(), BundleSpec::new()).unwrap_err();
-    assert!(matches!(failed.error(), Error::NetworkDiffers { .. }), "{failed:?}");
+    assert!(matches!(failed.error(), Error::UnknownOwner { .. }), "{failed:?}");
     assert!(running(bundle.container_id()));
     bundle.close().unwrap();
     world.assert_nothing_left();

@@ -1,6 +1,6 @@
-use sidecar_bundle::{CliEngine, NetworkPlanned};
+use sidecar_bundle::{Engine, NetworkPlanned};
 
-fn wrong(plan: NetworkPlanned, engine: &CliEngine) {
+fn wrong(plan: NetworkPlanned, engine: &Engine) {
     let _network = plan.create_network(engine);
     println!("{}", plan.ip()); //~ E0382
 }

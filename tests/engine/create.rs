@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use sidecar_bundle::{AddressPool, BundleSpec, Cause, Error, Product};
+use sidecar_bundle::{AddressPool, BundleSpec, Cause, Error, Naming};
 
 use crate::engine::{cli, foreign_network, inspect, is_podman, plan_apart, world};
 
@@ -13,7 +13,7 @@ fn the_smallest_subnet_of_another_product_comes_up() {
     let plan = world
         .plan()
         .with_pool(pool)
-        .with_product(Product::new("acme").unwrap().with_image("claude-bottle-sidecars:latest"));
+        .with_naming(Naming::new("acme").unwrap().with_image("claude-bottle-sidecars:latest"));
     let spec = BundleSpec::new().daemons(["egress"]).variable("X", "1");
     let bundle = plan.launch(&world.engine(), spec).unwrap();
     assert_eq!(inspect("network", "acme-bundle-smallest").unwrap()["Id"], bundle.network_id());

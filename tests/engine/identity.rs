@@ -3,7 +3,7 @@
 use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
 
-use sidecar_bundle::{BundleSpec, Cause, CliEngine, Error, Reachability, Ready};
+use sidecar_bundle::{BundleSpec, Cause, Engine, Error, Reachability, Ready};
 
 use crate::engine::{
     LONG, cli, http_body, inspect, is_podman, is_rootless, required, shout, wait_for, world,
@@ -13,7 +13,7 @@ use crate::owner::Owner;
 #[test]
 fn the_engine_that_answers_is_found() {
     let Some(world) = world("net-detect") else { return };
-    let found = CliEngine::detect().unwrap().with_state_dir(world.state.path());
+    let found = Engine::detect().unwrap().with_state_dir(world.state.path());
     let expected = if is_podman() { "Podman " } else { "Docker " };
     assert!(found.version().unwrap().starts_with(expected), "{:?}", found.version());
     world.plan().launch(&found, BundleSpec::new()).unwrap().close().unwrap();
@@ -56,7 +56,7 @@ fn two_engines_may_have_the_same_slug_at_once() {
     let Some(world) = world("two-engines") else { return };
     let Some(second) = second_engine() else { return };
     let engines = [world.engine(), second.with_state_dir(world.state.path())];
-    let launch = |engine: &CliEngine| world.plan().launch(engine, BundleSpec::new()).unwrap();
+    let launch = |engine: &Engine| world.plan().launch(engine, BundleSpec::new()).unwrap();
     let [first, second] = [launch(&engines[0]), launch(&engines[1])];
     assert_eq!(first.plan(), second.plan());
     // The address is the first one's here; the second's bridge has it in another network namespace.
@@ -95,13 +95,13 @@ fn two_engines_may_have_the_same_slug_at_once() {
     }
 }
 
-fn second_engine() -> Option<CliEngine> {
+fn second_engine() -> Option<Engine> {
     let Ok(second) = std::env::var("SIDECAR_BUNDLE_SECOND_ENGINE") else {
         assert!(!required() || is_rootless(), "a second engine is required");
         shout("SKIPPED two engines: SIDECAR_BUNDLE_SECOND_ENGINE is not set");
         return None;
     };
-    Some(CliEngine::docker().with_host(second))
+    Some(Engine::docker().with_host(second))
 }
 
 /// The ids of a slug's resources on the second engine.
@@ -129,7 +129,7 @@ fn an_engine_over_ssh_works_like_a_local_one() {
         shout("SKIPPED ssh: SIDECAR_BUNDLE_SSH_ENGINE is not set");
         return;
     };
-    let engine = CliEngine::docker().with_host(&address).with_state_dir(world.state.path());
+    let engine = Engine::docker().with_host(&address).with_state_dir(world.state.path());
     assert_eq!(engine.version().unwrap(), world.engine().version().unwrap());
     // It is this very host's.
     assert_eq!(engine.reachability().unwrap(), Reachability::Here);
@@ -143,7 +143,7 @@ fn an_engine_over_ssh_works_like_a_local_one() {
     world.assert_nothing_left();
     let nobody = engine.with_host("ssh://root@127.0.0.1:9");
     let error = nobody.reachability().unwrap_err();
-    assert_eq!(error.cause(), Some(Cause::EngineUnreachable), "{error:?}");
+    assert_eq!(error.cause(), Cause::EngineUnreachable, "{error:?}");
 }
 
 #[test]

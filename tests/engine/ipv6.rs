@@ -1,7 +1,7 @@
 //! IPv6 beside IPv4.
 
 use sidecar_bundle::ipnet::IpNet;
-use sidecar_bundle::{BundleRunning, BundleSpec, Error, Ipv6Addressing, NetworkOptions, Slug};
+use sidecar_bundle::{BundleSpec, Error, Ipv6Addressing, NetworkOptions};
 
 use crate::engine::{LONG, cli, inspect, world};
 
@@ -43,7 +43,7 @@ fn ipv6_comes_up_beside_ipv4_and_is_attached_to_with_its_options() {
     assert!(seen.contains(&format!("{}/64", ipv6.bundle_ip())), "{seen}");
     bundle.keep().unwrap();
 
-    let bundle = BundleRunning::attach(Slug::new(world.slug).unwrap(), &world.engine()).unwrap();
+    let bundle = world.plan().attach(&world.engine()).unwrap();
     assert_eq!((bundle.plan().ipv6(), bundle.plan().options()), (plan.ipv6(), plan.options()));
     bundle.close().unwrap();
     world.assert_nothing_left();
@@ -54,7 +54,7 @@ fn ipv6_comes_up_beside_ipv4_and_is_attached_to_with_its_options() {
     let failed = other.create_network(&world.engine()).unwrap_err();
     assert_eq!(
         failed.error().to_string(),
-        "network claude-bottle-bundle-net-ipv6 exists, and is not the planned one: its sidecar-bundle.options is {\"mtu\":1280}, not none"
+        "network claude-bottle-bundle-net-ipv6 exists and is not the planned one: its sidecar-bundle.options is {\"mtu\":1280}, not none"
     );
     kept.create_network(&world.engine()).unwrap().close().unwrap();
     world.assert_nothing_left();

@@ -1,11 +1,11 @@
 //! The options of a network, and the engines that have them.
 
-use sidecar_bundle::{BundleSpec, CliEngine, Error, GatewayMode, NetworkOptions, Ready};
+use sidecar_bundle::{BundleSpec, Engine, Error, GatewayMode, NetworkOptions, Ready};
 
 use crate::engine::{LONG, http_body, inspect, is_podman, world};
 
 /// Major and minor version of the engine.
-fn version(engine: &CliEngine) -> (u32, u32) {
+fn version(engine: &Engine) -> (u32, u32) {
     let said = engine.version().unwrap();
     let (_, version) = said.split_once(' ').unwrap();
     let mut numbers = version.split('.').map(|it| it.parse().unwrap_or(0));

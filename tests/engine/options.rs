@@ -1,6 +1,6 @@
 //! The options of a container.
 
-use sidecar_bundle::{BundleSpec, Cause, Publish, Ready, Restart};
+use sidecar_bundle::{BundleSpec, Cause, PortMapping, Ready, RestartPolicy};
 
 use crate::engine::{LONG, cli, has_limits, inspect, world};
 
@@ -62,19 +62,19 @@ fn every_option_is_on_the_engine() {
         .label("acme.role", "sidecar,=x")
         .volume("sidecar-bundle-test-volume", "/volume")
         .tmpfs("/scratch", 1 << 20)
-        .publish(Publish::tcp(8080).on_address([127, 0, 0, 1]).on_port(18080))
-        .publish(Publish::udp(53))
+        .publish(PortMapping::tcp(8080).host_address([127, 0, 0, 1]).host_port(18080))
+        .publish(PortMapping::udp(53))
         .extra_host("gateway.acme", [10, 1, 2, 3])
         .memory(64 << 20)
         .cpus(0.5)
         .pids(99)
-        .add_capabilities(["NET_ADMIN"])
-        .drop_capabilities(["NET_RAW"])
+        .add_capability("NET_ADMIN")
+        .drop_capability("NET_RAW")
         .no_new_privileges(true)
         .security_option("apparmor=unconfined")
         .read_only_root(true)
         .init(true)
-        .restart(Restart::OnFailure(Some(2)))
+        .restart(RestartPolicy::OnFailure(Some(2)))
         .engine_option("--hostname=inside")
         .engine_option("--tty=true");
     let bundle = world.plan().launch(&world.engine(), spec).unwrap();
@@ -139,10 +139,10 @@ fn a_hardened_bundle_can_do_less_harm() {
 
     let spec = BundleSpec::new()
         .hardened()
-        .drop_capabilities([""; 0])
+        .clear_dropped_capabilities()
         .no_new_privileges(false)
         .read_only_root(false)
-        .without_tmpfs("/tmp")
+        .clear_tmpfs()
         .pids(None)
         .memory(None);
     let bundle = world.plan().launch(&world.engine(), spec).unwrap();

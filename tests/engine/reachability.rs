@@ -16,7 +16,7 @@ fn an_address_is_reachable_only_while_its_bridge_is_here() {
         .exists();
     // /sys may show another namespace than the one we are in; the engine tests in CI are in the right one.
     let bridge_is_here = bridge_is_here || required() && !is_rootless();
-    let bundle = network.start(BundleSpec::new().daemons([""; 0])).unwrap();
+    let bundle = network.start(BundleSpec::new().clear_daemons()).unwrap();
     assert_eq!(bundle.is_reachable(), bridge_is_here);
     bundle.close().unwrap();
     world.assert_nothing_left();

@@ -77,7 +77,7 @@ fn given_addresses_come_up_with_no_daemons() {
         [192, 168, 211, 2].into(),
     );
     let plan = world.plan().with_addressing(own.unwrap());
-    let spec = BundleSpec::new().daemons([""; 0]);
+    let spec = BundleSpec::new().clear_daemons();
     let bundle = plan.launch(&world.engine(), spec).unwrap();
     let container = inspect("container", bundle.container_id()).unwrap();
     let networks = container["NetworkSettings"]["Networks"].as_object().unwrap();

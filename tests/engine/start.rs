@@ -5,7 +5,7 @@ use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use sidecar_bundle::{BundleSpec, Cause, Error, NetworkPlanned, Pull};
+use sidecar_bundle::{BundleSpec, Cause, Error, NetworkPlanned, PullPolicy};
 
 use crate::engine::{LONG, cli, inspect, is_podman, is_rootless, required, shout, world};
 
@@ -23,7 +23,7 @@ fn a_missing_image_hands_the_network_back() {
 
 #[test]
 fn a_question_mark_after_a_failed_start_removes_the_network() {
-    fn launch(plan: NetworkPlanned, engine: &sidecar_bundle::CliEngine) -> Result<(), Error> {
+    fn launch(plan: NetworkPlanned, engine: &sidecar_bundle::Engine) -> Result<(), Error> {
         let network = plan.create_network(engine)?;
         let _bundle =
             network.start(BundleSpec::new().image("sidecar-bundle-test-no-such-image:1"))?;
@@ -58,7 +58,7 @@ fn a_missing_command_is_an_error_every_time() {
         let failed = world.plan().launch(&world.engine(), spec).unwrap_err();
         assert_eq!(failed.error().cause(), Some(Cause::CommandNotRun), "{failed:?}");
         let Error::Start { source, .. } = failed.error() else { panic!("{failed:?}") };
-        assert_eq!(source.status().unwrap().code(), Some(127));
+        assert!(source.to_string().contains("exit status: 127"), "{source}");
     }
     world.assert_nothing_left();
 }
@@ -101,10 +101,10 @@ fn an_image_is_pulled_when_the_policy_says_so() {
     cli(&["image", "rm", &image]);
     let spec = |pull| BundleSpec::new().image(&image).pull(pull);
 
-    let failed = world.plan().launch(&world.engine(), spec(Pull::Never)).unwrap_err();
+    let failed = world.plan().launch(&world.engine(), spec(PullPolicy::Never)).unwrap_err();
     assert_eq!(failed.error().cause(), Some(Cause::ImageMissing), "{failed:?}");
     assert!(inspect("image", &image).is_none());
-    for pull in [Pull::IfMissing, Pull::IfMissing, Pull::Always] {
+    for pull in [PullPolicy::IfMissing, PullPolicy::IfMissing, PullPolicy::Always] {
         let bundle = world.plan().launch(&world.engine(), spec(pull)).unwrap();
         assert!(inspect("image", &image).is_some());
         bundle.close().unwrap();

@@ -7,15 +7,15 @@
 use std::thread;
 use std::time::{Duration, Instant};
 
-use sidecar_bundle::{BundleRunning, BundleSpec, CliEngine, NetworkPlanned, Slug};
+use sidecar_bundle::{BundleRunning, BundleSpec, Engine, NetworkPlanned, Slug};
 
 const LONG: Duration = Duration::from_secs(20);
 
 fn main() {
     let arguments: Vec<_> = std::env::args().skip(1).collect();
     let engine = match &*arguments[0] {
-        "docker" => CliEngine::docker(),
-        "podman" => CliEngine::podman(),
+        "docker" => Engine::docker(),
+        "podman" => Engine::podman(),
         other => panic!("there is no engine {other:?}"),
     };
     let engine = engine.with_state_dir(&arguments[1]);

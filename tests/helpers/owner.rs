@@ -47,7 +47,7 @@ use std::time::Duration;
 
 use sidecar_bundle::ipnet::Ipv4Net;
 use sidecar_bundle::{
-    Addressing, BundleRunning, BundleSpec, CliEngine, Error, NetworkCreated, NetworkPlanned, Ready,
+    Addressing, BundleRunning, BundleSpec, Engine, Error, NetworkCreated, NetworkPlanned, Ready,
     Slug,
 };
 use tracing::field::{Field, Visit};
@@ -124,7 +124,7 @@ fn is_taken(error: &(dyn std::error::Error + 'static)) -> bool {
 }
 
 struct Owner {
-    engine: Option<CliEngine>,
+    engine: Option<Engine>,
 }
 
 impl Owner {
@@ -229,11 +229,11 @@ fn die(death: &str, messages: &Sender<Message>) -> ! {
     }
 }
 
-fn engine<'a>(mut words: impl Iterator<Item = &'a str>) -> Result<CliEngine, Error> {
+fn engine<'a>(mut words: impl Iterator<Item = &'a str>) -> Result<Engine, Error> {
     let mut engine = match words.next().unwrap() {
-        "docker" => CliEngine::docker(),
-        "podman" => CliEngine::podman(),
-        "detect" => CliEngine::detect()?,
+        "docker" => Engine::docker(),
+        "podman" => Engine::podman(),
+        "detect" => Engine::detect()?,
         other => panic!("there is no engine {other:?}"),
     };
     for word in words {

@@ -17,7 +17,10 @@ fn a_kept_bundle_stays_and_is_never_launched_over() {
     assert_eq!(fake.operations(), ["network create", "run", "container inspect"]);
     for _ in 0..2 {
         let failed = plan().launch(&fake.engine(), BundleSpec::new()).unwrap_err();
-        assert_eq!(fake.chain(&failed), ["a bundle of slug demo was kept; attach to it"]);
+        assert_eq!(
+            fake.chain(&failed),
+            ["a bundle of slug demo was kept; attach to it, or discard it"]
+        );
     }
     assert_eq!(fake.operations().len(), 3, "and the engine is not asked");
     assert_eq!(fake.resources(), before);

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use sidecar_bundle::{Addressing, BundleSpec, Cause, Error, Product};
+use sidecar_bundle::{Addressing, BundleSpec, Cause, Error, Naming};
 
 use crate::fake::{CONTAINER, Fake, NETWORK, plan};
 use crate::owner::Owner;
@@ -28,17 +28,16 @@ fn up_is_three_commands_and_down_two() {
     fake.assert_nothing_left();
 
     let calls = fake.calls();
-    let (owner, lease_dir) = (calls[0].drawn("owner"), calls[0].drawn("lease-dir"));
-    assert_ne!(owner, lease_dir);
-    let stored = std::fs::read_to_string(fake.path("leases").join("id")).unwrap();
-    assert_eq!(stored.trim(), lease_dir);
+    let [engine, lease, owner] = ["engine", "lease", "owner"].map(|key| calls[0].drawn(key));
+    assert!(owner != lease && lease != engine && engine != owner);
 
     let labels = format!(
         "--label sidecar-bundle.attempt=0 \
-         --label sidecar-bundle.format=1 \
+         --label sidecar-bundle.engine={engine} \
+         --label sidecar-bundle.format=2 \
          --label sidecar-bundle.gateway=10.56.132.1 \
          --label sidecar-bundle.ip=10.56.132.2 \
-         --label sidecar-bundle.lease-dir={lease_dir} \
+         --label sidecar-bundle.lease={lease} \
          --label sidecar-bundle.owner={owner} \
          --label sidecar-bundle.prefix=claude-bottle \
          --label sidecar-bundle.slug=demo \
@@ -160,9 +159,9 @@ fn an_empty_list_of_daemons_is_an_empty_variable() {
 #[test]
 fn another_product_has_its_own_names() {
     let fake = Fake::new();
-    let product = Product::new("acme.x").unwrap();
+    let product = Naming::new("acme.x").unwrap();
     let spec = BundleSpec::new().daemons(["git-gate", "egress"]);
-    plan().with_product(product).launch(&fake.engine(), spec).unwrap().close().unwrap();
+    plan().with_naming(product).launch(&fake.engine(), spec).unwrap().close().unwrap();
     let daemons = "ACME_X_SIDECAR_DAEMONS=egress,git-gate";
     assert_eq!(payload(&fake), ["--env", daemons, "--pull=never", "acme.x-sidecars:latest"]);
     let calls = fake.calls();
@@ -178,6 +177,7 @@ fn a_trace_has_a_span_for_each_step_and_an_event_for_each_command() {
     let program = fake.path("docker");
     let lines: Vec<_> = trace.lines().filter(|line| line.contains("engine command")).collect();
     let expected = [
+        ("create_network{slug=demo subnet=10.56.132.0/24}", "info --format {{json .}}"),
         (
             "create_network{slug=demo subnet=10.56.132.0/24}",
             "network create --subnet 10.56.132.0/24 ",
@@ -191,12 +191,15 @@ fn a_trace_has_a_span_for_each_step_and_an_event_for_each_command() {
     for (line, (span, command)) in lines.iter().zip(expected) {
         assert!(line.contains(&format!("{span}: ")), "{line}");
         assert!(line.contains(&format!("command={} {command}", program.display())), "{line}");
+        if command.starts_with("info") {
+            continue;
+        }
         assert!(line.contains("end=exit status: 0"), "{line}");
         let (_, duration) = line.split_once("duration_ms=").unwrap();
         let (duration, _) = duration.split_once(' ').unwrap();
         assert!(duration.parse::<u64>().unwrap() < 60_000, "{line}");
     }
-    assert!(lines[1].contains("--env CLAUDE_BOTTLE_SIDECAR_DAEMONS=***"), "{}", lines[1]);
+    assert!(lines[2].contains("--env CLAUDE_BOTTLE_SIDECAR_DAEMONS=***"), "{}", lines[2]);
 }
 
 #[test]
@@ -218,7 +221,7 @@ fn a_missing_program_is_named() {
     assert_eq!(
         fake.chain(&error),
         [
-            "network claude-bottle-bundle-demo could not be created",
+            "the engine could not be asked for its identity",
             "no-such-program-4711 was not found; is it installed, and on PATH?",
             "No such file or directory (os error 2)",
         ]
@@ -236,8 +239,8 @@ fn a_program_that_cannot_be_run_is_named() {
     assert_eq!(
         fake.chain(&error),
         [
-            "network claude-bottle-bundle-demo could not be created",
-            &format!("{} network create could not be run", program.display()),
+            "the engine could not be asked for its identity",
+            &format!("{} info could not be run", program.display()),
             "Permission denied (os error 13)",
         ]
     );

@@ -98,7 +98,7 @@ fn a_kept_network_is_taken_over() {
 
     let network = plan.create_network(&fake.engine()).unwrap();
     assert_eq!(network.network_id(), id);
-    assert_eq!(fake.operations()[1..], ["network inspect"]);
+    assert_eq!(fake.operations()[1..], ["network inspect", "ps", "network ls"]);
     let bundle = network.start(BundleSpec::new()).unwrap();
     assert_eq!(bundle.network_id(), id);
     bundle.close().unwrap();

@@ -32,7 +32,7 @@ fn resources_that_somebody_else_removed_count_as_removed() {
         std::fs::remove_file(fake.path(kind).join(id)).unwrap();
     }
     bundle.close().unwrap();
-    assert_eq!(fake.operations()[3..], ["rm", "network rm", "network ls"]);
+    assert_eq!(fake.operations()[3..], ["rm", "ps", "network rm", "network ls"]);
 }
 
 #[test]

@@ -37,12 +37,13 @@ fn a_failed_rollback_is_part_of_the_error() {
     let id = format!("{:064x}", 1);
     assert_eq!(
         fake.chain(&error),
-        [format!(
-            "2 errors: container claude-bottle-sidecars-demo could not be started from image claude-bottle-sidecars:latest: \
-             docker run ended with exit status: 125: docker: Error response from daemon: Address already in use; \
-             network claude-bottle-bundle-demo may be left; remove it with `docker network rm {id}`: \
-             docker network rm ended with exit status: 1: {UNKNOWN}"
-        )]
+        [
+            format!(
+                "container claude-bottle-sidecars-demo could not be started from image claude-bottle-sidecars:latest; and \
+                 network claude-bottle-bundle-demo may be left; remove it with `docker network rm {id}`"
+            ),
+            "docker run ended with exit status: 125: docker: Error response from daemon: Address already in use".into(),
+        ]
     );
 }
 

@@ -71,12 +71,13 @@ fn a_panic_while_the_engine_fails_on_everything_leaves_the_process_alive() {
         });
         panicked.unwrap_err();
         assert!(start.elapsed() < Duration::from_secs(10), "{snippet}: {:?}", start.elapsed());
-        let warnings: Vec<_> = trace.lines().filter(|line| line.contains(" WARN ")).collect();
+        let left = |line: &&str| line.contains(" WARN ") && line.contains("may be left");
+        let warnings: Vec<_> = trace.lines().filter(left).collect();
         assert_eq!(warnings.len(), 2, "{snippet}: {trace}");
         for (warning, (resource, name, id)) in
             warnings.iter().zip([("container", CONTAINER, &ids[0]), ("network", NETWORK, &ids[1])])
         {
-            assert!(warning.contains("a dropped bundle left something behind"), "{warning}");
+            assert!(warning.contains("a resource may be left"), "{warning}");
             assert!(warning.contains(&format!("resource={resource} name=\"{name}\"")), "{warning}");
             assert!(warning.contains(id.as_str()), "{warning}");
         }
@@ -90,20 +91,20 @@ fn closing_reports_both_failures() {
     let (container, network) = (bundle.container_id().to_owned(), bundle.network_id().to_owned());
     fake.on("rm", &refuse(1, "Error response from daemon: the disk is tired"));
     let error = bundle.close().unwrap_err();
-    assert!(matches!(&error, Error::Several(errors) if errors.len() == 2));
+    assert!(matches!(&error, Error::Several(errors) if errors.as_slice().len() == 2));
     assert_eq!(error.cause(), Some(Cause::Other), "the first one's");
     assert_eq!(
         fake.chain(&error),
-        [format!(
-            "2 errors: \
-             container claude-bottle-sidecars-demo may be left; \
-             remove it with `docker rm --force --volumes {container}`: \
-             docker rm ended with exit status: 1: Error response from daemon: the disk is tired; \
-             network claude-bottle-bundle-demo may be left; \
-             remove it with `docker network rm {network}`: \
-             docker network rm ended with exit status: 1: Error response from daemon: \
-             error while removing network: network {NETWORK} id {network} has active endpoints"
-        )]
+        [
+            format!(
+                "container claude-bottle-sidecars-demo may be left; \
+                 remove it with `docker rm --force --volumes {container}`; and \
+                 network claude-bottle-bundle-demo may be left; \
+                 remove it with `docker network rm {network}`"
+            ),
+            "docker rm ended with exit status: 1: Error response from daemon: the disk is tired"
+                .into(),
+        ]
     );
     assert_eq!(fake.resources().len(), 2);
 }
@@ -115,12 +116,11 @@ fn closing_reports_a_single_failure_as_itself() {
     let network = bundle.network_id().to_owned();
     fake.on("network-rm", &refuse(1, "Error response from daemon: the disk is tired"));
     let error = bundle.close().unwrap_err();
-    let Error::NotRemoved { resource, name, id, command, source, .. } = &error else {
+    let Error::NotRemoved { resource, name, id, command, .. } = &error else {
         panic!("{error:?}");
     };
     assert_eq!((*resource, &**name, id.as_ref()), (Resource::Network, NETWORK, Some(&network)));
     assert!(command.ends_with(&format!(" network rm {network}")));
-    assert_eq!(source.as_ref().unwrap().status().unwrap().code(), Some(1));
     assert_eq!(
         fake.chain(&error),
         [

@@ -22,7 +22,7 @@ impl Fake {
         let failed = plan().create_network(&self.engine()).unwrap_err();
         assert!(matches!(failed.error(), Error::NetworkDiffers { id: found, .. } if found == id));
         assert_eq!(failed.error().cause(), None);
-        let text = format!("network {NETWORK} exists, and is not the planned one: {difference}");
+        let text = format!("network {NETWORK} exists and is not the planned one: {difference}");
         assert_eq!(self.chain(&failed), [text]);
         // `?` does not touch it either.
         drop(Error::from(failed));
@@ -55,32 +55,39 @@ fn a_network_of_the_same_name_that_is_not_as_planned_is_left_alone() {
 }
 
 #[test]
-fn a_network_of_another_lease_directory_is_left_alone() {
+fn a_network_under_a_lease_that_is_not_here_is_left_alone_until_it_is_discarded() {
     let fake = Fake::new();
     let network = plan().create_network(&fake.engine()).unwrap();
     let id = network.network_id().to_owned();
     let _plan = network.keep().unwrap();
-    let (start, foreign) = ("label=sidecar-bundle.lease-dir=", "0".repeat(32));
-    fake.edit_network(&id, |line| match line.strip_prefix(start) {
-        Some(_) => Some(format!("{start}{foreign}")),
-        None => Some(line.into()),
-    });
-    let ours = fs::read_to_string(fake.path("leases").join("id")).unwrap();
-    let ours = ours.trim();
-    fake.assert_differs(&id, &format!("its sidecar-bundle.lease-dir is {foreign}, not {ours}"));
+    // The lease is lost, or is another directory's.
+    let elsewhere = fake.engine().with_state_dir(fake.path("elsewhere"));
+    for engine in [&elsewhere, &fake.engine()] {
+        fs::remove_dir_all(fake.path("leases")).unwrap_or_default();
+        let failed = plan().create_network(engine).unwrap_err();
+        let Error::UnknownOwner { id: found, .. } = failed.error() else { panic!("{failed:?}") };
+        assert_eq!(*found, id);
+        let text = format!(
+            "network {NETWORK} ({}) is of slug demo, under a lease that is not here: it has another user, host or state directory, or the lease was lost; if its owner is gone, discard removes it",
+            &id[..12]
+        );
+        assert_eq!(fake.chain(&failed), [text]);
+        assert!(matches!(plan().attach(engine).unwrap_err().error(), Error::UnknownOwner { .. }));
+        assert!(sidecar_bundle::sweep(engine).unwrap().is_empty());
+        assert_eq!(fake.resources(), [(NETWORK.into(), id.clone())]);
+    }
+    let discarded = plan().discard(&fake.engine()).unwrap();
+    assert_eq!((discarded.containers.len(), discarded.networks), (0, vec![id]));
+    plan().create_network(&fake.engine()).unwrap().close().unwrap();
+    fake.assert_nothing_left();
 }
 
 #[test]
-fn a_network_of_an_owner_unknown_to_the_lease_is_left_alone() {
+fn a_kept_network_with_another_label_is_left_alone() {
     let fake = Fake::new();
     let network = plan().create_network(&fake.engine()).unwrap();
-    let (id, ours) = (network.network_id().to_owned(), fake.calls()[0].args.clone());
+    let id = network.network_id().to_owned();
     let _plan = network.keep().unwrap();
-    let (start, foreign) = ("label=sidecar-bundle.owner=", "1".repeat(32));
-    fake.edit_network(&id, |line| match line.strip_prefix(start) {
-        Some(_) => Some(format!("{start}{foreign}")),
-        None => Some(line.into()),
-    });
-    let ours = ours.iter().find_map(|arg| arg.strip_prefix("sidecar-bundle.owner=")).unwrap();
-    fake.assert_differs(&id, &format!("its sidecar-bundle.owner is {foreign}, not {ours}"));
+    fake.edit_network(&id, |line| Some(line.replace("attempt=0", "attempt=7")));
+    fake.assert_differs(&id, "its sidecar-bundle.attempt is 7, not 0");
 }

@@ -15,7 +15,8 @@ fn a_second_launcher_is_told_who_has_the_slug_before_the_engine_is_asked() {
     let Error::Taken { slug, pid, since, .. } = failed.error() else { panic!("{failed:?}") };
     assert_eq!((slug.as_str(), *pid), ("demo", Some(std::process::id())));
     assert!(since.unwrap().elapsed().unwrap().as_secs() < 600);
-    let text = format!("slug demo is taken by pid {} since then", std::process::id());
+    let text =
+        format!("slug demo is taken by this process, pid {}, since then", std::process::id());
     assert_eq!(fake.chain(&failed), [text]);
     assert_eq!(failed.error().cause(), None);
     assert_eq!(fake.operations(), ["network create"], "of the first one");
@@ -43,10 +44,13 @@ fn an_unusable_lease_is_an_error_before_the_engine_is_asked() {
     refused(&fake, &file, &file, "File exists (os error 17)");
     refused(&fake, &file.join("x"), &file.join("x"), "Not a directory (os error 20)");
 
-    let strange = fake.path("strange");
-    fs::create_dir(&strange).unwrap();
-    fs::write(strange.join("id"), "nonsense").unwrap();
-    refused(&fake, &strange, &strange, "its file \"id\" holds no id");
+    let link = fake.path("link");
+    fs::create_dir(fake.path("real")).unwrap();
+    std::os::unix::fs::symlink(fake.path("real"), &link).unwrap();
+    refused(&fake, &link, &link, "it is a symbolic link");
+
+    let broken = fake.path("line\nbreak");
+    refused(&fake, &broken, &broken, "its path contains a line break");
 
     // The name of the lease's file is learnt from one that is held.
     let network = plan().create_network(&fake.engine()).unwrap();

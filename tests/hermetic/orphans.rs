@@ -19,7 +19,17 @@ fn the_next_launch_removes_what_a_failed_close_left() {
     assert_ne!(bundle.network_id(), id);
     assert_eq!(
         fake.operations()[before..],
-        ["ps", "rm", "network ls", "network rm", "network create", "run", "container inspect"]
+        [
+            "ps",
+            "ps",
+            "rm",
+            "network ls",
+            "network ls",
+            "network rm",
+            "network create",
+            "run",
+            "container inspect"
+        ]
     );
     bundle.close().unwrap();
     fake.assert_nothing_left();

@@ -142,14 +142,17 @@ fn a_reaper_that_was_killed_is_replaced() {
 }
 
 #[test]
-fn without_an_sh_everything_but_the_reaper_works() {
+fn without_a_shell_everything_but_the_reaper_works() {
     let fake = Fake::new();
     let mut owner = Owner::program(&fake.engine_words());
     owner.env("PATH", "/nowhere");
     let mut owner = Owner::spawn(owner);
     owner.expect("launch demo", "up");
     let trace = owner.stderr();
-    assert!(trace.contains("no reaper: what this process leaves when killed stays"), "{trace}");
+    assert!(
+        trace.contains("no reaper: what this process leaves when it is killed stays"),
+        "{trace}"
+    );
     assert_eq!(fake.reapers(), 0);
     owner.expect("close", "closed");
     owner.end();

@@ -119,7 +119,7 @@ fn assert_quiet_heir(fake: &Fake, owner: Owner, answer: &str) {
     assert!(answer.starts_with("error "), "{answer}");
     assert_no_secret("answer", answer);
     let shown = owner.stderr();
-    for part in ["engine command", "span start", "HERMETIC_TOKEN", "CommandError"] {
+    for part in ["engine command", "span start", "HERMETIC_TOKEN", "EngineError"] {
         assert!(shown.contains(part), "{part:?} is not in {shown}");
     }
     assert_no_secret("trace or debug output", &shown);

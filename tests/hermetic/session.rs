@@ -1,20 +1,39 @@
-//! The owner of the bundles of one process.
+//! The sessions of one process.
+
+use sidecar_bundle::{BundleSpec, NetworkPlanned, Slug};
 
 use crate::fake::Fake;
 
 #[test]
-fn two_bundles_of_one_process_on_one_engine_have_one_owner() {
-    let (fake, other) = (Fake::new(), Fake::new());
-    for fake in [&fake, &fake, &other] {
-        fake.up().close().unwrap();
-    }
+fn each_bundle_has_an_owner_and_a_lease_of_its_own() {
+    let fake = Fake::new();
+    fake.up().close().unwrap();
+    fake.up().close().unwrap();
     let calls = fake.calls();
     let creates: Vec<_> =
         calls.iter().filter(|call| call.operation() == "network create").collect();
     let [one, again] = creates[..] else { panic!("{creates:?}") };
-    assert_eq!(one.drawn("owner"), again.drawn("owner"));
-    // On another engine it is another owner.
-    let other = &other.calls()[0];
-    assert_ne!(one.drawn("owner"), other.drawn("owner"));
-    assert_ne!(one.drawn("lease-dir"), other.drawn("lease-dir"));
+    for key in ["owner", "lease"] {
+        assert_ne!(one.drawn(key), again.drawn(key));
+    }
+    assert_eq!(one.drawn("engine"), again.drawn("engine"));
+}
+
+#[test]
+fn an_engine_is_asked_for_its_identity_once_for_each_session() {
+    let fake = Fake::new();
+    let bundle = fake.up();
+    assert_eq!(fake.infos(), 1);
+    bundle.close().unwrap();
+    assert_eq!(fake.infos(), 1, "no absence had to be believed");
+    let plan = NetworkPlanned::new(Slug::new("other").unwrap());
+    let bundle = plan.launch(&fake.engine(), BundleSpec::new()).unwrap();
+    assert_eq!(fake.infos(), 2);
+    for (_, id) in fake.resources() {
+        for kind in ["network", "container"] {
+            let _ = std::fs::remove_file(fake.path(kind).join(&id));
+        }
+    }
+    bundle.close().unwrap();
+    assert_eq!(fake.infos(), 4, "each absence is the same engine's");
 }

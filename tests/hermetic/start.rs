@@ -4,7 +4,7 @@ use std::error::Error as _;
 use std::time::{Duration, Instant};
 use std::{fs, thread};
 
-use sidecar_bundle::{BundleSpec, Cause, Error, Pull};
+use sidecar_bundle::{BundleSpec, Cause, Error, PullPolicy};
 
 use crate::fake::{CONTAINER, Fake, NETWORK, plan};
 use crate::faults::for_each_fault;
@@ -17,7 +17,7 @@ fn an_invalid_specification_is_an_error_before_the_engine_is_asked() {
     let wrong = || BundleSpec::new().mount("relative", "/x");
     let failed = plan().launch(&fake.engine(), wrong()).unwrap_err();
     assert_eq!(fake.chain(&failed), ["mount path \"relative\" is relative"]);
-    assert!(matches!(failed.error(), Error::Spec(_)));
+    assert!(matches!(failed.error(), Error::Invalid(_)));
     assert_eq!(failed.error().cause(), None);
     assert!(fake.calls().is_empty());
 
@@ -82,7 +82,11 @@ fn a_refused_container_leaves_the_network_for_another_try() {
                 assert!(matches!(failed.error(), Error::Start { container, .. } if container == CONTAINER));
                 assert_eq!(failed.error().cause(), Some(cause), "{says}");
                 assert_eq!(fake.chain(&failed), chain);
-                assert_eq!(fake.operations()[2..], vec!["ps"; looks], "{says}");
+                let looks = match cause {
+                    Cause::ContainerNameTaken => vec!["container inspect"],
+                    _ => vec!["ps"; looks],
+                };
+                assert_eq!(fake.operations()[2..], looks, "{says}");
 
                 // With `match`, another try on the same network.
                 fake.obey("run");
@@ -115,7 +119,7 @@ fn a_container_of_the_same_name_is_left_alone() {
     fs::write(&foreign, format!("name={CONTAINER}\n")).unwrap();
     let failed = plan().launch(&fake.engine(), BundleSpec::new()).unwrap_err();
     assert_eq!(failed.error().cause(), Some(Cause::ContainerNameTaken));
-    assert_eq!(fake.operations(), ["network create", "run", "network rm"]);
+    assert_eq!(fake.operations(), ["network create", "run", "container inspect", "network rm"]);
     assert!(foreign.exists());
 }
 
@@ -172,7 +176,7 @@ fn a_missing_image_is_pulled_in_a_step_of_its_own() {
     assert!(trace.contains("progress=\"Layer 1 of 2\""), "{trace}");
     bundle.close().unwrap();
 
-    let spec = BundleSpec::new().pull(Pull::Always);
+    let spec = BundleSpec::new().pull(PullPolicy::Always);
     plan().launch(&fake.engine(), spec).unwrap().close().unwrap();
     assert_eq!(fake.operations()[7..10], ["network create", "pull", "run"]);
     fake.assert_nothing_left();
@@ -195,7 +199,8 @@ fn a_failed_pull_is_an_error_of_its_own() {
     );
     fake.assert_nothing_left();
 
-    let failed = plan().launch(&fake.engine(), BundleSpec::new().pull(Pull::Never)).unwrap_err();
+    let failed =
+        plan().launch(&fake.engine(), BundleSpec::new().pull(PullPolicy::Never)).unwrap_err();
     assert!(matches!(failed.error(), Error::Start { .. }), "{failed:?}");
     assert_eq!(failed.error().cause(), Some(Cause::ImageMissing));
     fake.assert_nothing_left();
@@ -207,7 +212,7 @@ fn a_pull_has_a_timeout_of_its_own() {
     fake.on("pull", "echo $$ >>\"$dir/pids\"; trap '' TERM; exec sleep 60");
     let engine = fake.engine().with_pull_deadline(Duration::from_millis(300));
     let start = Instant::now();
-    let failed = plan().launch(&engine, BundleSpec::new().pull(Pull::Always)).unwrap_err();
+    let failed = plan().launch(&engine, BundleSpec::new().pull(PullPolicy::Always)).unwrap_err();
     assert!(start.elapsed() < Duration::from_secs(10), "{:?}", start.elapsed());
     let chain = fake.chain(&failed);
     assert!(chain[1].contains("was killed at its deadline"), "{chain:?}");
@@ -219,7 +224,7 @@ fn a_container_that_died_at_once_is_removed_and_its_log_is_in_the_error() {
     let fake = Fake::new();
     fake.on(
         "container-inspect",
-        r#"echo '[{"Id":"x","State":{"Status":"exited","ExitCode":3,"OOMKilled":false,"FinishedAt":"2026-01-01T00:00:00Z"},"Config":{}}]'"#,
+        r#"echo '[{"Id":"eeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeee","State":{"Status":"exited","ExitCode":3,"OOMKilled":false,"FinishedAt":"2026-01-01T00:00:00Z"},"Config":{}}]'"#,
     );
     fake.on(
         "logs",
@@ -243,7 +248,7 @@ fn the_log_in_an_error_is_bounded() {
     let fake = Fake::new();
     fake.on(
         "container-inspect",
-        r#"echo '[{"Id":"x","State":{"Status":"exited","ExitCode":1,"FinishedAt":"2026-01-01T00:00:00Z"},"Config":{}}]'"#,
+        r#"echo '[{"Id":"eeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeee","State":{"Status":"exited","ExitCode":1,"FinishedAt":"2026-01-01T00:00:00Z"},"Config":{}}]'"#,
     );
     fake.on(
         "logs",
@@ -267,7 +272,7 @@ fn a_container_at_another_address_is_removed() {
         fake.on(
             "container-inspect",
             &format!(
-                "echo '[{{\"Id\":\"x\",\"State\":{{\"Status\":\"running\"}},\"Config\":{{}},\"NetworkSettings\":{{\"Networks\":{{{network}}}}}}}]'"
+                "echo '[{{\"Id\":\"{id}\",\"State\":{{\"Status\":\"running\"}},\"Config\":{{}},\"NetworkSettings\":{{\"Networks\":{{{network}}}}}}}]'"
             ),
         );
         let failed = plan().launch(&fake.engine(), BundleSpec::new()).unwrap_err();

@@ -11,9 +11,9 @@ fn a_survey_is_few_commands_and_reads_all_of_a_thousand_networks() {
     fake.on("info", ELSEWHERE);
     let addresses = plan();
     let taken = addresses.subnet();
-    fake.on("network-ls", "echo 1");
+    fake.on("network-ls", "printf '%064d\\n' 1");
     // The one that matters comes first, before two million bytes of others.
-    let network = r#"{"Id":"%d","Name":"n%d","Driver":"bridge","Labels":{"x":"%01900d"},"IPAM":{"Config":[{"Subnet":"%s"}]}}"#;
+    let network = r#"{"Id":"%064d","Name":"n%d","Driver":"bridge","Labels":{"x":"%01900d"},"IPAM":{"Config":[{"Subnet":"%s"}]}}"#;
     fake.on(
         "network-inspect",
         &format!(
@@ -24,9 +24,10 @@ fn a_survey_is_few_commands_and_reads_all_of_a_thousand_networks() {
     let engine = fake.engine();
     let moved = addresses.clone().in_free_subnet(&engine).unwrap();
     assert_ne!(moved.subnet(), taken);
-    assert_eq!(fake.operations(), ["network ls", "network inspect", "info"]);
+    assert_eq!(fake.operations(), ["network ls", "network inspect"]);
     addresses.in_free_subnet(&engine).unwrap();
-    assert_eq!(fake.operations()[3..], ["network ls", "network inspect"]);
+    assert_eq!(fake.operations()[2..], ["network ls", "network inspect"]);
+    assert_eq!(fake.infos(), 3, "its place is asked once");
 }
 
 #[test]

@@ -20,6 +20,7 @@ fn a_wait_never_connects_to_an_address_that_is_not_on_this_host() {
         );
     }
     // And of the engine it is asked only where it is, once.
-    assert_eq!(fake.operations(), ["network create", "run", "container inspect", "info"]);
+    assert_eq!(fake.operations(), ["network create", "run", "container inspect"]);
+    assert_eq!(fake.infos(), 2);
     bundle.close().unwrap();
 }

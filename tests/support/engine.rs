@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use sidecar_bundle::ipnet::Ipv4Net;
-use sidecar_bundle::{BundleSpec, CliEngine, NetworkPlanned, Slug};
+use sidecar_bundle::{BundleSpec, Engine, NetworkPlanned, Slug};
 
 /// A timeout that nothing reaches.
 pub(crate) const LONG: Duration = Duration::from_secs(20);
@@ -46,7 +46,7 @@ pub(crate) fn required() -> bool {
 }
 
 impl World {
-    pub(crate) fn engine(&self) -> CliEngine {
+    pub(crate) fn engine(&self) -> Engine {
         engine().with_state_dir(self.state.path())
     }
 
@@ -121,8 +121,8 @@ pub(crate) fn is_rootless() -> bool {
 }
 
 /// The engine that the tests run on.
-pub(crate) fn engine() -> CliEngine {
-    if is_podman() { CliEngine::podman() } else { CliEngine::docker() }
+pub(crate) fn engine() -> Engine {
+    if is_podman() { Engine::podman() } else { Engine::docker() }
 }
 
 /// Runs the engine's program behind the library's back; it must succeed.

@@ -6,7 +6,7 @@ use std::os::unix::fs::symlink;
 use std::path::PathBuf;
 use std::process::Command;
 
-use sidecar_bundle::{BundleRunning, BundleSpec, CliEngine, Error, NetworkPlanned, Slug};
+use sidecar_bundle::{BundleRunning, BundleSpec, Engine, Error, NetworkPlanned, Slug};
 use tempfile::TempDir;
 
 use crate::owner::Owner;
@@ -39,7 +39,7 @@ impl Fake {
     pub(crate) fn new() -> Self {
         trace_everything();
         let dir = tempfile::tempdir().unwrap();
-        for name in ["calls", "on", "network", "container"] {
+        for name in ["calls", "infos", "on", "network", "container"] {
             fs::create_dir(dir.path().join(name)).unwrap();
         }
         // A script written here could not be run while another test's fork still holds it open.
@@ -52,8 +52,8 @@ impl Fake {
         self.dir.path().join(name)
     }
 
-    pub(crate) fn engine(&self) -> CliEngine {
-        let docker = CliEngine::docker().with_program(self.path("docker"));
+    pub(crate) fn engine(&self) -> Engine {
+        let docker = Engine::docker().with_program(self.path("docker"));
         docker.with_state_dir(self.path("leases"))
     }
 
@@ -107,10 +107,17 @@ impl Fake {
         fs::remove_file(self.path("on").join(operation)).unwrap();
     }
 
+    /// The calls so far, but for those that ask the engine for its identity.
     #[track_caller]
     pub(crate) fn calls(&self) -> Vec<Call> {
         let file = |n: usize| fs::read(self.path("calls").join(n.to_string())).ok();
         (1..).map_while(file).map(|record| Call::read(&record)).collect()
+    }
+
+    /// The number of calls that asked the engine for its identity.
+    #[track_caller]
+    pub(crate) fn infos(&self) -> usize {
+        fs::read_dir(self.path("infos")).unwrap().count()
     }
 
     /// The operations so far: `network create`, `run` ...

@@ -51,9 +51,8 @@ pub(super) fn follow(
 ) -> io::Result<Followed> {
     let (stdout, stdout_end) = io::pipe()?;
     let (stderr, stderr_end) = io::pipe()?;
-    let child = Followed(
-        expression.stdout_file(stdout_end).stderr_file(stderr_end).unchecked().start()?,
-    );
+    let child =
+        Followed(expression.stdout_file(stdout_end).stderr_file(stderr_end).unchecked().start()?);
     // Whichever stream ends last drops the last of these.
     let both = Arc::new(());
     for (pipe, stream) in [(stdout, LogStream::Stdout), (stderr, LogStream::Stderr)] {

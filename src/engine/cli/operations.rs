@@ -117,7 +117,9 @@ impl Backend for Cli {
                 ids => self.inspect("network", ids, deadline)?,
             }
         };
-        Ok(found.iter().filter_map(|it| network_info(self.dialect, it)).collect())
+        let networks = found.iter().map(|it| network_info(self.dialect, it)).collect::<Option<_>>();
+        let command = self.command().args(["network", "inspect"]);
+        networks.ok_or_else(|| command.unexpected("networks", ""))
     }
 
     fn attached(&self, network: &Id, deadline: Instant) -> Result<Vec<String>, EngineError> {
@@ -140,8 +142,11 @@ impl Backend for Cli {
         name: &str,
         deadline: Instant,
     ) -> Result<Option<ContainerInfo>, EngineError> {
+        let command = self.command().args(["container", "inspect", name]);
         let found = self.inspect("container", &[name], deadline)?;
-        Ok(found.first().and_then(container_info))
+        let Some(container) = found.first() else { return Ok(None) };
+        let unreadable = || command.unexpected("a container", &container.to_string());
+        container_info(container).map(Some).ok_or_else(unreadable)
     }
 
     fn pull(&self, image: &str, deadline: Instant) -> Result<(), EngineError> {
@@ -259,9 +264,10 @@ impl Backend for Cli {
         }
         let stdout = command.clone().run(deadline).map_err(|failure| failure.error)?;
         // `rm --force` of a missing container succeeds, on whatever engine answers.
-        match stdout.split_whitespace().any(|word| word == id.as_str()) {
-            true => Ok(()),
-            false => Err(command.unexpected("the id that it removed", &stdout)),
+        if stdout.split_whitespace().any(|word| word == id.as_str()) {
+            Ok(())
+        } else {
+            Err(command.unexpected("the id that it removed", &stdout))
         }
     }
 

@@ -30,12 +30,13 @@ pub(super) fn check(directory: &Path) -> io::Result<()> {
 pub(super) fn open(path: &Path, create: bool) -> io::Result<File> {
     let mut options = OpenOptions::new();
     options.read(true).write(true).create(create).truncate(false).mode(0o600);
-    let file = options.custom_flags(O_NOFOLLOW).open(path).map_err(|error| {
-        match fs::symlink_metadata(path) {
+    let file =
+        options.custom_flags(O_NOFOLLOW).open(path).map_err(|error| match fs::symlink_metadata(
+            path,
+        ) {
             Ok(metadata) if metadata.is_symlink() => untrusted("it is a symbolic link"),
             _ => error,
-        }
-    })?;
+        })?;
     let metadata = file.metadata()?;
     if !metadata.is_file() {
         return Err(untrusted("it is not a file"));

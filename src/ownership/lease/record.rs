@@ -67,7 +67,8 @@ impl Record {
         // Resources that a dead owner had adopted are orphans.
         let (network, container) =
             if self.kept { (self.network, self.container) } else { (None, None) };
-        let mut next = Self { network, container, kept: self.kept, settling: self.settling, ..next };
+        let mut next =
+            Self { network, container, kept: self.kept, settling: self.settling, ..next };
         if self.making.is_some() {
             next.unsettle();
         }
@@ -106,7 +107,10 @@ impl Record {
             return Ok(None);
         }
         let unreadable = || {
-            io::Error::new(io::ErrorKind::InvalidData, "its contents are not a lease of this release")
+            io::Error::new(
+                io::ErrorKind::InvalidData,
+                "its contents are not a lease of this release",
+            )
         };
         Self::parse(&text).map(Some).ok_or_else(unreadable)
     }
