@@ -205,7 +205,7 @@ pub enum Error {
         log: String,
     },
     /// The container does not have the address that it was pinned at. It has been removed.
-    #[error("container {container} has the address {}, not {planned}", found.map_or("none".into(), |ip| ip.to_string()))]
+    #[error("container {container} has {}, not {planned}", address(*found))]
     #[non_exhaustive]
     WrongAddress {
         /// The container's name.
@@ -223,7 +223,7 @@ pub enum Error {
         container: String,
     },
     /// The bundle was not ready in time. It is left as it is.
-    #[error("{waited_for} was not met after {timeout:?}; last seen: {seen}{}", after_log(log))]
+    #[error("not ready after {timeout:?}: {waited_for}; last seen: {seen}{}", after_log(log))]
     #[non_exhaustive]
     NotReady {
         /// The condition.
@@ -285,8 +285,9 @@ impl Error {
             Self::CreateNetwork { source, .. }
             | Self::Start { source, .. }
             | Self::Exec { source, .. }
-            | Self::Look { source, .. } => Some(source.cause()),
-            Self::Restart { source, .. } | Self::Engine(source) => Some(source.cause()),
+            | Self::Look { source, .. }
+            | Self::Restart { source, .. }
+            | Self::Engine(source) => Some(source.cause()),
             Self::NoEngine(none) => none.errors().first().map(EngineError::cause),
             Self::SubnetTaken { .. } => Some(Cause::SubnetOverlap),
             Self::Pull { .. } => Some(Cause::ImageMissing),
@@ -429,6 +430,10 @@ pub trait GiveUp {
 /// The beginning of an id, as engines print it.
 fn short(id: &str) -> &str {
     id.get(..12).unwrap_or(id)
+}
+
+fn address(found: Option<IpAddr>) -> String {
+    found.map_or("no address".into(), |ip| format!("the address {ip}"))
 }
 
 fn advice(id: Option<&String>) -> &'static str {

@@ -92,7 +92,7 @@ impl fmt::Display for EngineError {
             End::NotStarted(_) => return write!(f, "{request} could not be run"),
             End::Withheld(why) => return write!(f, "{request} was not run: {why}"),
             End::Killed(after) => {
-                write!(f, "{request} was killed at its deadline, after {after:?}")?
+                write!(f, "{request} was killed at its deadline, after {after:?}")?;
             }
             End::Exited(status) => write!(f, "{request} ended with {status}")?,
             End::Unexpected(expected) => write!(f, "{request} did not print {expected}")?,

@@ -351,6 +351,11 @@ impl fmt::Debug for Engine {
 pub struct NoEngine(Vec<EngineError>);
 
 impl NoEngine {
+    #[cfg(test)]
+    pub(crate) fn for_test(errors: Vec<EngineError>) -> Self {
+        Self(errors)
+    }
+
     /// The error of each that was tried.
     #[must_use]
     pub fn errors(&self) -> &[EngineError] {

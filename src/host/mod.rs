@@ -272,13 +272,10 @@ mod tests {
     }
 
     #[test]
-    fn holders_say_what_they_hold() {
+    fn an_interface_holds_the_whole_of_its_subnet() {
         let interface =
             Holder::Interface { name: "eth0".into(), address: "10.1.2.3/16".parse().unwrap() };
-        assert_eq!(interface.to_string(), "interface eth0 (10.1.2.3/16)");
         assert!(interface.overlaps("10.1.255.0/24".parse().unwrap()));
         assert!(!interface.overlaps("10.2.0.0/24".parse().unwrap()));
-        let network = Holder::Network { name: "n".into(), subnet: "fd00::/64".parse().unwrap() };
-        assert_eq!(network.to_string(), "network n (fd00::/64)");
     }
 }

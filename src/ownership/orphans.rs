@@ -37,9 +37,8 @@ pub(crate) fn remove_by_id(
         let Err(error) = backend.remove(resource, id, answered) else { return Ok(()) };
         let error = match connection.is_gone(resource, id, deadline) {
             Ok(true) => return Ok(()),
-            Ok(false) => error,
             Err(look) if look.cause() == Cause::AnotherEngine => look,
-            Err(_) => error,
+            Ok(false) | Err(_) => error,
         };
         if error.cause() != Cause::RemovalInProgress || engine.now() + PAUSE >= answered {
             let target = Filter::Id(id.clone());
