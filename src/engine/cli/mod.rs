@@ -159,6 +159,13 @@ impl fmt::Debug for Cli {
     }
 }
 
+/// The arguments of `docker run`.
+#[cfg(fuzzing)]
+pub(crate) fn run_arguments(request: &super::backend::ContainerRequest<'_>) -> Vec<String> {
+    let program = Command::new(OsStr::new("docker"), &Redactor::default());
+    run::run(program, request).into_arguments()
+}
+
 /// A socket's path as seen from any directory.
 fn absolute_address(address: OsString) -> OsString {
     let relative = address.to_str().and_then(|it| it.strip_prefix("unix://"));
