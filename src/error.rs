@@ -84,7 +84,7 @@ pub enum Error {
     PoolFull {
         /// The pool.
         pool: AddressPool,
-        /// How many subnets it has.
+        /// The number of its subnets.
         subnets: u64,
         /// All that overlaps it.
         holders: Vec<Holder>,
@@ -199,7 +199,7 @@ pub enum Error {
     Died {
         /// The container's name.
         container: String,
-        /// How it ended.
+        /// Its exit.
         exit: Box<Exit>,
         /// The last lines of its log, at most 4 KiB, without secrets.
         log: String,

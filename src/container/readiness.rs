@@ -49,7 +49,7 @@ impl Ready {
     ///
     /// # Errors
     ///
-    /// When the pattern is not a regular expression. Nothing has been touched.
+    /// [`InvalidInput`] when the pattern is not a regular expression. Nothing has been touched.
     pub fn log_matching(pattern: &str) -> Result<Self, InvalidInput> {
         match Regex::new(pattern) {
             Ok(regex) => Ok(Self(Condition::LogMatching(regex))),

@@ -20,7 +20,7 @@ pub(crate) struct EngineInfo {
     pub(crate) version: String,
     pub(crate) identity: Identity,
     pub(super) rootless: bool,
-    /// Whether the program itself says that its engine is another process's.
+    /// True if the program itself says that its engine is another process's.
     pub(super) remote: bool,
     pub(super) system: String,
     /// The release of its kernel, where it says so.

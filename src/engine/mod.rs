@@ -90,7 +90,7 @@ enum Access {
     Model(Arc<dyn Backend>),
 }
 
-/// Whether an owner has a reaper.
+/// The reaper of an owner.
 #[derive(Clone, Debug)]
 pub(crate) enum ReaperChoice {
     /// A process that is started when it is needed.
@@ -128,7 +128,7 @@ impl Engine {
     ///
     /// # Errors
     ///
-    /// When neither answers: the error of each.
+    /// [`NoEngine`] with the error of each, when neither answers.
     pub fn detect() -> Result<Self, NoEngine> {
         let mut errors = Vec::new();
         for cli in [Cli::new(Dialect::Docker), Cli::new(Dialect::Podman)] {
@@ -241,7 +241,7 @@ impl Engine {
     ///
     /// # Errors
     ///
-    /// When the engine cannot be asked.
+    /// [`EngineError`] when the engine cannot be asked.
     pub fn version(&self) -> Result<String, EngineError> {
         self.backend().info(self.look_deadline()).map(|info| info.to_string())
     }
@@ -264,7 +264,7 @@ impl Engine {
     ///
     /// # Errors
     ///
-    /// When the engine cannot be asked.
+    /// [`EngineError`] when the engine cannot be asked.
     pub fn reachability(&self) -> Result<Reachability, EngineError> {
         if let Some(known) = self.reachability.get() {
             return Ok(known.clone());

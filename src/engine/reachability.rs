@@ -24,7 +24,7 @@ pub enum Reachability {
     },
     /// The engine is in a virtual machine on this host, such as Docker Desktop's.
     VirtualMachine {
-        /// What the engine calls the system that it runs on.
+        /// The engine's name of its system.
         system: String,
     },
     /// The engine is rootless: its bridges are in a network namespace of its user's own.

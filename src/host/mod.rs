@@ -125,7 +125,7 @@ fn route(line: &str) -> Option<Holder> {
 /// All numbers are hexadecimal. What leads to this host itself or to many is no route to a range.
 fn ipv6_route(line: &str) -> Option<Holder> {
     const UP: u32 = 1;
-    // Where what goes there is dropped, and it is not up.
+    // Packets are dropped, and the route is not up.
     const REJECT: u32 = 1 << 9;
     const ANYCAST: u32 = 1 << 20;
     const LOCAL: u32 = 1 << 31;

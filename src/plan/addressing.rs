@@ -35,7 +35,7 @@ impl Addressing {
     ///
     /// # Errors
     ///
-    /// When the subnet has host bits set, or when gateway and bundle are not two distinct host
+    /// [`InvalidInput`] when the subnet has host bits set, or when gateway and bundle are not two distinct host
     /// addresses of it: inside, and neither the network's own address nor its broadcast address.
     pub fn new(
         subnet: Ipv4Net,
@@ -157,7 +157,7 @@ impl AddressPool {
     ///
     /// # Errors
     ///
-    /// When `range` has host bits set, or `subnet_prefix` is not between the range's own prefix and 29.
+    /// [`InvalidInput`] when `range` has host bits set, or `subnet_prefix` is not between the range's own prefix and 29.
     pub fn new(range: Ipv4Net, subnet_prefix: u8) -> Result<Self, InvalidInput> {
         if range != range.trunc() {
             return Err(host_bits("pool", range.into()));
@@ -183,7 +183,7 @@ impl AddressPool {
         self.subnet_prefix
     }
 
-    /// How many subnets the pool has: a power of two.
+    /// The number of subnets: a power of two.
     #[must_use]
     pub fn subnets(&self) -> u64 {
         1 << (self.subnet_prefix - self.range.prefix_len())
@@ -193,7 +193,7 @@ impl AddressPool {
     ///
     /// # Errors
     ///
-    /// When the pool has no more than `attempt` subnets.
+    /// [`InvalidInput`] when the pool has no more than `attempt` subnets.
     pub fn addressing(&self, slug: &Slug, attempt: u64) -> Result<Addressing, InvalidInput> {
         let subnets = self.subnets();
         if attempt >= subnets {

@@ -75,7 +75,7 @@ impl Ipv6Addressing {
     ///
     /// # Errors
     ///
-    /// When the subnet has host bits set, or when gateway and bundle are not two distinct addresses of it,
+    /// [`InvalidInput`] when the subnet has host bits set, or when gateway and bundle are not two distinct addresses of it,
     /// or one of them is the subnet's own (RFC 4291 has it as the routers' anycast address).
     pub fn new(
         subnet: Ipv6Net,

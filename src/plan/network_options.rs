@@ -17,7 +17,7 @@ use crate::invalid::InvalidInput;
 /// # Ok::<(), sidecar_bundle::Error>(())
 /// ```
 ///
-/// What an engine cannot do is an error before anything is created
+/// An option that the engine does not have is an error before anything is created
 /// ([`Error::Unsupported`](crate::Error::Unsupported)); it is asked for its version once, and only if an
 /// option depends on it:
 ///
@@ -52,7 +52,7 @@ pub struct NetworkOptions {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum GatewayMode {
-    /// What leaves is masqueraded, and what comes gets in by published ports. From version 28 on, Docker
+    /// Packets that leave are masqueraded, and packets come in by published ports. From version 28 on, Docker
     /// drops what comes to a container's address by any other interface than the bridge, such as a
     /// virtual machine's TAP.
     #[default]

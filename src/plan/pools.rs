@@ -28,7 +28,7 @@ impl AddressPools {
     ///
     /// # Errors
     ///
-    /// When two ranges overlap, or a role is named twice.
+    /// [`InvalidInput`] when two ranges overlap, or a role is named twice.
     pub fn new<R: Into<String>>(
         pools: impl IntoIterator<Item = (R, AddressPool)>,
     ) -> Result<Self, InvalidInput> {

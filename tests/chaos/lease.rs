@@ -41,7 +41,7 @@ fn a_lease_file_that_is_deleted_meanwhile_hurts_nobody() {
     assert!(matches!(failed.error(), Error::Lease { .. }), "{failed:?}");
     drop(failed);
     world.assert_nothing_left();
-    // Where the owner is gone, there is a way out.
+    // There is a way out once the owner is gone.
     launch().unwrap().keep().unwrap();
     delete();
     let failed = world.plan().attach(&world.engine()).unwrap_err();

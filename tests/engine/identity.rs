@@ -36,7 +36,7 @@ fn the_engine_that_answers_is_found() {
         std::fs::remove_file(docker).unwrap();
         world.assert_nothing_left();
     }
-    // Where none answers, the error has the words of each.
+    // If none answers, the error has the words of each.
     let mut owner = Owner::program(&world.engine_words());
     owner.env("PATH", world.state.path());
     let mut owner = Owner::spawn(owner);

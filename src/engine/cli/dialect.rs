@@ -84,7 +84,7 @@ impl Dialect {
         }
     }
 
-    /// Whether the engine keeps a network that is in use from being removed by its id.
+    /// Returns true if the engine keeps a network that is in use from being removed by its id.
     ///
     /// Podman 4.3 compares what it is given with the names of the networks that containers have: by
     /// name it refuses, by id it removes, and leaves the bridge.
@@ -101,7 +101,7 @@ impl Dialect {
         }
     }
 
-    /// Whether `network create` prints an id; podman prints the name.
+    /// Returns true if `network create` prints an id; podman prints the name.
     pub(super) fn prints_ids_of_networks(self) -> bool {
         self == Self::Docker
     }

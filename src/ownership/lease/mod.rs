@@ -178,7 +178,7 @@ impl Lease {
         self.file.sync_all().map_err(|source| self.error(source))
     }
 
-    /// What was kept is the owner's from now on.
+    /// Takes what was kept for the owner, and removes the mark.
     pub(crate) fn adopt(&self) -> Result<(), Error> {
         self.change(|record| record.kept = false)
     }
