@@ -14,7 +14,7 @@ use crate::engine::error::EngineError;
 use crate::engine::{NoEngine, Reachability, Unsupported};
 use crate::host::Holder;
 use crate::invalid::InvalidInput;
-use crate::plan::{AddressPool, Slug};
+use crate::plan::{AddressPool, NetworkPlanned, Slug};
 use crate::status::Exit;
 
 /// The error of a step.
@@ -414,17 +414,11 @@ impl<S> std::error::Error for StepError<S> {
     }
 }
 
-impl<S: GiveUp> From<StepError<S>> for Error {
-    fn from(failed: StepError<S>) -> Self {
-        let (error, state) = failed.into_parts();
-        error.and(state.give_up())
+/// There is nothing to remove.
+impl From<StepError<NetworkPlanned>> for Error {
+    fn from(failed: StepError<NetworkPlanned>) -> Self {
+        failed.into_parts().0
     }
-}
-
-/// A state that a failed step hands back. Public in name only.
-pub trait GiveUp {
-    /// Removes what the state owns.
-    fn give_up(self) -> Result<(), Error>;
 }
 
 /// The beginning of an id, as engines print it.

@@ -7,6 +7,7 @@ use super::Engine;
 use super::backend::{Backend, Filter, Id, Resource};
 use super::error::EngineError;
 use super::identity::EngineInfo;
+use crate::container::CheckedSpec;
 
 /// A backend and the identity of its engine.
 #[derive(Clone, Debug)]
@@ -19,7 +20,18 @@ pub(crate) struct Connection {
 impl Connection {
     /// Asks the engine for its identity. Nothing is touched.
     pub(crate) fn open(engine: &Engine) -> Result<Self, EngineError> {
+        Self::open_for(engine, None)
+    }
+
+    /// The same, without a secret value of the specification in any error.
+    pub(crate) fn open_for(
+        engine: &Engine,
+        spec: Option<&CheckedSpec>,
+    ) -> Result<Self, EngineError> {
         let backend = engine.backend();
+        if let Some(spec) = spec {
+            backend.redact(spec);
+        }
         let info = backend.info(engine.look_deadline())?;
         Ok(Self { engine: engine.clone(), backend, info })
     }
