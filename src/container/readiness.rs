@@ -138,7 +138,7 @@ impl Condition {
             Self::Healthy => f.write_str("its health check"),
             Self::Check { name, .. } => f.write_str(name),
             Self::All(conditions) => fmt_list(f, conditions, "and", "nothing", within),
-            Self::Any(conditions) => fmt_list(f, conditions, "or", "what never comes", within),
+            Self::Any(conditions) => fmt_list(f, conditions, "or", "a condition of none", within),
         }
     }
 }
