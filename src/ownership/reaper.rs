@@ -232,6 +232,10 @@ fn start(spec: &ReaperSpec) -> io::Result<Process> {
     drop((theirs, liveness_end));
     messages.set_read_timeout(Some(START))?;
     let ready = (&messages).read_exact(&mut [0; 6]);
+    if ready.is_err() {
+        // It may have ended by itself.
+        let _ = child.kill();
+    }
     reap(&mut child);
     ready?;
     Ok(Process { messages, rest: Vec::new(), liveness })
@@ -323,6 +327,13 @@ mod tests {
         assert_eq!(processes(&program), [pid]);
         reaper.remove(&owner(0));
         wait_until("it ends when nothing is held", || processes(&program).is_empty());
+    }
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn a_message_to_a_killed_reaper_raises_no_signal() {
+        // This process ignores SIGPIPE, as every Rust program does, and cannot show it.
+        assert!(FLAGS.contains(MsgFlags::MSG_NOSIGNAL | MsgFlags::MSG_DONTWAIT));
     }
 
     #[test]
