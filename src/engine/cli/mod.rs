@@ -8,18 +8,26 @@ mod network;
 mod operations;
 mod run;
 
+use std::collections::BTreeMap;
 use std::env;
 use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::path::{self, Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
 use serde_json::Value;
 
 use command::Command;
 pub(crate) use dialect::Dialect;
 
+use super::identity::EngineInfo;
 use super::redactor::Redactor;
 use crate::container::is_read_by_engine_programs;
+
+/// A program and its environment.
+type Way = (OsString, Vec<(OsString, OsString)>);
+
+static LOCAL_PODMANS: Mutex<BTreeMap<Way, EngineInfo>> = Mutex::new(BTreeMap::new());
 
 /// The engine's program and the way by which it reaches its engine.
 #[derive(Clone)]
@@ -136,6 +144,27 @@ impl Cli {
         let mut env: Vec<_> = own.filter(|(name, _)| !replaced(name)).collect();
         env.extend(pinned.into_iter().filter_map(|(name, value)| Some((name.into(), value?))));
         env
+    }
+
+    /// The answer of a podman that works on this host without a service: program and environment tell all of
+    /// it, and `podman info` costs ten times any other command.
+    fn known_podman(&self) -> Option<EngineInfo> {
+        if self.dialect != Dialect::Podman {
+            return None;
+        }
+        let known = LOCAL_PODMANS.lock().unwrap_or_else(PoisonError::into_inner);
+        known.get(&self.way()).cloned()
+    }
+
+    fn remember_podman(&self, info: &EngineInfo) {
+        if self.dialect == Dialect::Podman && !info.remote {
+            let mut known = LOCAL_PODMANS.lock().unwrap_or_else(PoisonError::into_inner);
+            known.insert(self.way(), info.clone());
+        }
+    }
+
+    fn way(&self) -> Way {
+        (self.absolute_program(), self.minimal_env())
     }
 
     /// The program's path, found on `PATH` now.
