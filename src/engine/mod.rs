@@ -132,12 +132,11 @@ impl Engine {
     pub fn detect() -> Result<Self, NoEngine> {
         let mut errors = Vec::new();
         for cli in [Cli::new(Dialect::Docker), Cli::new(Dialect::Podman)] {
-            let (is_docker, can_be_podman) = (cli.is_docker(), !cli.has_address());
             let program = cli.program().to_owned();
             let engine = Self::of(cli);
             match engine.backend().info(engine.look_deadline()) {
                 // It finds its engine as podman does.
-                Ok(info) if info.kind == EngineKind::Podman && is_docker && can_be_podman => {
+                Ok(info) if info.program == EngineKind::Podman => {
                     return Ok(Self::podman().with_program(program));
                 }
                 Ok(_) => return Ok(engine),

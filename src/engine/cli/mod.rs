@@ -84,18 +84,8 @@ impl Cli {
         Self { redactor: Redactor::default(), ..self }
     }
 
-    pub(crate) fn is_docker(&self) -> bool {
-        self.dialect == Dialect::Docker
-    }
-
     pub(crate) fn program(&self) -> &OsStr {
         &self.program
-    }
-
-    /// Returns true if it has an address, or a context that has one.
-    pub(crate) fn has_address(&self) -> bool {
-        let named = |it: &OsString| !self.dialect.is_default(it);
-        self.host.is_some() || self.context.as_ref().is_some_and(named)
     }
 
     /// The fields of `Debug` that tell the engine.
