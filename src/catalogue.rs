@@ -203,10 +203,9 @@ fn engines(catalogue: &mut Catalogue) {
         engine_error(missing(), Cause::Other, ""),
         engine_error(End::Killed(Duration::from_secs(2)), Cause::TimedOut, "still at work"),
         engine_error(End::Unexpected("an id"), Cause::Other, "done"),
-        engine_error(End::Withheld("the network is in use by x".into()), Cause::NetworkInUse, ""),
         refused("the moon is full\n\nRun 'docker run --help' for more information"),
         refused(""),
-        EngineError::another_engine("a look"),
+        engine_error(End::Withheld("the network is in use by x".into()), Cause::NetworkInUse, ""),
     ] {
         catalogue.error(&error);
     }

@@ -49,6 +49,22 @@ impl Connection {
         &self.info
     }
 
+    /// Removes by id, and never a network that is in use. An error does not say if the resource still exists.
+    pub(crate) fn remove(
+        &self,
+        resource: Resource,
+        id: &Id,
+        deadline: Instant,
+    ) -> Result<(), EngineError> {
+        if resource == Resource::Network && self.info.removes_networks_in_use() {
+            let attached = self.backend.attached(id, deadline)?;
+            if !attached.is_empty() {
+                return Err(EngineError::in_use(&attached));
+            }
+        }
+        self.backend.remove(resource, id, deadline)
+    }
+
     /// Returns true if the resource does not exist. The absence counts only on the same engine.
     pub(crate) fn is_gone(
         &self,
@@ -69,7 +85,7 @@ impl Connection {
         if self.backend.info(deadline)?.identity == self.info.identity {
             Ok(())
         } else {
-            Err(EngineError::another_engine("a look"))
+            Err(EngineError::another_engine())
         }
     }
 }

@@ -90,6 +90,14 @@ impl EngineInfo {
         })
     }
 
+    /// Returns true if the engine removes a network that is in use.
+    ///
+    /// Podman 4.3 compares what it is given with the names of the networks that containers have: by name it
+    /// refuses, by id it removes, and leaves the bridge.
+    pub(super) fn removes_networks_in_use(&self) -> bool {
+        self.kind == EngineKind::Podman
+    }
+
     #[cfg(test)]
     pub(crate) fn for_test(kind: EngineKind, identity: Identity) -> Self {
         let (version, system) = ("20.10.24".into(), String::new());

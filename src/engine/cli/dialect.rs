@@ -84,14 +84,6 @@ impl Dialect {
         }
     }
 
-    /// Returns true if the engine keeps a network that is in use from being removed by its id.
-    ///
-    /// Podman 4.3 compares what it is given with the names of the networks that containers have: by
-    /// name it refuses, by id it removes, and leaves the bridge.
-    pub(super) fn protects_networks_in_use(self) -> bool {
-        self == Self::Docker
-    }
-
     /// The time past its deadline that a command may go on. Podman's program does the work itself: of a `podman
     /// run` that is killed half-way, veth and bridge stay for ever.
     pub(super) fn patience(self) -> Duration {

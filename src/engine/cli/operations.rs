@@ -261,13 +261,6 @@ impl Backend for Cli {
     fn remove(&self, resource: Resource, id: &Id, deadline: Instant) -> Result<(), EngineError> {
         let command = self.command().args(self.dialect.removal(resource).iter().copied());
         let command = command.arg(id.as_str()).apart();
-        if resource == Resource::Network && !self.dialect.protects_networks_in_use() {
-            let attached = self.attached(id, deadline)?;
-            if !attached.is_empty() {
-                let why = format!("the network is in use by {}", attached.join(", "));
-                return Err(command.withheld(Cause::NetworkInUse, why));
-            }
-        }
         let stdout = command.clone().run(deadline).map_err(|failure| failure.error)?;
         // `rm --force` of a missing container succeeds, on whatever engine answers.
         if stdout.split_whitespace().any(|word| word == id.as_str()) {
@@ -340,7 +333,7 @@ impl Backend for Cli {
             remove_container: words(self.dialect.removal(Resource::Container)),
             list_networks: words(list(Resource::Network)),
             remove_network: words(self.dialect.removal(Resource::Network)),
-            removes_networks_in_use: !self.dialect.protects_networks_in_use(),
+            removes_networks_in_use: info.removes_networks_in_use(),
         }
     }
 
