@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use sidecar_bundle::{BundleRunning, BundleSpec, Engine, NetworkPlanned, Slug};
 
-/// Where the stand-in image's `egress` daemon listens.
+/// The port of the stand-in image's `egress` daemon.
 const EGRESS_PORT: u16 = 8080;
 
 fn main() -> ExitCode {

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use crate::engine::backend::Id;
-use crate::error::{Error, GiveUp, StepError};
+use crate::error::{Error, StepError};
 use crate::host;
 use crate::ownership::guard::Guard;
 use crate::ownership::session::Session;
@@ -139,8 +139,9 @@ impl fmt::Debug for NetworkCreated {
     }
 }
 
-impl GiveUp for NetworkCreated {
-    fn give_up(self) -> Result<(), Error> {
-        self.close()
+impl From<StepError<NetworkCreated>> for Error {
+    fn from(failed: StepError<NetworkCreated>) -> Self {
+        let (error, state) = failed.into_parts();
+        error.and(state.close())
     }
 }

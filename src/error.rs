@@ -14,7 +14,7 @@ use crate::engine::error::EngineError;
 use crate::engine::{NoEngine, Reachability, Unsupported};
 use crate::host::Holder;
 use crate::invalid::InvalidInput;
-use crate::plan::{AddressPool, Slug};
+use crate::plan::{AddressPool, NetworkPlanned, Slug};
 use crate::status::Exit;
 
 /// The error of a step.
@@ -84,7 +84,7 @@ pub enum Error {
     PoolFull {
         /// The pool.
         pool: AddressPool,
-        /// How many subnets it has.
+        /// The number of its subnets.
         subnets: u64,
         /// All that overlaps it.
         holders: Vec<Holder>,
@@ -199,13 +199,13 @@ pub enum Error {
     Died {
         /// The container's name.
         container: String,
-        /// How it ended.
+        /// Its exit.
         exit: Box<Exit>,
         /// The last lines of its log, at most 4 KiB, without secrets.
         log: String,
     },
     /// The container does not have the address that it was pinned at. It has been removed.
-    #[error("container {container} has the address {}, not {planned}", found.map_or("none".into(), |ip| ip.to_string()))]
+    #[error("container {container} has {}, not {planned}", address(*found))]
     #[non_exhaustive]
     WrongAddress {
         /// The container's name.
@@ -223,7 +223,7 @@ pub enum Error {
         container: String,
     },
     /// The bundle was not ready in time. It is left as it is.
-    #[error("{waited_for} was not met after {timeout:?}; last seen: {seen}{}", after_log(log))]
+    #[error("not ready after {timeout:?}: {waited_for}; last seen: {seen}{}", after_log(log))]
     #[non_exhaustive]
     NotReady {
         /// The condition.
@@ -285,8 +285,9 @@ impl Error {
             Self::CreateNetwork { source, .. }
             | Self::Start { source, .. }
             | Self::Exec { source, .. }
-            | Self::Look { source, .. } => Some(source.cause()),
-            Self::Restart { source, .. } | Self::Engine(source) => Some(source.cause()),
+            | Self::Look { source, .. }
+            | Self::Restart { source, .. }
+            | Self::Engine(source) => Some(source.cause()),
             Self::NoEngine(none) => none.errors().first().map(EngineError::cause),
             Self::SubnetTaken { .. } => Some(Cause::SubnetOverlap),
             Self::Pull { .. } => Some(Cause::ImageMissing),
@@ -413,22 +414,20 @@ impl<S> std::error::Error for StepError<S> {
     }
 }
 
-impl<S: GiveUp> From<StepError<S>> for Error {
-    fn from(failed: StepError<S>) -> Self {
-        let (error, state) = failed.into_parts();
-        error.and(state.give_up())
+/// There is nothing to remove.
+impl From<StepError<NetworkPlanned>> for Error {
+    fn from(failed: StepError<NetworkPlanned>) -> Self {
+        failed.into_parts().0
     }
-}
-
-/// A state that a failed step hands back. Public in name only.
-pub trait GiveUp {
-    /// Removes what the state owns.
-    fn give_up(self) -> Result<(), Error>;
 }
 
 /// The beginning of an id, as engines print it.
 fn short(id: &str) -> &str {
     id.get(..12).unwrap_or(id)
+}
+
+fn address(found: Option<IpAddr>) -> String {
+    found.map_or("no address".into(), |ip| format!("the address {ip}"))
 }
 
 fn advice(id: Option<&String>) -> &'static str {

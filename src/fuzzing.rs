@@ -1,29 +1,27 @@
-//! What a fuzzer has to see, in builds for it alone.
+//! Internals for fuzzers, in builds for them alone.
 
-use std::ffi::OsStr;
+use crate::engine::backend::{ContainerRequest, Id};
+use crate::engine::cli;
+use crate::ownership::labels;
+use crate::{BundleSpec, NetworkPlanned, Slug};
 
-use crate::engine::ContainerRequest;
-use crate::engine::command::{Command, Secrets};
-use crate::engine::run::run;
-use crate::labels::Labels;
-use crate::{AddressPool, BundleSpec, Naming, Slug};
-
-/// The arguments of `docker run` that a specification comes to; `None` if it is refused.
+/// The arguments of `docker run` for a specification; `None` if it is refused.
+///
+/// # Panics
+///
+/// Never: the id is one.
 #[must_use]
+#[expect(clippy::unwrap_used, reason = "the id is one")]
 pub fn run_arguments(slug: &Slug, spec: &BundleSpec) -> Option<Vec<String>> {
-    let product = Naming::default();
-    let spec = spec.check(&product).ok()?;
-    let addressing = AddressPool::default().first(slug);
-    let labels = Labels::fuzzed(&product, slug, &addressing);
+    let plan = NetworkPlanned::new(slug.clone());
+    let spec = spec.check(plan.naming()).ok()?;
     let request = ContainerRequest {
-        tether: None,
-        name: &product.container_name(slug),
-        network_id: "network-id",
-        ip: addressing.bundle_ip(),
+        name: &plan.container_name(),
+        network_id: &Id::parse(&"a".repeat(64)).unwrap(),
+        ip: plan.ip(),
         ipv6: None,
-        labels: &labels,
+        labels: &labels::of_plan(&plan, "engine", "lease", "owner"),
         spec: &spec,
     };
-    let program = Command::new(OsStr::new("docker"), &Secrets::default());
-    Some(run(program, &request).into_arguments())
+    Some(cli::run_arguments(&request))
 }

@@ -214,6 +214,8 @@
 //! several. It runs on Unix hosts. It writes no firewall rules, and connects to a bundle only while the
 //! bundle's own bridge is an interface of this host.
 
+#[cfg(test)]
+mod catalogue;
 mod container;
 mod created;
 mod engine;

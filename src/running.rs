@@ -6,7 +6,7 @@ use std::net::Ipv4Addr;
 use crate::container::Ready;
 use crate::created::NetworkCreated;
 use crate::engine::backend::Id;
-use crate::error::{Error, GiveUp, StepError};
+use crate::error::{Error, StepError};
 use crate::ownership::guard::Guard;
 use crate::ownership::session::Session;
 use crate::plan::NetworkPlanned;
@@ -147,8 +147,9 @@ impl fmt::Debug for BundleRunning {
     }
 }
 
-impl GiveUp for BundleRunning {
-    fn give_up(self) -> Result<(), Error> {
-        self.close()
+impl From<StepError<BundleRunning>> for Error {
+    fn from(failed: StepError<BundleRunning>) -> Self {
+        let (error, state) = failed.into_parts();
+        error.and(state.close())
     }
 }

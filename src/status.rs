@@ -113,19 +113,3 @@ pub struct ExecOutput {
     /// Its standard error, at most the last 1 MiB.
     pub stderr: String,
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_exit_says_how() {
-        let exit = |code, out_of_memory, error: &str| {
-            Exit { code, out_of_memory, error: error.into() }.to_string()
-        };
-        assert_eq!(exit(0, false, ""), "code 0");
-        assert_eq!(exit(137, false, ""), "code 137 (signal 9)");
-        assert_eq!(exit(137, true, ""), "code 137 (out of memory)");
-        assert_eq!(exit(127, false, "no such file"), "code 127: no such file");
-    }
-}

@@ -238,7 +238,7 @@ fn the_error_names_a_full_pool_and_the_interface_or_route_in_the_way() {
         // 4.3 names no bridges.
         assert!(matches!(failed.error(), Error::Unsupported { .. }), "{failed:?}");
     } else {
-        let said = "bridge \"sb-foreign\" exists already, and is not this bundle's";
+        let said = "bridge sb-foreign exists already, and is not this bundle's";
         assert_eq!(failed.error().to_string(), said);
         // A bridge of another of its networks is the engine's business.
         let options = || NetworkOptions::new().bridge_name("sb-both");

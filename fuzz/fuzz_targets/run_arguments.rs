@@ -65,7 +65,7 @@ fuzz_target!(|input: Input<'_>| {
     }
     assert!(!seen.contains_key("--rm") && !seen.contains_key("--env-file"));
     let ours = seen["--label"].iter().filter(|label| label.starts_with("sidecar-bundle."));
-    assert_eq!(ours.count(), 9);
+    assert_eq!(ours.count(), 10);
     for (name, value, secret) in &input.variables {
         let literal = format!("{name}={value}");
         let expected = if *secret { name } else { literal.as_str() };

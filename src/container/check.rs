@@ -122,8 +122,10 @@ fn daemons_csv(sorted: &[Daemon]) -> Result<String, InvalidInput> {
             "{name:?} is not the name of a daemon; allowed are letters, digits, '-', '_' and '.'"
         )));
     }
-    if let Some(twice) = names.windows(2).find(|pair| pair[0] == pair[1]) {
-        return Err(InvalidInput::new(format_args!("daemon {} is listed twice", twice[0])));
+    if let Some((name, _)) =
+        names.iter().zip(names.iter().skip(1)).find(|(name, next)| name == next)
+    {
+        return Err(InvalidInput::new(format_args!("daemon {name} is listed twice")));
     }
     Ok(names.join(","))
 }
@@ -215,7 +217,7 @@ mod tests {
         {
             let spec = BundleSpec::new().engine_option(word);
             let checked = spec.check(&Naming::default()).unwrap_or_else(|error| panic!("{error}"));
-            assert_eq!(checked.options.engine_options, [word]);
+            assert_eq!(checked.options.flags, [word]);
         }
     }
 

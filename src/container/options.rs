@@ -27,7 +27,7 @@ pub(crate) struct Options {
     pub(crate) init: bool,
     pub(crate) restart: RestartPolicy,
     pub(crate) pull: PullPolicy,
-    pub(crate) engine_options: Vec<String>,
+    pub(crate) flags: Vec<String>,
     pub(crate) grace: Duration,
 }
 
@@ -128,7 +128,7 @@ impl Options {
             }
         }
         self.security.iter().try_for_each(|option| filled("security option", option))?;
-        self.engine_options.iter().try_for_each(|option| check_engine_option(option))?;
+        self.flags.iter().try_for_each(|option| check_engine_option(option))?;
         self.command.iter().try_for_each(|word| no_nul("command", word))?;
         Ok(self)
     }

@@ -212,7 +212,9 @@ pub(crate) fn is_read_by_engine_programs(name: &str) -> bool {
 }
 
 fn checked_path(path: &Path) -> Result<&str, InvalidInput> {
-    let wrong = |problem: &str| InvalidInput::new(format_args!("mount path {path:?} {problem}"));
+    let wrong = |problem: &str| {
+        InvalidInput::new(format_args!("mount path {:?} {problem}", path.to_string_lossy()))
+    };
     let text = path.to_str().ok_or_else(|| wrong("is not UTF-8"))?;
     if !text.starts_with('/') {
         return Err(wrong("is relative"));
@@ -224,7 +226,9 @@ fn checked_path(path: &Path) -> Result<&str, InvalidInput> {
 }
 
 fn normal_target(path: &Path) -> Result<String, InvalidInput> {
-    let wrong = |problem: &str| InvalidInput::new(format_args!("mount path {path:?} {problem}"));
+    let wrong = |problem: &str| {
+        InvalidInput::new(format_args!("mount path {:?} {problem}", path.to_string_lossy()))
+    };
     checked_path(path)?;
     if path.components().any(|c| c == Component::ParentDir) {
         return Err(wrong("contains \"..\""));

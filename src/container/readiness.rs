@@ -49,7 +49,7 @@ impl Ready {
     ///
     /// # Errors
     ///
-    /// When the pattern is not a regular expression. Nothing has been touched.
+    /// [`InvalidInput`] when the pattern is not a regular expression. Nothing has been touched.
     pub fn log_matching(pattern: &str) -> Result<Self, InvalidInput> {
         match Regex::new(pattern) {
             Ok(regex) => Ok(Self(Condition::LogMatching(regex))),
@@ -138,7 +138,7 @@ impl Condition {
             Self::Healthy => f.write_str("its health check"),
             Self::Check { name, .. } => f.write_str(name),
             Self::All(conditions) => fmt_list(f, conditions, "and", "nothing", within),
-            Self::Any(conditions) => fmt_list(f, conditions, "or", "what never comes", within),
+            Self::Any(conditions) => fmt_list(f, conditions, "or", "a condition of none", within),
         }
     }
 }

@@ -270,7 +270,7 @@ impl BundleSpec {
     /// Only options are allowed that change nothing that the library guarantees: name, network, address,
     /// labels, detachment, variables, mounts, and that the container remains after its end.
     pub fn engine_option(mut self, option: impl Into<String>) -> Self {
-        self.options.engine_options.push(option.into());
+        self.options.flags.push(option.into());
         self
     }
 

@@ -294,6 +294,6 @@ pub(crate) struct ReaperSpec {
     pub(crate) remove_container: Vec<String>,
     pub(crate) list_networks: Vec<String>,
     pub(crate) remove_network: Vec<String>,
-    /// Whether the engine removes a network that is in use.
+    /// True if the engine removes a network that is in use.
     pub(crate) removes_networks_in_use: bool,
 }

@@ -324,7 +324,7 @@ mod tests {
     }
 
     proptest! {
-        /// What stands around a text, and how it is spelt, changes nothing.
+        /// Text around a message, and upper case, change nothing.
         #[test]
         fn the_cause_is_in_the_text_alone(
             index in any::<prop::sample::Index>(),

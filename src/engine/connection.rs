@@ -7,6 +7,7 @@ use super::Engine;
 use super::backend::{Backend, Filter, Id, Resource};
 use super::error::EngineError;
 use super::identity::EngineInfo;
+use crate::container::CheckedSpec;
 
 /// A backend and the identity of its engine.
 #[derive(Clone, Debug)]
@@ -19,7 +20,18 @@ pub(crate) struct Connection {
 impl Connection {
     /// Asks the engine for its identity. Nothing is touched.
     pub(crate) fn open(engine: &Engine) -> Result<Self, EngineError> {
+        Self::open_for(engine, None)
+    }
+
+    /// The same, without a secret value of the specification in any error.
+    pub(crate) fn open_for(
+        engine: &Engine,
+        spec: Option<&CheckedSpec>,
+    ) -> Result<Self, EngineError> {
         let backend = engine.backend();
+        if let Some(spec) = spec {
+            backend.redact(spec);
+        }
         let info = backend.info(engine.look_deadline())?;
         Ok(Self { engine: engine.clone(), backend, info })
     }
@@ -35,6 +47,22 @@ impl Connection {
 
     pub(crate) fn info(&self) -> &EngineInfo {
         &self.info
+    }
+
+    /// Removes by id, and never a network that is in use. An error does not say if the resource still exists.
+    pub(crate) fn remove(
+        &self,
+        resource: Resource,
+        id: &Id,
+        deadline: Instant,
+    ) -> Result<(), EngineError> {
+        if resource == Resource::Network && self.info.removes_networks_in_use() {
+            let attached = self.backend.attached(id, deadline)?;
+            if !attached.is_empty() {
+                return Err(EngineError::in_use(&attached));
+            }
+        }
+        self.backend.remove(resource, id, deadline)
     }
 
     /// Returns true if the resource does not exist. The absence counts only on the same engine.
@@ -57,7 +85,7 @@ impl Connection {
         if self.backend.info(deadline)?.identity == self.info.identity {
             Ok(())
         } else {
-            Err(EngineError::another_engine("a look"))
+            Err(EngineError::another_engine())
         }
     }
 }

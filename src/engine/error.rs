@@ -54,9 +54,19 @@ impl EngineError {
     }
 
     /// The error of a request that is not answered by the engine that it is meant for.
-    pub(crate) fn another_engine(request: &str) -> Self {
-        let end = End::Withheld("another engine answers at this address now".into());
-        let (cause, redactor) = (Cause::AnotherEngine, Redactor::default());
+    pub(super) fn another_engine() -> Self {
+        let why = "another engine answers at this address now".into();
+        Self::withheld("the removal", why, Cause::AnotherEngine)
+    }
+
+    /// The error of the removal of a network that these containers are on.
+    pub(super) fn in_use(attached: &[String]) -> Self {
+        let why = format!("the network is in use by {}", attached.join(", "));
+        Self::withheld("the removal", why, Cause::NetworkInUse)
+    }
+
+    fn withheld(request: &str, why: String, cause: Cause) -> Self {
+        let (end, redactor) = (End::Withheld(why), Redactor::default());
         Self::new(String::new(), request.into(), end, cause, "", &redactor)
     }
 
@@ -90,9 +100,9 @@ impl fmt::Display for EngineError {
                 return write!(f, "{program} was not found; is it installed, and on PATH?");
             }
             End::NotStarted(_) => return write!(f, "{request} could not be run"),
-            End::Withheld(why) => return write!(f, "{request} was not run: {why}"),
+            End::Withheld(why) => return write!(f, "{request} failed: {why}"),
             End::Killed(after) => {
-                write!(f, "{request} was killed at its deadline, after {after:?}")?
+                write!(f, "{request} was killed at its deadline, after {after:?}")?;
             }
             End::Exited(status) => write!(f, "{request} ended with {status}")?,
             End::Unexpected(expected) => write!(f, "{request} did not print {expected}")?,

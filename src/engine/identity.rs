@@ -16,11 +16,13 @@ pub(crate) enum EngineKind {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct EngineInfo {
     pub(crate) kind: EngineKind,
+    /// The kind of the program that answered, under whatever name it was called.
+    pub(super) program: EngineKind,
     /// As the engine says it: `20.10.24+dfsg1`.
     pub(crate) version: String,
     pub(crate) identity: Identity,
     pub(super) rootless: bool,
-    /// Whether the program itself says that its engine is another process's.
+    /// True if the program itself says that its engine is another process's.
     pub(super) remote: bool,
     pub(super) system: String,
     /// The release of its kernel, where it says so.
@@ -55,6 +57,7 @@ impl EngineInfo {
         if let Some(host) = info["host"].as_object() {
             return Some(Self {
                 kind: EngineKind::Podman,
+                program: EngineKind::Podman,
                 version: info["version"]["Version"].as_str()?.to_owned(),
                 identity: Identity {
                     id: String::new(),
@@ -72,6 +75,7 @@ impl EngineInfo {
         let is_podman = info["ProductLicense"] == "Apache-2.0";
         Some(Self {
             kind: if is_podman { EngineKind::Podman } else { EngineKind::Docker },
+            program: EngineKind::Docker,
             // Without an engine the program still tells of itself.
             version: info["ServerVersion"].as_str().filter(|it| !it.is_empty())?.to_owned(),
             identity: Identity {
@@ -86,10 +90,19 @@ impl EngineInfo {
         })
     }
 
+    /// Returns true if the engine removes a network that is in use.
+    ///
+    /// Podman 4.3 compares what it is given with the names of the networks that containers have: by name it
+    /// refuses, by id it removes, and leaves the bridge.
+    pub(super) fn removes_networks_in_use(&self) -> bool {
+        self.kind == EngineKind::Podman
+    }
+
     #[cfg(test)]
     pub(crate) fn for_test(kind: EngineKind, identity: Identity) -> Self {
         let (version, system) = ("20.10.24".into(), String::new());
-        Self { kind, version, identity, rootless: false, remote: false, system, kernel: None }
+        let (program, rootless, remote, kernel) = (kind, false, false, None);
+        Self { kind, program, version, identity, rootless, remote, system, kernel }
     }
 
     /// Major and minor version; 0 for a part that cannot be read.

@@ -90,7 +90,7 @@ enum Access {
     Model(Arc<dyn Backend>),
 }
 
-/// Whether an owner has a reaper.
+/// The reaper of an owner.
 #[derive(Clone, Debug)]
 pub(crate) enum ReaperChoice {
     /// A process that is started when it is needed.
@@ -128,16 +128,15 @@ impl Engine {
     ///
     /// # Errors
     ///
-    /// When neither answers: the error of each.
+    /// [`NoEngine`] with the error of each, when neither answers.
     pub fn detect() -> Result<Self, NoEngine> {
         let mut errors = Vec::new();
         for cli in [Cli::new(Dialect::Docker), Cli::new(Dialect::Podman)] {
-            let (is_docker, can_be_podman) = (cli.is_docker(), !cli.has_address());
             let program = cli.program().to_owned();
             let engine = Self::of(cli);
             match engine.backend().info(engine.look_deadline()) {
                 // It finds its engine as podman does.
-                Ok(info) if info.kind == EngineKind::Podman && is_docker && can_be_podman => {
+                Ok(info) if info.program == EngineKind::Podman => {
                     return Ok(Self::podman().with_program(program));
                 }
                 Ok(_) => return Ok(engine),
@@ -241,7 +240,7 @@ impl Engine {
     ///
     /// # Errors
     ///
-    /// When the engine cannot be asked.
+    /// [`EngineError`] when the engine cannot be asked.
     pub fn version(&self) -> Result<String, EngineError> {
         self.backend().info(self.look_deadline()).map(|info| info.to_string())
     }
@@ -264,7 +263,7 @@ impl Engine {
     ///
     /// # Errors
     ///
-    /// When the engine cannot be asked.
+    /// [`EngineError`] when the engine cannot be asked.
     pub fn reachability(&self) -> Result<Reachability, EngineError> {
         if let Some(known) = self.reachability.get() {
             return Ok(known.clone());
@@ -351,6 +350,11 @@ impl fmt::Debug for Engine {
 pub struct NoEngine(Vec<EngineError>);
 
 impl NoEngine {
+    #[cfg(test)]
+    pub(crate) fn for_test(errors: Vec<EngineError>) -> Self {
+        Self(errors)
+    }
+
     /// The error of each that was tried.
     #[must_use]
     pub fn errors(&self) -> &[EngineError] {

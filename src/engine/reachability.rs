@@ -24,7 +24,7 @@ pub enum Reachability {
     },
     /// The engine is in a virtual machine on this host, such as Docker Desktop's.
     VirtualMachine {
-        /// What the engine calls the system that it runs on.
+        /// The engine's name of its system.
         system: String,
     },
     /// The engine is rootless: its bridges are in a network namespace of its user's own.
@@ -215,27 +215,5 @@ mod tests {
         ] {
             assert_eq!(is_on_this_host(endpoint), here, "{endpoint}");
         }
-    }
-
-    #[test]
-    fn each_says_what_to_do_instead() {
-        let said = |it: Reachability| it.to_string();
-        assert_eq!(said(Reachability::Here), "the engine's bridges are on this host");
-        assert_eq!(
-            said(Reachability::Remote { endpoint: "ssh://b".into() }),
-            "the engine is on another host (ssh://b); publish ports, or run this program there"
-        );
-        assert_eq!(
-            said(Reachability::VirtualMachine { system: "Docker Desktop".into() }),
-            "the engine is in a virtual machine (Docker Desktop); publish ports, or run this program in it"
-        );
-        assert_eq!(
-            said(Reachability::Rootless),
-            "the engine is rootless, and its bridges are in a network namespace of its own; publish ports, or run this program in that namespace"
-        );
-        assert_eq!(
-            said(Reachability::OtherNamespace),
-            "the engine's bridges are in another network namespace; publish ports, or run this program in that one"
-        );
     }
 }

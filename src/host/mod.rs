@@ -125,7 +125,7 @@ fn route(line: &str) -> Option<Holder> {
 /// All numbers are hexadecimal. What leads to this host itself or to many is no route to a range.
 fn ipv6_route(line: &str) -> Option<Holder> {
     const UP: u32 = 1;
-    // Where what goes there is dropped, and it is not up.
+    // Packets are dropped, and the route is not up.
     const REJECT: u32 = 1 << 9;
     const ANYCAST: u32 = 1 << 20;
     const LOCAL: u32 = 1 << 31;
@@ -272,13 +272,10 @@ mod tests {
     }
 
     #[test]
-    fn holders_say_what_they_hold() {
+    fn an_interface_holds_the_whole_of_its_subnet() {
         let interface =
             Holder::Interface { name: "eth0".into(), address: "10.1.2.3/16".parse().unwrap() };
-        assert_eq!(interface.to_string(), "interface eth0 (10.1.2.3/16)");
         assert!(interface.overlaps("10.1.255.0/24".parse().unwrap()));
         assert!(!interface.overlaps("10.2.0.0/24".parse().unwrap()));
-        let network = Holder::Network { name: "n".into(), subnet: "fd00::/64".parse().unwrap() };
-        assert_eq!(network.to_string(), "network n (fd00::/64)");
     }
 }

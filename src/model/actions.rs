@@ -357,7 +357,7 @@ impl Model {
         self.bury();
     }
 
-    /// What was kept and is marked so no more belongs to the owner that has asked for it.
+    /// Kept resources that are no longer marked belong to the owner that asked for them.
     fn take_over(&self, who: &Who) {
         let mut world = self.world();
         let kept: Vec<_> = world.kept.iter().cloned().collect();
@@ -414,7 +414,7 @@ impl Model {
         let _ = world.engines[engine].make(item);
     }
 
-    /// What the dead held is dropped, without an effect; the next life is another process.
+    /// Drops the states of dead processes, without an effect; the next life is another process.
     fn bury(&mut self) {
         for owner in 0..OWNERS {
             let process = self.process(owner);
@@ -489,7 +489,7 @@ pub(super) fn failed_once() -> Vec<(Vec<Action>, bool)> {
     use Fault::{Away, Obey, Refuse};
     let who = Who { owner: 0, value: 0, slug: 0 };
     let sequences = [
-        // What could not be removed of a start stays beside the network that was kept.
+        // The remains of a failed start stay beside the network that was kept.
         vec![
             Action::Create { who, free: false, faults: Vec::new() },
             Action::Start(who, vec![Obey, Away, Refuse]),

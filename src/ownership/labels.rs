@@ -87,7 +87,7 @@ pub(crate) fn of_slug(naming: &Naming, slug: &Slug) -> Filter {
     Filter::Labels(labels.map(|(key, value)| (key.to_owned(), value.to_owned())).into())
 }
 
-/// Whether a resource is the slug's, whoever made it.
+/// Returns true if a resource is the slug's, whoever made it.
 pub(crate) fn are_of(naming: &Naming, slug: &Slug, labels: &LabelMap) -> bool {
     value(labels, PREFIX) == Some(naming.prefix()) && value(labels, SLUG) == Some(slug.as_str())
 }

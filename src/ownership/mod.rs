@@ -10,7 +10,7 @@ pub(crate) mod session;
 use std::io;
 
 /// 128 random bits in hexadecimal: the id of an owner or of a lease.
-fn random_id() -> io::Result<String> {
+pub(crate) fn random_id() -> io::Result<String> {
     let mut bytes = [0; 16];
     getrandom::fill(&mut bytes)?;
     Ok(format!("{:032x}", u128::from_be_bytes(bytes)))

@@ -30,16 +30,15 @@ pub(crate) fn remove_by_id(
     deadline: Instant,
 ) -> Result<(), Error> {
     const PAUSE: Duration = Duration::from_millis(100);
-    let (engine, backend) = (connection.engine(), connection.backend());
+    let engine = connection.engine();
     // The rest is for a look after a removal that did not answer.
     let answered = engine.now() + deadline.saturating_duration_since(engine.now()) / 4 * 3;
     loop {
-        let Err(error) = backend.remove(resource, id, answered) else { return Ok(()) };
+        let Err(error) = connection.remove(resource, id, answered) else { return Ok(()) };
         let error = match connection.is_gone(resource, id, deadline) {
             Ok(true) => return Ok(()),
-            Ok(false) => error,
             Err(look) if look.cause() == Cause::AnotherEngine => look,
-            Err(_) => error,
+            Ok(false) | Err(_) => error,
         };
         if error.cause() != Cause::RemovalInProgress || engine.now() + PAUSE >= answered {
             let target = Filter::Id(id.clone());

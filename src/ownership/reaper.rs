@@ -5,7 +5,7 @@
 //! kept or adopted; so it needs to be told nothing but the owners, and a reaper that missed a message does
 //! no harm.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, PipeWriter, Read};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
@@ -17,6 +17,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use nix::errno::Errno;
 use nix::sys::socket::{MsgFlags, send};
 
 use super::labels::OWNER;
@@ -37,17 +38,18 @@ pub(crate) struct Reaper(Mutex<State>);
 #[derive(Debug, Default)]
 struct State {
     process: Option<Process>,
-    /// Reapers that did not take a message. They act on what they know when this process ends, and would do
-    /// so at once if their sockets were closed.
-    retired: Vec<Process>,
     /// The owners whose resources are to be removed, each with its lease file.
     held: BTreeMap<String, PathBuf>,
+    /// The owners of which the process does not know yet that they are held, or that they have ended.
+    untold: BTreeSet<String>,
 }
 
 #[derive(Debug)]
 struct Process {
     /// Ends with this process.
     messages: UnixStream,
+    /// The end of a message that did not fit.
+    rest: Vec<u8>,
     /// Ends with this process and the last of its programs that make something.
     liveness: PipeWriter,
 }
@@ -92,19 +94,15 @@ impl Reaper {
     fn add(&self, owner: &str, lease: &Path, spec: impl FnOnce() -> ReaperSpec) {
         let mut state = self.state();
         state.held.insert(owner.to_owned(), lease.to_owned());
-        let message = held_message(owner, lease);
-        if state.tell(&message) {
+        state.untold.insert(owner.to_owned());
+        if state.tell() {
             return;
         }
-        // It is told all that is held.
+        state.untold = state.held.keys().cloned().collect();
         match start(&spec()) {
             Ok(process) => {
-                let held = state.held.iter().map(|(owner, lease)| held_message(owner, lease));
-                let held = held.collect::<Vec<_>>().concat();
                 state.process = Some(process);
-                if !state.tell(&held) {
-                    tracing::warn!("the reaper does not listen");
-                }
+                state.tell();
             }
             Err(error) => {
                 tracing::warn!(%error, "no reaper: what this process leaves when it is killed stays");
@@ -117,13 +115,11 @@ impl Reaper {
         if state.held.remove(owner).is_none() {
             return;
         }
+        state.untold.insert(owner.to_owned());
+        state.tell();
         if state.held.is_empty() {
             // It ends, for it has nothing to do.
-            let _ = state.tell(format!("-{owner}\n").as_bytes());
-            state.process = None;
-            state.retired.clear();
-        } else if !state.tell(format!("-{owner}\n").as_bytes()) {
-            tracing::debug!("the reaper was not told that an owner has ended");
+            *state = State::default();
         }
     }
 
@@ -133,26 +129,35 @@ impl Reaper {
 }
 
 impl State {
-    /// Sends a message and returns true if it has arrived whole. It never waits, and raises no signal.
-    fn tell(&mut self, message: &[u8]) -> bool {
-        let Some(process) = &self.process else { return false };
-        #[cfg(any(target_os = "linux", target_os = "android"))]
-        let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL;
-        #[cfg(not(any(target_os = "linux", target_os = "android")))]
-        let flags = MsgFlags::MSG_DONTWAIT;
-        let sent = send(process.messages.as_raw_fd(), message, flags);
-        match sent {
-            Ok(bytes) if bytes == message.len() => true,
-            // A stopped reaper goes on one day.
-            Ok(_) | Err(nix::errno::Errno::EAGAIN) => {
-                self.retired.extend(self.process.take());
-                false
+    /// Tells the process what it does not know yet, as far as it takes it: a stopped or slow reaper is told
+    /// the rest next time. It never waits, and raises no signal. Returns false if there is no process.
+    fn tell(&mut self) -> bool {
+        while let Some(process) = &mut self.process {
+            if process.rest.is_empty() {
+                let Some(owner) = self.untold.pop_first() else { return true };
+                process.rest = message(&owner, self.held.get(&owner));
             }
-            Err(_) => {
-                self.process = None;
-                false
+            match send(process.messages.as_raw_fd(), &process.rest, FLAGS) {
+                Ok(sent) => drop(process.rest.drain(..sent)),
+                Err(Errno::EAGAIN) => return true,
+                Err(Errno::EINTR) => {}
+                Err(_) => self.process = None,
             }
         }
+        false
+    }
+}
+
+#[cfg(any(target_os = "linux", target_os = "android"))]
+const FLAGS: MsgFlags = MsgFlags::MSG_DONTWAIT.union(MsgFlags::MSG_NOSIGNAL);
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+const FLAGS: MsgFlags = MsgFlags::MSG_DONTWAIT;
+
+/// The message that an owner is held under a lease, or has ended.
+fn message(owner: &str, lease: Option<&PathBuf>) -> Vec<u8> {
+    match lease {
+        Some(lease) => [b"+", owner.as_bytes(), b" ", lease.as_os_str().as_bytes(), b"\n"].concat(),
+        None => [b"-", owner.as_bytes(), b"\n"].concat(),
     }
 }
 
@@ -160,7 +165,11 @@ impl Hold {
     /// The pipe that a program holds which makes something, so that the reaper waits for its end.
     pub(crate) fn liveness(&self) -> Option<PipeWriter> {
         match &self.reaper {
-            Handle::Process(reaper) => reaper.state().process.as_ref()?.liveness.try_clone().ok(),
+            Handle::Process(reaper) => {
+                let mut state = reaper.state();
+                state.tell();
+                state.process.as_ref()?.liveness.try_clone().ok()
+            }
             #[cfg(test)]
             Handle::Model(_) => None,
         }
@@ -186,10 +195,6 @@ impl Drop for Hold {
             self.forget(&self.owner);
         }
     }
-}
-
-fn held_message(owner: &str, lease: &Path) -> Vec<u8> {
-    [b"+", owner.as_bytes(), b" ", lease.as_os_str().as_bytes(), b"\n"].concat()
 }
 
 /// Starts the process and waits until it listens.
@@ -227,9 +232,13 @@ fn start(spec: &ReaperSpec) -> io::Result<Process> {
     drop((theirs, liveness_end));
     messages.set_read_timeout(Some(START))?;
     let ready = (&messages).read_exact(&mut [0; 6]);
+    if ready.is_err() {
+        // It may have ended by itself.
+        let _ = child.kill();
+    }
     reap(&mut child);
     ready?;
-    Ok(Process { messages, liveness })
+    Ok(Process { messages, rest: Vec::new(), liveness })
 }
 
 /// It went into the background by itself: this process gets no child that it did not ask for.
@@ -238,5 +247,111 @@ fn reap(child: &mut Child) {
     // An error tells that somebody else waits for this process's children.
     while matches!(child.try_wait(), Ok(None)) && Instant::now() < end {
         thread::sleep(Duration::from_millis(1));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use nix::sys::signal::{Signal, kill};
+    use nix::unistd::Pid;
+
+    use super::*;
+
+    fn owner(number: u32) -> String {
+        format!("{number:032x}")
+    }
+
+    fn spec(program: &Path) -> ReaperSpec {
+        let env = vec![("PATH".into(), std::env::var_os("PATH").unwrap())];
+        let none = Vec::new;
+        ReaperSpec {
+            program: program.into(),
+            env,
+            identify: none(),
+            identity: String::new(),
+            list_containers: none(),
+            remove_container: none(),
+            list_networks: none(),
+            remove_network: none(),
+            removes_networks_in_use: false,
+        }
+    }
+
+    /// The processes with this program among their arguments.
+    fn processes(program: &Path) -> Vec<Pid> {
+        let has = |pid: i32| {
+            let cmdline = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+            let mut words = cmdline.split(|byte| *byte == 0);
+            words.any(|word| word == program.as_os_str().as_bytes())
+        };
+        let pids = fs::read_dir("/proc").unwrap().flatten();
+        let pids = pids.filter_map(|it| it.file_name().to_str()?.parse().ok());
+        pids.filter(|pid| has(*pid)).map(Pid::from_raw).collect()
+    }
+
+    #[track_caller]
+    fn wait_until(what: &str, done: impl Fn() -> bool) {
+        let end = Instant::now() + Duration::from_secs(10);
+        while !done() {
+            assert!(Instant::now() < end, "{what}");
+            thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    #[test]
+    fn an_owner_never_waits_for_a_reaper_that_is_stopped() {
+        let room = tempfile::tempdir().unwrap();
+        let program = room.path().join("engine");
+        let reaper = Reaper::default();
+        let add = |number| reaper.add(&owner(number), room.path(), || spec(&program));
+        add(0);
+        let [pid] = processes(&program)[..] else { panic!("one reaper") };
+        kill(pid, Signal::SIGSTOP).unwrap();
+        let start = Instant::now();
+        // Far more messages than a socket takes.
+        for number in 1..3000 {
+            add(number);
+            reaper.remove(&owner(number));
+        }
+        assert!(start.elapsed() < Duration::from_secs(5), "{:?}", start.elapsed());
+        let state = reaper.state();
+        assert_eq!(state.held.len(), 1);
+        assert!(!state.untold.is_empty(), "some did not fit");
+        drop(state);
+        kill(pid, Signal::SIGCONT).unwrap();
+        wait_until("it is told the rest", || {
+            reaper.state().tell() && reaper.state().untold.is_empty()
+        });
+        assert_eq!(processes(&program), [pid]);
+        reaper.remove(&owner(0));
+        wait_until("it ends when nothing is held", || processes(&program).is_empty());
+    }
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn a_message_to_a_killed_reaper_raises_no_signal() {
+        // This process ignores SIGPIPE, as every Rust program does, and cannot show it.
+        assert!(FLAGS.contains(MsgFlags::MSG_NOSIGNAL | MsgFlags::MSG_DONTWAIT));
+    }
+
+    #[test]
+    fn nothing_stays_of_owners_that_have_ended() {
+        let room = tempfile::tempdir().unwrap();
+        let program = room.path().join("engine");
+        let reaper = Reaper::default();
+        let add = |number| reaper.add(&owner(number), room.path(), || spec(&program));
+        add(0);
+        (1..2000).for_each(&add);
+        (1..2000).for_each(|number| reaper.remove(&owner(number)));
+        let told = || reaper.state().tell() && reaper.state().untold.is_empty();
+        wait_until("it is told everything", told);
+        // Nothing stays of what has ended.
+        let state = reaper.state();
+        assert_eq!((state.held.len(), state.process.as_ref().unwrap().rest.len()), (1, 0));
+        drop(state);
+        reaper.remove(&owner(0));
+        wait_until("it ends when nothing is held", || processes(&program).is_empty());
     }
 }

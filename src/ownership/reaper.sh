@@ -1,5 +1,5 @@
 # sh -c THIS sidecar-bundle-reaper PROGRAM LABEL IDENTITY IDENTIFY LIST REMOVE LIST REMOVE LOOK
-# IDENTIFY prints IDENTITY. LIST and REMOVE are for containers, then for networks. Each of these five is a
+# IDENTIFY, which may be empty, prints IDENTITY. LIST and REMOVE are for containers, then for networks. Each of these five is a
 # list of arguments of PROGRAM, one a line. LOOK is not empty if the engine removes a network that is in use.
 # Standard input is the socket of the owners' process, with a line "+OWNER LEASE-FILE" for each owner that is
 # held, and a line "-OWNER" for each that has ended. Standard output, which is only read, ends with the process
@@ -131,7 +131,9 @@ reap_owner() {
     fi
     # An absence counts on the same engine only.
     # shellcheck disable=SC2086 # A list of words.
-    if [ "$absent" -eq 3 ] && [ "$(engine $identify)" != "$identity" ]; then absent=0; fi
+    if [ "$absent" -eq 3 ] && [ -n "$identify" ] && [ "$(engine $identify)" != "$identity" ]; then
+        absent=0
+    fi
     eval "absent_$1=$absent"
     [ "$absent" -lt 3 ]
 }

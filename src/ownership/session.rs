@@ -72,12 +72,12 @@ impl Session {
         labels::of_owner(&self.owner)
     }
 
-    /// Whether a resource was made under this lease.
+    /// Returns true if a resource was made under this lease.
     pub(crate) fn is_under_lease(&self, labels: &LabelMap) -> bool {
         labels::lease_in(labels) == Some(&*self.lease.id())
     }
 
-    /// Whether there may be orphans: somebody owned the slug since it was last clean.
+    /// Returns true if there may be orphans: somebody owned the slug since it was last clean.
     pub(crate) fn may_have_orphans(&self) -> bool {
         self.lease.previous_owner().is_some()
     }

@@ -75,7 +75,7 @@ impl Ipv6Addressing {
     ///
     /// # Errors
     ///
-    /// When the subnet has host bits set, or when gateway and bundle are not two distinct addresses of it,
+    /// [`InvalidInput`] when the subnet has host bits set, or when gateway and bundle are not two distinct addresses of it,
     /// or one of them is the subnet's own (RFC 4291 has it as the routers' anycast address).
     pub fn new(
         subnet: Ipv6Net,
@@ -153,35 +153,6 @@ mod tests {
                 Ipv6Addressing { subnet: subnet.parse().unwrap(), gateway, bundle_ip: bundle };
             let range = range.map(|it| it.parse().unwrap());
             assert_eq!(own.dynamic_range(), range, "{subnet} {gateway} {bundle}");
-        }
-    }
-
-    #[test]
-    fn each_rule_has_its_message() {
-        let own = |subnet: &str, gateway: &str, bundle: &str| {
-            let parse = |it: &str| it.parse::<Ipv6Addr>().unwrap();
-            let own = Ipv6Addressing::new(subnet.parse().unwrap(), parse(gateway), parse(bundle));
-            own.unwrap_err().to_string()
-        };
-        for (said, expected) in [
-            (
-                own("fd00::1/64", "fd00::1", "fd00::2"),
-                "subnet fd00::1/64 has host bits set; the network is fd00::/64",
-            ),
-            (
-                own("fd00::/64", "fd00:0:0:1::1", "fd00::2"),
-                "gateway fd00:0:0:1::1 is not in the subnet fd00::/64",
-            ),
-            (
-                own("fd00::/64", "fd00::1", "fd00::"),
-                "bundle fd00:: is the network or broadcast address of fd00::/64",
-            ),
-            (
-                own("fd00::/64", "fd00::1", "fd00::1"),
-                "gateway and bundle have the same address fd00::1",
-            ),
-        ] {
-            assert_eq!(said, expected);
         }
     }
 }

@@ -125,7 +125,7 @@ impl NetworkPlanned {
     ///
     /// # Errors
     ///
-    /// When this was the pool's last attempt, or the addresses were given and not derived.
+    /// [`InvalidInput`] when this was the pool's last attempt, or the addresses were given and not derived.
     pub fn next_attempt(self) -> Result<Self, InvalidInput> {
         let Some(pool) = self.pool else {
             return Err(InvalidInput::new(format_args!(

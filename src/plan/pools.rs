@@ -28,7 +28,7 @@ impl AddressPools {
     ///
     /// # Errors
     ///
-    /// When two ranges overlap, or a role is named twice.
+    /// [`InvalidInput`] when two ranges overlap, or a role is named twice.
     pub fn new<R: Into<String>>(
         pools: impl IntoIterator<Item = (R, AddressPool)>,
     ) -> Result<Self, InvalidInput> {
@@ -60,24 +60,5 @@ impl AddressPools {
     /// All roles with their pools, in the order in which they were given.
     pub fn iter(&self) -> impl Iterator<Item = (&str, AddressPool)> {
         self.0.iter().map(|(role, pool)| (role.as_str(), *pool))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn each_rule_has_its_message() {
-        let pool = |text: &str| text.parse::<AddressPool>().unwrap();
-        let said = |pools| AddressPools::new::<&str>(pools).unwrap_err().to_string();
-        assert_eq!(
-            said(vec![("a", pool("10.0.0.0/16:/24")), ("b", pool("10.0.128.0/20:/29"))]),
-            "pools overlap: 10.0.0.0/16 of role a and 10.0.128.0/20 of role b"
-        );
-        assert_eq!(
-            said(vec![("a", pool("10.0.0.0/16:/24")), ("a", pool("10.1.0.0/16:/24"))]),
-            "role \"a\" has two pools"
-        );
     }
 }

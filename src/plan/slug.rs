@@ -106,23 +106,6 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_rule_has_its_message() {
-        for (slug, message) in [
-            ("", "slug is empty"),
-            ("-a", "slug starts with '-'; it must start with a-z or 0-9"),
-            ("aB", "slug has the character 'B' at byte 1; allowed are a-z, 0-9, '-', '_' and '.'"),
-            ("a/ü", "slug has the character '/' at byte 1; allowed are a-z, 0-9, '-', '_' and '.'"),
-            (
-                "\n",
-                "slug has the character '\\n' at byte 0; allowed are a-z, 0-9, '-', '_' and '.'",
-            ),
-            (&"a".repeat(41), "slug has 41 bytes; at most 40 are allowed"),
-        ] {
-            assert_eq!(Slug::new(slug).unwrap_err().to_string(), message);
-        }
-    }
-
-    #[test]
     fn the_longest_slug_and_every_kind_of_character_are_fine() {
         for slug in ["a".repeat(40), "0".into(), "a-b_c.9".into()] {
             assert_eq!(Slug::new(&slug).unwrap().to_string(), slug);

@@ -14,7 +14,7 @@ use crate::engine::backend::{Id, NetworkInfo, NetworkRequest, Resource};
 use crate::engine::cause::Cause;
 use crate::engine::connection::Connection;
 use crate::engine::error::EngineError;
-use crate::error::{Error, GiveUp, StepError};
+use crate::error::{Error, StepError};
 use crate::ownership::guard::Guard;
 use crate::ownership::labels;
 use crate::ownership::lease::Kept;
@@ -244,11 +244,4 @@ fn network(session: &Session, name: &str) -> Result<Option<NetworkInfo>, Error> 
     let found = found.map_err(|source| Error::Look { what: "a network of this name", source })?;
     // An engine takes the beginning of an id for a name, too.
     Ok(found.into_iter().find(|network| network.name == name || network.id.as_str() == name))
-}
-
-/// Nothing to remove.
-impl GiveUp for NetworkPlanned {
-    fn give_up(self) -> Result<(), Error> {
-        Ok(())
-    }
 }

@@ -130,7 +130,7 @@ pub(crate) fn in_the_way(connection: &Connection, range: IpNet) -> Option<Holder
 
 /// Returns true if an interface of this name is on the engine's host and is not a bridge of its networks.
 ///
-/// What cannot be said is an error: the engine would take the interface.
+/// An unknown is an error: the engine would take the interface.
 pub(crate) fn is_foreign_bridge(connection: &Connection, name: &str) -> Result<bool, Error> {
     if !host::is_there(name) {
         return Ok(false);
@@ -370,7 +370,7 @@ mod tests {
                 .into_iter()
                 .map(|(low, prefix, is_route)| {
                     let range = format!("10.9.{}.{}/{prefix}", low >> 8 & 0x7f, low & 0xff);
-                    // What holds a range may say it with host bits.
+                    // A holder may have host bits.
                     let range: Ipv4Net = range.parse().unwrap();
                     if is_route { route(&range.trunc().to_string()) } else { network(&range.to_string()) }
                 })

@@ -15,7 +15,7 @@ use crate::plan::Slug;
 ///
 /// It goes through the leases of the engine in its [directory](Engine::with_state_dir). Where one can be
 /// taken, the owner is dead: what was made under it is removed, containers first, but for what was kept.
-/// What a living owner holds, and what was made under leases of another directory, user or host, is never
+/// Resources of a living owner, and those under leases of another directory, user or host, are never
 /// touched. A launcher that meets the sweep waits for it, ten seconds at most. The file of a swept lease
 /// stays for ten minutes if a request was under way when its owner died, since it may have an effect only
 /// then.
@@ -24,7 +24,7 @@ use crate::plan::Slug;
 /// use sidecar_bundle::{Engine, SweptOutcome, sweep};
 ///
 /// for swept in sweep(&Engine::docker())? {
-///     if let SweptOutcome::Removed { containers, networks } = &swept.outcome {
+///     if let SweptOutcome::Removed { containers, networks, .. } = &swept.outcome {
 ///         println!("{}: {} and {}", swept.slug, containers.len(), networks.len());
 ///     }
 /// }

@@ -24,7 +24,7 @@ fn owners(world: &World, count: usize) -> Vec<Owner> {
 fn of_sixteen_processes_that_race_for_a_slug_exactly_one_gets_it() {
     let Some(world) = world("race") else { return };
     let mut owners = owners(&world, 16);
-    for round in 0..50 {
+    for round in 0..25 {
         for owner in &mut owners {
             owner.tell(&launch("race"));
         }

@@ -123,6 +123,7 @@ struct Trial {
     jitter: Duration,
     state: PathBuf,
     mark: PathBuf,
+    program: PathBuf,
 }
 
 impl Trial {
@@ -136,7 +137,12 @@ impl Trial {
             _ => Duration::from_millis(random % 40),
         };
         let state = world.state.path().to_owned();
-        Self { mark: state.join(&id), id, phase, death, jitter, state }
+        // A link of its own, by which its reaper is known.
+        let room = state.join(format!("{id}.room"));
+        std::fs::create_dir(&room).unwrap();
+        let program = room.join(engine::program());
+        std::os::unix::fs::symlink(held_engine(), &program).unwrap();
+        Self { mark: state.join(&id), id, phase, death, jitter, state, program }
     }
 
     fn run(&self, followed: bool, tally: &Mutex<Tally>) {
@@ -173,7 +179,7 @@ impl Trial {
     fn start(&self) -> Owner {
         let engine = [
             engine::program().into(),
-            format!("program={}", held_engine().display()),
+            format!("program={}", self.program.display()),
             format!("state={}", self.state.display()),
         ];
         let mut command = Owner::program(&engine);
@@ -188,7 +194,6 @@ impl Trial {
         }
         let (op, when) = PHASES[self.phase];
         command
-            .env("CHAOS_ID", &self.id)
             .env("HELD_OP", op)
             .env("HELD_WHEN", when)
             .env("HELD_MARK", &self.mark)
@@ -228,8 +233,7 @@ impl Trial {
     }
 
     fn engine(&self) -> Engine {
-        // The same program, so the same endpoint; its hold is over with the mark.
-        engine().with_program(held_engine()).with_state_dir(&self.state)
+        engine().with_state_dir(&self.state)
     }
 
     fn plan(&self) -> NetworkPlanned {
@@ -271,7 +275,7 @@ impl Trial {
         let label = format!("label=sidecar-bundle.slug={}", self.id);
         let mut seen = Duration::ZERO;
         loop {
-            let reaped = reaper_of(&self.id).is_none();
+            let reaped = reaper_of(&self.program).is_none();
             let containers = cli(&["ps", "--all", "--quiet", "--filter", &label]);
             let networks = cli(&["network", "ls", "--quiet", "--filter", &label]);
             let bridge = has_bridge(&self.plan());
@@ -294,7 +298,7 @@ impl Trial {
     /// Waits for the reaper, which ends when it has found nothing three times over.
     fn wait_for_reaper(&self) -> Result<(), String> {
         let deadline = Instant::now() + Duration::from_secs(60);
-        while reaper_of(&self.id).is_some() {
+        while reaper_of(&self.program).is_some() {
             if Instant::now() > deadline {
                 return Err("its reaper does not end".into());
             }
@@ -331,16 +335,14 @@ fn report(tallies: &[Mutex<Tally>]) {
     }
 }
 
-/// The pid of the reaper whose owner had this id in its environment.
-fn reaper_of(id: &str) -> Option<u32> {
-    let wanted = format!("CHAOS_ID={id}");
+/// The pid of the reaper that uses this program.
+fn reaper_of(program: &Path) -> Option<u32> {
     std::fs::read_dir("/proc").unwrap().flatten().find_map(|entry| {
         let pid = entry.file_name().to_str()?.parse().ok()?;
-        let read = |file| std::fs::read(entry.path().join(file)).unwrap_or_default();
-        let has =
-            |bytes: &[u8], text: &str| bytes.split(|b| *b == 0).any(|it| it == text.as_bytes());
-        let is_one = has(&read("cmdline"), "sidecar-bundle-reaper");
-        (is_one && has(&read("environ"), &wanted)).then_some(pid)
+        let cmdline = std::fs::read(entry.path().join("cmdline")).unwrap_or_default();
+        let has = |word: &[u8]| cmdline.split(|byte| *byte == 0).any(|it| it == word);
+        (has(b"sidecar-bundle-reaper") && has(program.as_os_str().as_encoded_bytes()))
+            .then_some(pid)
     })
 }
 

@@ -22,6 +22,60 @@ fn a_lease_directory_that_is_deleted_meanwhile_hurts_nobody() {
 }
 
 #[test]
+fn a_lease_file_that_is_deleted_meanwhile_hurts_nobody() {
+    let Some(world) = world("deleted-lease") else { return };
+    let launch = || world.plan().launch(&world.engine(), BundleSpec::new());
+    let delete = || {
+        let leases = std::fs::read_dir(world.state.path()).unwrap().flatten();
+        leases.for_each(|it| std::fs::remove_file(it.path()).unwrap());
+    };
+    let bundle = launch().unwrap();
+    delete();
+    let failed = launch().unwrap_err();
+    assert!(matches!(failed.error(), Error::UnknownOwner { .. }), "{failed:?}");
+    assert!(failed.to_string().ends_with("discard removes it"), "{failed}");
+    assert!(sidecar_bundle::sweep(&world.engine()).unwrap().is_empty());
+    assert!(running(bundle.container_id()));
+    // A mark that nobody would find is refused.
+    let failed = bundle.keep().unwrap_err();
+    assert!(matches!(failed.error(), Error::Lease { .. }), "{failed:?}");
+    drop(failed);
+    world.assert_nothing_left();
+    // There is a way out once the owner is gone.
+    launch().unwrap().keep().unwrap();
+    delete();
+    let failed = world.plan().attach(&world.engine()).unwrap_err();
+    assert!(matches!(failed.error(), Error::UnknownOwner { .. }), "{failed:?}");
+    world.plan().discard(&world.engine()).unwrap();
+    launch().unwrap().close().unwrap();
+    world.assert_nothing_left();
+}
+
+#[test]
+fn a_lease_directory_that_moved_is_the_same() {
+    let Some(world) = world("moved-dir") else { return };
+    world.plan().launch(&world.engine(), BundleSpec::new()).unwrap().keep().unwrap();
+    let moved = tempfile::tempdir().unwrap();
+    let moved = moved.path().join("moved");
+    std::fs::rename(world.state.path(), &moved).unwrap();
+    let engine = world.engine().with_state_dir(&moved);
+    world.plan().attach(&engine).unwrap().close().unwrap();
+    world.assert_nothing_left();
+    std::fs::create_dir(world.state.path()).unwrap();
+}
+
+#[test]
+fn a_symlinked_lease_directory_is_refused() {
+    let Some(world) = world("linked-dir") else { return };
+    let link = world.state.path().join("link");
+    std::os::unix::fs::symlink(world.state.path(), &link).unwrap();
+    let engine = world.engine().with_state_dir(&link);
+    let failed = world.plan().launch(&engine, BundleSpec::new()).unwrap_err();
+    assert!(matches!(failed.error(), Error::Lease { path, .. } if *path == link), "{failed:?}");
+    world.assert_nothing_left();
+}
+
+#[test]
 fn an_unusable_lease_directory_is_an_error_before_anything_is_created() {
     let Some(world) = world("no-dir") else { return };
     let file = world.state.path().join("file");

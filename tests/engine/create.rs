@@ -87,7 +87,7 @@ fn a_foreign_network_of_the_same_name_is_refused_and_left_alone() {
     );
     assert_eq!(
         message,
-        "network claude-bottle-bundle-foreign-name exists, and is not the planned one: its sidecar-bundle.attempt is not set, not 0"
+        "network claude-bottle-bundle-foreign-name exists and is not the planned one: its sidecar-bundle.attempt is not set, not 0"
     );
     assert_eq!(inspect("network", &id).unwrap()["Name"], name);
     cli(&["network", "rm", &id]);

@@ -6,7 +6,8 @@ use std::process::Command;
 use sidecar_bundle::{BundleSpec, Cause, Engine, Error, Reachability, Ready};
 
 use crate::engine::{
-    LONG, cli, http_body, inspect, is_podman, is_rootless, required, shout, wait_for, world,
+    LONG, cli, http_body, inspect, is_podman, is_rootless, program, required, shout, wait_for,
+    world,
 };
 use crate::owner::Owner;
 
@@ -35,7 +36,7 @@ fn the_engine_that_answers_is_found() {
         std::fs::remove_file(docker).unwrap();
         world.assert_nothing_left();
     }
-    // Where none answers, the error has the words of each.
+    // If none answers, the error has the words of each.
     let mut owner = Owner::program(&world.engine_words());
     owner.env("PATH", world.state.path());
     let mut owner = Owner::spawn(owner);
@@ -93,6 +94,63 @@ fn two_engines_may_have_the_same_slug_at_once() {
         });
         world.assert_nothing_left();
     }
+}
+
+#[test]
+fn two_ways_to_one_engine_share_its_slugs() {
+    let Some(world) = world("two-ways") else { return };
+    let path = std::env::var_os("PATH").unwrap();
+    let mut paths = std::env::split_paths(&path).map(|it| it.join(program()));
+    let other = world.engine().with_program(paths.find(|it| it.exists()).unwrap());
+    let bundle = world.plan().launch(&world.engine(), BundleSpec::new()).unwrap();
+    let failed = world.plan().launch(&other, BundleSpec::new()).unwrap_err();
+    assert!(matches!(failed.error(), Error::Taken { .. }), "{failed:?}");
+    bundle.keep().unwrap();
+    world.plan().attach(&other).unwrap().keep().unwrap();
+    world.plan().attach(&world.engine()).unwrap().close().unwrap();
+    world.assert_nothing_left();
+}
+
+#[test]
+fn a_context_that_leads_to_another_engine_makes_nothing_disappear() {
+    let Some(world) = world("repointed") else { return };
+    if is_podman() {
+        return;
+    }
+    let Some(_) = second_engine() else { return };
+    let second = std::env::var("SIDECAR_BUNDLE_SECOND_ENGINE").unwrap();
+    let first = std::env::var("DOCKER_HOST").unwrap();
+    let config = tempfile::tempdir().unwrap();
+    let docker = |arguments: &[&str]| {
+        let mut docker = Command::new("docker");
+        docker.env("DOCKER_CONFIG", config.path()).env_remove("DOCKER_HOST");
+        let output = docker.args(arguments).output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    };
+    let point = |verb: &str, host: &str| {
+        docker(&["context", verb, "moving", "--docker", &format!("host={host}")]);
+    };
+    point("create", &first);
+    let mut owner = Owner::program(&[""; 0]);
+    owner.env("DOCKER_CONFIG", config.path()).env_remove("DOCKER_HOST");
+    let mut owner = Owner::spawn(owner);
+    owner.expect(&format!("engine docker context=moving {}", world.engine_words()[1]), "ok");
+    let up = owner.expect("launch repointed", "up");
+    let container = up.split(' ').next().unwrap().to_owned();
+    point("update", &second);
+    // The other engine has no such resources, and that does not count.
+    let answer = owner.ask("close");
+    assert!(answer.contains(&format!("rm --force --volumes {container}")), "{answer}");
+    assert!(owner.stderr().contains("another engine answers"), "{}", owner.stderr());
+    assert!(inspect("container", &container).is_some());
+    // It is another engine's lease there.
+    owner.expect("launch repointed", "up");
+    owner.expect("close", "closed");
+    point("update", &first);
+    owner.expect("launch repointed", "up");
+    owner.expect("close", "closed");
+    owner.end();
+    world.assert_nothing_left();
 }
 
 fn second_engine() -> Option<Engine> {

@@ -1,4 +1,4 @@
-//! Whether a bundle's address can be reached from here.
+//! Reachability of a bundle's address from here.
 
 use std::process::Command;
 

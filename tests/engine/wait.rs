@@ -140,20 +140,20 @@ fn each_condition_is_met_or_named_in_the_error() {
     for (missing, text) in [
         (
             Ready::tcp(1),
-            "waited 300ms in vain for TCP port 1; seen last: TCP port 1: Connection refused (os error 111)",
+            "not ready after 300ms: TCP port 1; last seen: TCP port 1: Connection refused (os error 111)",
         ),
         (
             Ready::http(8080, "/none", 200),
-            "waited 300ms in vain for HTTP status 200 of port 8080 at /none; seen last: HTTP status 404 of port 8080",
+            "not ready after 300ms: HTTP status 200 of port 8080 at /none; last seen: HTTP status 404 of port 8080",
         ),
         (
             Ready::log_matching("^never$").unwrap(),
-            "waited 300ms in vain for a log line like \"^never$\"; seen last: the log line \"supervisor: ready\"",
+            "not ready after 300ms: a log line like \"^never$\"; last seen: the log line \"supervisor: ready\"",
         ),
-        (Ready::any([]), "waited 300ms in vain for what never comes; seen last: nothing"),
+        (Ready::any([]), "not ready after 300ms: what never comes; last seen: nothing"),
         (
             Ready::all([Ready::tcp(8080), Ready::check("the moon", || false)]),
-            "waited 300ms in vain for TCP port 8080 and the moon; seen last: nothing",
+            "not ready after 300ms: TCP port 8080 and the moon; last seen: nothing",
         ),
     ] {
         let error = bundle.wait_for(&missing, short).unwrap_err().to_string();
@@ -161,7 +161,7 @@ fn each_condition_is_met_or_named_in_the_error() {
         assert_eq!(error, format!("{text}; its log ends with:\n{log}"));
     }
     let error = bundle.wait_for(&Ready::healthy(), short).unwrap_err().to_string();
-    assert!(error.contains("in vain for its health check; seen last: health check "), "{error}");
+    assert!(error.contains(": its health check; last seen: health check "), "{error}");
     bundle.exec(["touch", "/tmp/healthy"], LONG).unwrap();
     if is_podman() {
         // It has its checks run by systemd, where there is one.

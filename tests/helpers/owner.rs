@@ -10,6 +10,9 @@
 //! | `reachability`, of the engine | `reachability TEXT` |
 //! | `create SLUG [KEY=VALUE...]` creates a network | `network NETWORK SUBNET` |
 //! | `launch SLUG [KEY=VALUE...]` launches a bundle | `up CONTAINER NETWORK SUBNET` |
+//! | `attach SLUG [KEY=VALUE...]` attaches to a kept bundle | `up CONTAINER NETWORK SUBNET` |
+//! | `discard SLUG` | `discarded` |
+//! | `cd DIRECTORY` changes its working directory | `ok` |
 //! | `free SLUG [KEY=VALUE...]` launches a bundle in a free subnet | `up CONTAINER NETWORK SUBNET` |
 //! | `reachable`, of the bundle | `reachable true` |
 //! | `wait-tcp PORT` waits for a port of the bundle | `ready` |
@@ -154,6 +157,18 @@ impl Owner {
             "launch" => {
                 let (plan, spec) = planned(words);
                 up(plan.launch(engine, spec).map_err(Error::from)?)
+            }
+            "attach" => {
+                let (plan, _) = planned(words);
+                up(plan.attach(engine).map_err(Error::from)?)
+            }
+            "discard" => {
+                planned(words).0.discard(engine)?;
+                "discarded".into()
+            }
+            "cd" => {
+                std::env::set_current_dir(rest)?;
+                "ok".into()
             }
             "free" => {
                 let (plan, spec) = planned(words);

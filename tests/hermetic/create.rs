@@ -61,7 +61,7 @@ fn the_error_of_a_taken_subnet_names_its_holder() {
     assert_eq!(fake.operations()[1..], ["network ls", "network inspect"]);
     assert_eq!(fake.resources(), [("else".into(), id.clone())]);
 
-    // Where no network holds it, a route may.
+    // If no network holds it, a route may.
     std::fs::remove_file(fake.path("network").join(id)).unwrap();
     let error = fake.try_up().unwrap_err();
     assert_eq!(

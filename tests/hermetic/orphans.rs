@@ -1,5 +1,7 @@
 //! Resources of previous owners, removed by the next one.
 
+use sidecar_bundle::{BundleSpec, Cause, Error, NetworkPlanned, Slug};
+
 use crate::fake::Fake;
 use crate::surroundings::wait_for;
 use crate::texts::refuse;
@@ -48,5 +50,93 @@ fn the_next_owner_waits_for_the_last_command_of_a_dead_owner() {
     assert!(fake.path("ended").exists() && !fake.path("early").exists());
     bundle.close().unwrap();
     wait_for("the reaper of the dead", || fake.reapers() <= 1);
+    fake.assert_nothing_left();
+}
+
+#[test]
+fn advice_about_orphans_names_ids_or_labels_and_never_a_phrase() {
+    let fake = Fake::new();
+    let mut owner = fake.owner(&["reaper=false"]);
+    let slug = "postgres";
+    owner.expect("launch postgres", "up");
+    owner.kill();
+    let plan = NetworkPlanned::new(Slug::new(slug).unwrap());
+    let forbidden = "<html><body>403 Forbidden</body></html>";
+    fake.on("ps", &refuse(1, forbidden));
+    let failed = plan.clone().launch(&fake.engine(), BundleSpec::new()).unwrap_err();
+    let said = fake.chain(&failed).join(": ");
+    assert!(said.starts_with("the engine could not be asked for orphans: "), "{said}");
+    assert!(!said.contains(" of slug") && !said.contains("--force"), "{said}");
+    // A removal by labels, and one by id.
+    let error = plan.discard(&fake.engine()).unwrap_err();
+    let Error::NotRemoved { id: None, command, .. } = &error else { panic!("{error:?}") };
+    let words: Vec<_> = command.split(' ').skip(1).collect();
+    assert_eq!(
+        words,
+        [
+            "ps",
+            "--all",
+            "--no-trunc",
+            "--quiet",
+            "--filter",
+            "label=sidecar-bundle.prefix=claude-bottle",
+            "--filter",
+            "label=sidecar-bundle.slug=postgres",
+        ]
+    );
+    fake.obey("ps");
+    fake.on("rm", &refuse(1, forbidden));
+    let failed = plan.clone().launch(&fake.engine(), BundleSpec::new()).unwrap_err();
+    let Error::NotRemoved { id: Some(id), command, .. } = failed.error() else {
+        panic!("{failed:?}")
+    };
+    assert!(command.ends_with(&format!(" rm --force --volumes {id}")) && id.len() == 64);
+    fake.obey("rm");
+    plan.launch(&fake.engine(), BundleSpec::new()).unwrap().close().unwrap();
+    fake.assert_nothing_left();
+}
+
+#[test]
+fn no_number_of_deaths_or_failed_launches_makes_orphans_unknown() {
+    let fake = Fake::new();
+    for death in 0..20 {
+        let mut owner = fake.owner(&["reaper=false"]);
+        // The orphans of the last one are in the way of some.
+        if death % 3 == 1 {
+            fake.once("ps", &refuse(1, "Cannot connect to the Docker daemon"));
+        }
+        owner.ask("launch demo");
+        owner.kill();
+    }
+    for _ in 0..20 {
+        fake.once("ps", &refuse(1, "Cannot connect to the Docker daemon"));
+        fake.try_up().unwrap_err();
+    }
+    assert_eq!(fake.resources().len(), 2);
+    let swept = sidecar_bundle::sweep(&fake.engine()).unwrap();
+    assert!(matches!(&swept[0].outcome, sidecar_bundle::SweptOutcome::Removed { .. }), "{swept:?}");
+    fake.assert_nothing_left();
+    fake.up().close().unwrap();
+}
+
+#[test]
+fn an_absence_on_another_engine_is_not_believed() {
+    let fake = Fake::new();
+    let bundle = fake.up();
+    let id = bundle.container_id().to_owned();
+    let missing = "Error response from daemon: No such container: x";
+    fake.on("rm", &refuse(0, missing));
+    fake.on("network-rm", &refuse(1, "Error response from daemon: network x not found"));
+    fake.on("ps", ":");
+    fake.on("network-ls", ":");
+    fake.on("info", "echo '{\"ServerVersion\":\"28.0.0\",\"ID\":\"OTHER\"}'");
+    let error = bundle.close().unwrap_err();
+    assert_eq!(error.cause(), Some(Cause::AnotherEngine));
+    assert!(error.to_string().contains(&id), "{error}");
+    for operation in ["rm", "network-rm", "ps", "network-ls", "info"] {
+        fake.obey(operation);
+    }
+    assert_eq!(fake.resources().len(), 2);
+    fake.up().close().unwrap();
     fake.assert_nothing_left();
 }

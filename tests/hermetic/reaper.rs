@@ -158,3 +158,176 @@ fn without_a_shell_everything_but_the_reaper_works() {
     owner.end();
     fake.assert_nothing_left();
 }
+
+/// The pid of a reaper of the fake's owners.
+#[track_caller]
+fn reaper_pid(fake: &Fake) -> String {
+    let pids = std::fs::read_dir("/proc").unwrap().flatten();
+    let is_one = |cmdline: &str| {
+        cmdline.contains("sidecar-bundle-reaper")
+            && cmdline.contains(fake.path("docker").to_str().unwrap())
+    };
+    let mut reapers = pids.filter(|it| {
+        is_one(&std::fs::read_to_string(it.path().join("cmdline")).unwrap_or_default())
+    });
+    reapers.next().unwrap().file_name().into_string().unwrap()
+}
+
+#[test]
+fn a_reaper_has_no_environment_and_no_descriptors_of_its_owner() {
+    let fake = Fake::new();
+    // Descriptors of one digit and of two, which no flag closes.
+    let mut owner = Command::new("bash");
+    owner.args(["-c", "exec 7</dev/null 23</dev/null; exec \"$@\"", "bash"]);
+    let program = Owner::program(&fake.engine_words());
+    owner.arg(program.get_program()).args(program.get_args());
+    owner.env("API_TOKEN", "hunter2").env("DOCKER_CONFIG", "/no/such/config");
+    let mut owner = Owner::spawn(owner);
+    owner.expect("launch demo inherit=API_TOKEN", "up");
+    let pid = reaper_pid(&fake);
+    let environment = std::fs::read_to_string(format!("/proc/{pid}/environ")).unwrap();
+    assert!(!environment.contains("API_TOKEN") && !environment.contains("hunter2"));
+    assert!(environment.contains("DOCKER_CONFIG=/no/such/config"), "{environment}");
+    let descriptors = std::fs::read_dir(format!("/proc/{pid}/fd")).unwrap().flatten();
+    let mut descriptors: Vec<_> = descriptors.map(|it| it.file_name()).collect();
+    descriptors.sort();
+    assert!(descriptors.iter().all(|it| it != "7" && it != "23"), "{descriptors:?}");
+    owner.kill();
+    wait_for("the reaper", || fake.reapers() == 0);
+    fake.assert_nothing_left();
+}
+
+#[test]
+fn a_relative_address_holds_in_any_directory() {
+    let fake = Fake::new();
+    let mut owner = Owner::program(&fake.engine_words());
+    owner.current_dir(fake.path("")).env("DOCKER_HOST", "unix://docker.sock");
+    let mut owner = Owner::spawn(owner);
+    owner.expect("launch demo", "up");
+    owner.expect("cd /", "ok");
+    owner.expect("close", "closed");
+    owner.expect("launch demo", "up");
+    owner.kill();
+    wait_for("the reaper", || fake.reapers() == 0);
+    fake.assert_nothing_left();
+    let address = format!("unix://{}", fake.path("docker.sock").display());
+    for call in fake.calls() {
+        assert_eq!(call.env["DOCKER_HOST"], address, "{:?}", call.args);
+    }
+}
+
+#[test]
+fn a_process_has_one_reaper_for_each_engine_however_many_values_lead_to_it() {
+    let fake = Fake::new();
+    let mut owner = fake.owner(&[]);
+    owner.expect("create zero", "network");
+    for number in 1..8 {
+        let link = fake.path(&format!("docker-{number}"));
+        std::os::unix::fs::symlink(fake.path("docker"), &link).unwrap();
+        let state = fake.path(if number % 2 == 0 { "leases" } else { "others" });
+        owner.expect(
+            &format!("engine docker program={} state={}", link.display(), state.display()),
+            "ok",
+        );
+        owner.expect(&format!("create slug-{number} subnet=10.20.{number}.0/24"), "network");
+        assert_eq!(fake.reapers(), 1);
+    }
+    owner.kill();
+    wait_for("the reaper", || fake.reapers() == 0);
+    fake.assert_nothing_left();
+}
+
+#[test]
+fn a_reaper_ends_when_nothing_is_held_and_leaves_no_file() {
+    let fake = Fake::new();
+    let mut owner = fake.owner_up();
+    owner.expect("create other", "network");
+    assert_eq!(fake.reapers(), 1);
+    owner.expect("close", "closed");
+    owner.expect("keep", "kept");
+    wait_for("the reaper's end", || fake.reapers() == 0);
+    owner.expect("attach demo", "up");
+    assert_eq!(fake.reapers(), 1);
+    owner.expect("close", "closed");
+    wait_for("the reaper's end", || fake.reapers() == 0);
+    assert_eq!(std::fs::read_dir(fake.path("leases")).unwrap().count(), 0);
+    owner.end();
+    fake.assert_nothing_left();
+}
+
+#[test]
+fn no_reaper_removes_what_its_process_kept() {
+    let fake = Fake::new();
+    let mut owner = fake.owner(&[]);
+    let words = fake.engine_words();
+    let plain = format!("engine {}", words.join(" "));
+    let unreaped = format!("{plain} reaper=false");
+    let elsewhere = format!("engine docker {} state={}", words[1], fake.path("others").display());
+    owner.expect("launch held subnet=10.20.0.0/24", "up");
+    for (number, engine) in [&plain, &unreaped, &elsewhere].into_iter().enumerate() {
+        owner.expect(engine, "ok");
+        owner.expect(&format!("launch kept-{number} subnet=10.20.{}.0/24", number + 1), "up");
+        owner.expect("keep", "kept");
+    }
+    // Attached to and kept by another value than the one that made it.
+    owner.expect(&plain, "ok");
+    owner.expect("attach kept-1", "up");
+    owner.expect("keep", "kept");
+    owner.expect("attach kept-0", "up");
+    owner.kill();
+    wait_for("the reaper", || fake.reapers() == 0);
+    let mut left: Vec<_> = fake.resources().into_iter().map(|(name, _)| name).collect();
+    left.sort();
+    let kept = |kind: &str| [1, 2].map(|n| format!("claude-bottle-{kind}-kept-{n}"));
+    assert_eq!(left, [kept("bundle"), kept("sidecars")].concat());
+}
+
+#[test]
+fn a_reaper_without_timeout_works_like_any_other() {
+    let fake = Fake::new();
+    let tools = fake.path("tools");
+    std::fs::create_dir(&tools).unwrap();
+    for tool in ["sh", "cat", "date", "sed", "sleep"] {
+        let path = std::env::var_os("PATH").unwrap();
+        let mut paths = std::env::split_paths(&path).map(|it| it.join(tool));
+        let path = paths.find(|it| it.exists()).unwrap();
+        std::os::unix::fs::symlink(path, tools.join(tool)).unwrap();
+    }
+    let mut owner = Owner::program(&fake.engine_words());
+    owner.env("PATH", &tools);
+    let mut owner = Owner::spawn(owner);
+    owner.expect("launch demo", "up");
+    owner.kill();
+    wait_for("the reaper", || fake.reapers() == 0);
+    fake.assert_nothing_left();
+    // It waits for the last command, too.
+    fake.once("run", ": >\"$dir/asked\"; sleep 1; obey; : >\"$dir/ended\"");
+    fake.on("rm", "[ -e \"$dir/ended\" ] || : >\"$dir/early\"; obey");
+    let mut owner = Owner::program(&fake.engine_words());
+    owner.env("PATH", &tools);
+    let mut owner = Owner::spawn(owner);
+    owner.tell("launch demo");
+    wait_for("the run", || fake.path("asked").exists());
+    owner.kill();
+    wait_for("the reaper", || fake.reapers() == 0);
+    assert!(fake.path("ended").exists() && !fake.path("early").exists());
+    fake.assert_nothing_left();
+}
+
+#[test]
+fn a_reaper_believes_no_absence_on_another_engine() {
+    let fake = Fake::new();
+    let owner = fake.owner_up();
+    // Another engine answers, which has nothing.
+    fake.on("info", "echo 'OTHER|fake|/other'");
+    fake.on("ps", ":");
+    fake.on("network-ls", ":");
+    owner.kill();
+    thread::sleep(Duration::from_secs(2));
+    assert_eq!((fake.resources().len(), fake.reapers()), (2, 1));
+    for operation in ["info", "ps", "network-ls"] {
+        fake.obey(operation);
+    }
+    wait_for("the reaper", || fake.reapers() == 0);
+    fake.assert_nothing_left();
+}

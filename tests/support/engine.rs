@@ -40,7 +40,7 @@ pub(crate) fn world(slug: &'static str) -> Option<World> {
     }
 }
 
-/// Whether a test fails, and is not skipped, where it lacks something.
+/// Returns true if a test fails, and is not skipped, for a lack of something.
 pub(crate) fn required() -> bool {
     std::env::var_os("SIDECAR_BUNDLE_ENGINE_TESTS").is_some()
 }
@@ -93,7 +93,7 @@ pub(crate) fn plan_apart(slug: &str, block: usize, number: usize) -> NetworkPlan
     NetworkPlanned::new(Slug::new(slug).unwrap()).with_addressing(addressing)
 }
 
-/// Whether an interface of this host has the plan's gateway as its address, and its subnet. No packet is
+/// Returns true if an interface of this host has the plan's gateway as its address, and its subnet. No packet is
 /// sent.
 pub(crate) fn has_bridge(plan: &NetworkPlanned) -> bool {
     let source = UdpSocket::bind("0.0.0.0:0").and_then(|socket| {
@@ -115,7 +115,7 @@ pub(crate) fn is_podman() -> bool {
     program() == "podman"
 }
 
-/// Whether the engine is a user's without privileges: its bridges are in a network namespace of their own.
+/// Returns true if the engine is a user's without privileges: its bridges are in a network namespace of their own.
 pub(crate) fn is_rootless() -> bool {
     std::env::var("SIDECAR_BUNDLE_ENGINE").is_ok_and(|engine| engine.contains("rootless"))
 }
@@ -134,7 +134,7 @@ pub(crate) fn cli(arguments: &[&str]) -> String {
     String::from_utf8(output.stdout).unwrap()
 }
 
-/// Whether the engine bounds memory and processes: rootless, it does not with cgroups of version 1.
+/// Returns true if the engine bounds memory and processes: rootless, it does not with cgroups of version 1.
 pub(crate) fn has_limits() -> bool {
     !is_rootless() || Path::new("/sys/fs/cgroup/cgroup.controllers").exists()
 }
@@ -144,7 +144,7 @@ pub(crate) fn sh(script: &str) -> BundleSpec {
     BundleSpec::new().command(["sh", "-c", script])
 }
 
-/// Whether a container runs.
+/// Returns true if a container runs.
 pub(crate) fn running(id: &str) -> bool {
     inspect("container", id).is_some_and(|container| container["State"]["Running"] == true)
 }

@@ -9,9 +9,9 @@ use crate::fake::Fake;
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Fault {
     pub(crate) snippet: &'static str,
-    /// Whether the command does what it should, however it ends.
+    /// Returns true if the command does what it should, however it ends.
     pub(crate) acts: bool,
-    /// Whether it also reports that.
+    /// Returns true if it also reports that.
     pub(crate) succeeds: bool,
 }
 

@@ -185,11 +185,6 @@ impl Command {
         self.failure(End::Unexpected(expected), stdout.to_owned(), "").error
     }
 
-    /// The error of a command that was not run, since the engine would not refuse it.
-    pub(super) fn withheld(self, cause: Cause, why: String) -> EngineError {
-        self.error(End::Withheld(why), cause, "")
-    }
-
     fn end_and_output(
         &self,
         notice: Option<&Notice<'_>>,

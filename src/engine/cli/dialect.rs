@@ -84,14 +84,6 @@ impl Dialect {
         }
     }
 
-    /// Whether the engine keeps a network that is in use from being removed by its id.
-    ///
-    /// Podman 4.3 compares what it is given with the names of the networks that containers have: by
-    /// name it refuses, by id it removes, and leaves the bridge.
-    pub(super) fn protects_networks_in_use(self) -> bool {
-        self == Self::Docker
-    }
-
     /// The time past its deadline that a command may go on. Podman's program does the work itself: of a `podman
     /// run` that is killed half-way, veth and bridge stay for ever.
     pub(super) fn patience(self) -> Duration {
@@ -101,7 +93,7 @@ impl Dialect {
         }
     }
 
-    /// Whether `network create` prints an id; podman prints the name.
+    /// Returns true if `network create` prints an id; podman prints the name.
     pub(super) fn prints_ids_of_networks(self) -> bool {
         self == Self::Docker
     }

@@ -8,18 +8,26 @@ mod network;
 mod operations;
 mod run;
 
+use std::collections::BTreeMap;
 use std::env;
 use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::path::{self, Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
 use serde_json::Value;
 
 use command::Command;
 pub(crate) use dialect::Dialect;
 
+use super::identity::EngineInfo;
 use super::redactor::Redactor;
 use crate::container::is_read_by_engine_programs;
+
+/// A program and its environment.
+type Way = (OsString, Vec<(OsString, OsString)>);
+
+static LOCAL_PODMANS: Mutex<BTreeMap<Way, EngineInfo>> = Mutex::new(BTreeMap::new());
 
 /// The engine's program and the way by which it reaches its engine.
 #[derive(Clone)]
@@ -76,18 +84,8 @@ impl Cli {
         Self { redactor: Redactor::default(), ..self }
     }
 
-    pub(crate) fn is_docker(&self) -> bool {
-        self.dialect == Dialect::Docker
-    }
-
     pub(crate) fn program(&self) -> &OsStr {
         &self.program
-    }
-
-    /// Returns true if it has an address, or a context that has one.
-    pub(crate) fn has_address(&self) -> bool {
-        let named = |it: &OsString| !self.dialect.is_default(it);
-        self.host.is_some() || self.context.as_ref().is_some_and(named)
     }
 
     /// The fields of `Debug` that tell the engine.
@@ -138,6 +136,27 @@ impl Cli {
         env
     }
 
+    /// The answer of a podman that works on this host without a service: program and environment tell all of
+    /// it, and `podman info` costs ten times any other command.
+    fn known_podman(&self) -> Option<EngineInfo> {
+        if self.dialect != Dialect::Podman {
+            return None;
+        }
+        let known = LOCAL_PODMANS.lock().unwrap_or_else(PoisonError::into_inner);
+        known.get(&self.way()).cloned()
+    }
+
+    fn remember_podman(&self, info: &EngineInfo) {
+        if self.dialect == Dialect::Podman && !info.remote {
+            let mut known = LOCAL_PODMANS.lock().unwrap_or_else(PoisonError::into_inner);
+            known.insert(self.way(), info.clone());
+        }
+    }
+
+    fn way(&self) -> Way {
+        (self.absolute_program(), self.minimal_env())
+    }
+
     /// The program's path, found on `PATH` now.
     fn absolute_program(&self) -> OsString {
         if Path::new(&self.program).components().count() > 1 {
@@ -157,6 +176,13 @@ impl fmt::Debug for Cli {
         self.fmt_way(&mut debug);
         debug.finish_non_exhaustive()
     }
+}
+
+/// The arguments of `docker run`.
+#[cfg(fuzzing)]
+pub(crate) fn run_arguments(request: &super::backend::ContainerRequest<'_>) -> Vec<String> {
+    let program = Command::new(OsStr::new("docker"), &Redactor::default());
+    run::run(program, request).into_arguments()
 }
 
 /// A socket's path as seen from any directory.

@@ -23,6 +23,9 @@ use crate::status::{ExecOutput, LogLine, LogStream};
 
 impl Backend for Cli {
     fn info(&self, deadline: Instant) -> Result<EngineInfo, EngineError> {
+        if let Some(info) = self.known_podman() {
+            return Ok(info);
+        }
         let command = self.command().args(["info", "--format", "{{json .}}"]);
         let (status, stdout, stderr) = command.clone().run_to_end(deadline)?;
         if !status.success() {
@@ -30,7 +33,10 @@ impl Backend for Cli {
         }
         let info: Value = serde_json::from_str(&stdout).unwrap_or_default();
         match EngineInfo::read(&info) {
-            Some(info) => Ok(info),
+            Some(info) => {
+                self.remember_podman(&info);
+                Ok(info)
+            }
             // Docker 20.10's program says so that there is no engine, and succeeds.
             None => match info["ServerErrors"].as_array().map(Vec::as_slice) {
                 Some([Value::String(error), ..]) => Err(command.exited(status, error)),
@@ -255,13 +261,6 @@ impl Backend for Cli {
     fn remove(&self, resource: Resource, id: &Id, deadline: Instant) -> Result<(), EngineError> {
         let command = self.command().args(self.dialect.removal(resource).iter().copied());
         let command = command.arg(id.as_str()).apart();
-        if resource == Resource::Network && !self.dialect.protects_networks_in_use() {
-            let attached = self.attached(id, deadline)?;
-            if !attached.is_empty() {
-                let why = format!("the network is in use by {}", attached.join(", "));
-                return Err(command.withheld(Cause::NetworkInUse, why));
-            }
-        }
         let stdout = command.clone().run(deadline).map_err(|failure| failure.error)?;
         // `rm --force` of a missing container succeeds, on whatever engine answers.
         if stdout.split_whitespace().any(|word| word == id.as_str()) {
@@ -306,6 +305,8 @@ impl Backend for Cli {
             connection.iter().cloned().chain(words.iter().map(|it| (*it).to_owned())).collect()
         };
         let (format, identity) = match (self.dialect, info.kind) {
+            // Nothing but its configuration, which is pinned, leads it elsewhere.
+            (Dialect::Podman, _) if !info.remote => ("", String::new()),
             (Dialect::Docker, EngineKind::Docker) => (
                 "{{.ID}}|{{.Name}}|{{.DockerRootDir}}",
                 format!("{}|{}|{}", info.identity.id, info.identity.host, info.identity.root),
@@ -322,13 +323,17 @@ impl Backend for Cli {
         ReaperSpec {
             program: self.absolute_program(),
             env: self.minimal_env(),
-            identify: words(&["info", "--format", format]),
+            identify: if format.is_empty() {
+                Vec::new()
+            } else {
+                words(&["info", "--format", format])
+            },
             identity,
             list_containers: words(list(Resource::Container)),
             remove_container: words(self.dialect.removal(Resource::Container)),
             list_networks: words(list(Resource::Network)),
             remove_network: words(self.dialect.removal(Resource::Network)),
-            removes_networks_in_use: !self.dialect.protects_networks_in_use(),
+            removes_networks_in_use: info.removes_networks_in_use(),
         }
     }
 

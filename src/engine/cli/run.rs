@@ -92,7 +92,7 @@ fn arguments(options: &Options) -> Vec<String> {
         RestartPolicy::Always => add("restart", "always"),
         RestartPolicy::UnlessStopped => add("restart", "unless-stopped"),
     }
-    arguments.extend(options.engine_options.iter().cloned());
+    arguments.extend(options.flags.iter().cloned());
     arguments
 }
 

@@ -50,7 +50,7 @@ pub(crate) enum Kept {
 /// The answer to the claim of a lease by a sweep.
 pub(crate) enum Claim {
     /// The owner is dead.
-    Won(Lease),
+    Won(Box<Lease>),
     /// The owner lives, or another sweep is at work.
     Held(Option<Record>),
     /// The file has gone, or has never been written.
@@ -127,7 +127,7 @@ impl Lease {
         record.write(&file)?;
         let lease = Self::of(file, path.to_owned(), record, Some(previous));
         lease.wait_for_the_last_command();
-        Ok(Claim::Won(lease))
+        Ok(Claim::Won(Box::new(lease)))
     }
 
     fn of(file: File, path: PathBuf, record: Record, previous: Option<Record>) -> Self {
@@ -178,7 +178,7 @@ impl Lease {
         self.file.sync_all().map_err(|source| self.error(source))
     }
 
-    /// What was kept is the owner's from now on.
+    /// Takes what was kept for the owner, and removes the mark.
     pub(crate) fn adopt(&self) -> Result<(), Error> {
         self.change(|record| record.kept = false)
     }

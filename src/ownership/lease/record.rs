@@ -32,7 +32,7 @@ pub(crate) struct Record {
     /// The network and the container that were kept, or that were kept and are the owner's now.
     pub(crate) network: Option<Id>,
     pub(crate) container: Option<Id>,
-    /// Whether they are kept now.
+    /// True if they are kept now.
     pub(crate) kept: bool,
     /// A creating request is under way, by the program with this process id; 0 while there is none.
     pub(super) making: Option<u32>,
