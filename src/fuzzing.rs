@@ -6,18 +6,14 @@ use crate::ownership::labels;
 use crate::{BundleSpec, NetworkPlanned, Slug};
 
 /// The arguments of `docker run` for a specification; `None` if it is refused.
-///
-/// # Panics
-///
-/// Never: the id is one.
 #[must_use]
-#[expect(clippy::unwrap_used, reason = "the id is one")]
 pub fn run_arguments(slug: &Slug, spec: &BundleSpec) -> Option<Vec<String>> {
     let plan = NetworkPlanned::new(slug.clone());
     let spec = spec.check(plan.naming()).ok()?;
+    let network_id = Id::parse(&"a".repeat(64))?;
     let request = ContainerRequest {
         name: &plan.container_name(),
-        network_id: &Id::parse(&"a".repeat(64)).unwrap(),
+        network_id: &network_id,
         ip: plan.ip(),
         ipv6: None,
         labels: &labels::of_plan(&plan, "engine", "lease", "owner"),
