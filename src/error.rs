@@ -96,7 +96,7 @@ pub enum Error {
         /// The slug.
         slug: Slug,
     },
-    /// No bundle of the slug was kept. Nothing has been touched.
+    /// No bundle of the slug was kept, or nothing of it exists any more. Nothing has been touched.
     #[error("no bundle of slug {slug} was kept")]
     #[non_exhaustive]
     NotKept {
@@ -145,7 +145,8 @@ pub enum Error {
         /// The engine's error.
         source: EngineError,
     },
-    /// The engine could not be asked. Nothing has been touched.
+    /// The engine could not be asked. The step has left nothing, unless an [`Error::NotRemoved`] comes with
+    /// the error.
     #[error("the engine could not be asked for {what}")]
     #[non_exhaustive]
     Look {

@@ -250,6 +250,12 @@ impl Model {
                 let engine = engine(who);
                 self.world().faults.extend(faults);
                 if let Ok(bundle) = Self::plan(who.slug).attach(&engine) {
+                    let mut world = self.world();
+                    let container = world.get(bundle.container_id()).cloned();
+                    if container.is_none_or(|it| it.state != State::Running) {
+                        world.violations.push(format!("attached to what does not run: {bundle:?}"));
+                    }
+                    drop(world);
                     self.held.insert(key(who), Held::Running(bundle));
                 }
                 self.take_over(who);
@@ -484,16 +490,33 @@ pub(super) fn actions() -> impl Strategy<Value = Action> {
     ]
 }
 
-/// Sequences that found a defect, each with and without reapers.
+/// Sequences that found a defect, or that show a guarantee for certain; each with and without reapers.
 pub(super) fn failed_once() -> Vec<(Vec<Action>, bool)> {
-    use Fault::{Away, Obey, Refuse};
+    use Fault::{Away, LoseAnswer, Obey, Refuse};
     let who = Who { owner: 0, value: 0, slug: 0 };
+    let moving = Who { value: 2, ..who };
     let sequences = [
         // The remains of a failed start stay beside the network that was kept.
         vec![
             Action::Create { who, free: false, faults: Vec::new() },
             Action::Start(who, vec![Obey, Away, Refuse]),
             Action::Keep(who),
+        ],
+        // The answer to a create is lost.
+        vec![Action::Create { who, free: false, faults: vec![Obey, LoseAnswer] }],
+        // Another engine does not have what is to be removed.
+        vec![
+            Action::Launch(moving, Vec::new()),
+            Action::Repoint,
+            Action::Close(moving, Vec::new()),
+            Action::Repoint,
+        ],
+        // A kept container has ended.
+        vec![
+            Action::Launch(who, Vec::new()),
+            Action::Keep(who),
+            Action::End { slug: 0 },
+            Action::Attach(who, Vec::new()),
         ],
     ];
     let both = |actions: Vec<Action>| [(actions.clone(), false), (actions, true)];

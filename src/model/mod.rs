@@ -9,10 +9,16 @@ mod engine;
 mod laws;
 pub(crate) mod world;
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 use std::time::Instant;
 
 use proptest::prelude::*;
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
+
+use crate::engine::backend::{Filter, NetworkRequest, Resource};
+use crate::ownership::guard::Guard;
+use crate::ownership::session::Session;
 
 /// The number of sequences unless `SIDECAR_BUNDLE_MODEL` sets another.
 const SEQUENCES: u32 = 10_000;
@@ -38,7 +44,7 @@ fn whatever_happens_nothing_is_lost_and_nothing_of_others_is_touched() {
     }
 }
 
-/// Sequences that failed once.
+/// Sequences that failed once, or that show a guarantee for certain.
 #[test]
 fn sequences_that_failed_once_hold() {
     for (actions, reapers) in actions::failed_once() {
@@ -46,4 +52,32 @@ fn sequences_that_failed_once_hold() {
             panic!("{actions:?}, reapers {reapers}: {error}");
         }
     }
+}
+
+#[test]
+fn a_request_that_panics_after_it_made_its_resource_leaves_nothing() {
+    let model = actions::Model::new();
+    let (engine, plan) = (model.engine(0, 0), actions::Model::plan(0));
+    let session = Session::open(&engine, plan.naming(), plan.slug()).unwrap();
+    let labels = session.labels(&plan);
+    let mut guard = Guard::new(Arc::new(session), Resource::Network, plan.network_name());
+    let name = plan.network_name();
+    let request = NetworkRequest {
+        name: &name,
+        addressing: plan.addressing(),
+        ipv6: None,
+        labels: &labels,
+        unique: &Filter::Labels(Vec::new()),
+        options: plan.options(),
+    };
+    let panicked = catch_unwind(AssertUnwindSafe(|| {
+        guard.create(|notice| {
+            engine.backend().create_network(&request, notice, Instant::now()).unwrap();
+            panic!("as planned");
+        })
+    }));
+    panicked.unwrap_err();
+    assert_eq!(model.world().items().count(), 1);
+    drop(guard);
+    assert_eq!(model.world().items().count(), 0);
 }

@@ -9,6 +9,7 @@
 //! | `version` | `version Docker 28.5.2` |
 //! | `reachability`, of the engine | `reachability TEXT` |
 //! | `create SLUG [KEY=VALUE...]` creates a network | `network NETWORK SUBNET` |
+//! | `start` starts a bundle in the network | `up CONTAINER NETWORK SUBNET` |
 //! | `launch SLUG [KEY=VALUE...]` launches a bundle | `up CONTAINER NETWORK SUBNET` |
 //! | `attach SLUG [KEY=VALUE...]` attaches to a kept bundle | `up CONTAINER NETWORK SUBNET` |
 //! | `discard SLUG` | `discarded` |
@@ -157,6 +158,17 @@ impl Owner {
             "launch" => {
                 let (plan, spec) = planned(words);
                 up(plan.launch(engine, spec).map_err(Error::from)?)
+            }
+            "start" => {
+                let Some(Held::Network(network)) = held().pop() else { panic!("no network") };
+                match network.start(BundleSpec::new()) {
+                    Ok(bundle) => up(bundle),
+                    Err(failed) => {
+                        let (error, network) = failed.into_parts();
+                        held().push(Held::Network(network));
+                        return Err(error.into());
+                    }
+                }
             }
             "attach" => {
                 let (plan, _) = planned(words);

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use crate::fake::{CONTAINER, Fake, NETWORK};
 use crate::owner::Owner;
 use crate::surroundings::wait_for;
+use crate::texts::refuse;
 
 #[test]
 fn the_bundle_of_a_killed_owner_is_removed() {
@@ -330,4 +331,22 @@ fn a_reaper_believes_no_absence_on_another_engine() {
     }
     wait_for("the reaper", || fake.reapers() == 0);
     fake.assert_nothing_left();
+}
+
+#[test]
+fn a_reaper_removes_the_remains_beside_a_kept_network_and_leaves_the_network() {
+    let fake = Fake::new();
+    let mut owner = fake.owner(&[]);
+    let up = owner.expect("create demo", "network");
+    let network = up.split(' ').next().unwrap();
+    // The answer of a start is lost, and its container cannot be removed.
+    fake.once("run", "obey >/dev/null; exit 1");
+    fake.on("rm", &refuse(1, "Error response from daemon: the disk is tired"));
+    owner.expect("start", "error");
+    owner.expect("keep", "kept");
+    fake.obey("rm");
+    assert_eq!(fake.resources().len(), 2);
+    owner.kill();
+    wait_for("the reaper", || fake.reapers() == 0);
+    assert_eq!(fake.resources(), [(NETWORK.into(), network.into())]);
 }

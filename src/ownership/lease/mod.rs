@@ -71,7 +71,7 @@ impl Lease {
             move |source| Error::Lease { path, source }
         };
         directory::prepare(directory).map_err(at(directory))?;
-        let path = directory.join(file_name(prefix, slug, engine));
+        let path = directory.join(file_name(prefix, slug, engine, &directory::host()));
         let patience = Instant::now() + PATIENCE;
         loop {
             let file = directory::open(&path, true).map_err(at(&path))?;
@@ -286,7 +286,7 @@ pub(crate) fn leases(directory: &Path, engine: &str) -> io::Result<Vec<(PathBuf,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
         checked => checked?,
     }
-    let mut leases = Vec::new();
+    let (mut leases, host) = (Vec::new(), directory::host());
     for entry in fs::read_dir(directory)? {
         let path = entry?.path();
         if path.extension().is_none_or(|extension| extension != "lease") {
@@ -294,7 +294,7 @@ pub(crate) fn leases(directory: &Path, engine: &str) -> io::Result<Vec<(PathBuf,
         }
         let Ok(file) = directory::open(&path, false) else { continue };
         let Ok(Some(record)) = Record::read(&file) else { continue };
-        let name = file_name(&record.prefix, &record.slug, engine);
+        let name = file_name(&record.prefix, &record.slug, engine, &host);
         if path.file_name().is_some_and(|it| *it == *name) {
             leases.push((path, record));
         }
@@ -304,8 +304,8 @@ pub(crate) fn leases(directory: &Path, engine: &str) -> io::Result<Vec<(PathBuf,
 }
 
 /// Distinct for each prefix, slug, engine and host: the hash separates what the name alone does not.
-fn file_name(prefix: &str, slug: &Slug, engine: &str) -> String {
-    let hash = Sha256::digest(format!("{prefix}\0{slug}\0{engine}\0{}", directory::host()));
+fn file_name(prefix: &str, slug: &Slug, engine: &str, host: &str) -> String {
+    let hash = Sha256::digest(format!("{prefix}\0{slug}\0{engine}\0{host}"));
     let hash = hash.iter().take(8).fold(0, |hash, byte| hash << 8 | u64::from(*byte));
     format!("{prefix}.{slug}.{hash:016x}.lease")
 }
@@ -480,14 +480,16 @@ mod tests {
     }
 
     #[test]
-    fn slugs_prefixes_and_engines_have_leases_of_their_own() {
-        let name = |prefix, slug, engine| file_name(prefix, &Slug::new(slug).unwrap(), engine);
+    fn slugs_prefixes_engines_and_hosts_have_leases_of_their_own() {
+        let name =
+            |prefix, slug, engine, host| file_name(prefix, &Slug::new(slug).unwrap(), engine, host);
         let names = [
-            name("p", "s", "e"),
-            name("p", "s", "f"),
-            name("p", "t", "e"),
-            name("p.s", "s", "e"),
-            name("p", "s.s", "e"),
+            name("p", "s", "e", "h"),
+            name("p", "s", "f", "h"),
+            name("p", "t", "e", "h"),
+            name("p.s", "s", "e", "h"),
+            name("p", "s.s", "e", "h"),
+            name("p", "s", "e", "i"),
         ];
         let distinct: std::collections::BTreeSet<_> = names.iter().collect();
         assert_eq!(distinct.len(), names.len());
