@@ -53,11 +53,14 @@ fn launch(slug: Slug, stay: Option<Duration>) -> Result<(), Box<dyn Error>> {
     row("gateway", plan.gateway());
     row("bundle ip", plan.ip());
     row("allowlist", plan.allowlist());
-    row("smolfile", "[network]");
+    row("Smolfile", "[network]");
     row("", format!("allow_cidrs = [\"{}\"]", plan.allowlist()));
 
     title("up");
-    let engine = Engine::docker();
+    let engine = Engine::detect()?;
+    let version = engine.version()?;
+    let program = if version.starts_with("Podman") { "podman" } else { "docker" };
+    row("engine", version);
     let network = timed("network", plan.network_name(), || Ok(plan.create_network(&engine)?))?;
     let container = network.plan().container_name();
     let bundle = timed("container", container, || Ok(network.start(BundleSpec::new())?))?;
@@ -74,8 +77,14 @@ fn launch(slug: Slug, stay: Option<Duration>) -> Result<(), Box<dyn Error>> {
     title("down");
     let (container, network) = (bundle.container_id().to_owned(), bundle.network_id().to_owned());
     timed("teardown", "container, then network", || Ok(bundle.close()?))?;
-    row("container", if exists(&["container", "inspect", &container])? { "left!" } else { "gone" });
-    row("network", if exists(&["network", "inspect", &network])? { "left!" } else { "gone" });
+    row(
+        "container",
+        if exists(program, &["container", "inspect", &container])? { "left!" } else { "gone" },
+    );
+    row(
+        "network",
+        if exists(program, &["network", "inspect", &network])? { "left!" } else { "gone" },
+    );
     Ok(())
 }
 
@@ -123,9 +132,9 @@ fn wait(stay: Option<Duration>) {
     }
 }
 
-fn exists(command: &[&str]) -> Result<bool, Box<dyn Error>> {
-    let mut docker = std::process::Command::new("docker");
-    Ok(docker.args(command).output()?.status.success())
+fn exists(program: &str, arguments: &[&str]) -> Result<bool, Box<dyn Error>> {
+    let mut program = std::process::Command::new(program);
+    Ok(program.args(arguments).output()?.status.success())
 }
 
 fn report(error: &dyn Error) {

@@ -35,7 +35,7 @@ fn run(dry_run: bool) -> Result<bool, Box<dyn Error>> {
         println!("{}/{}  {age} s old  {}", it.prefix, it.slug, outcome(it));
     }
     if swept.is_empty() {
-        println!("no lease is left on this engine");
+        println!("no lease of this user is left for this engine");
     }
     Ok(!swept.iter().any(|it| matches!(it.outcome, SweptOutcome::Failed(_))))
 }

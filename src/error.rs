@@ -115,7 +115,7 @@ pub enum Error {
     /// A resource of the slug exists that was made under another lease: by another user, host or state
     /// directory, or before the lease was lost. It has been left alone.
     #[error(
-        "{resource} {name} ({}) is of slug {slug}, under a lease that is not here: it has another user, host or state directory, or the lease was lost; if its owner is gone, discard removes it",
+        "{resource} {name} ({}) of slug {slug} was made under a lease that cannot be seen from here: by another user, host or state directory, or the lease was lost; if its owner is gone, discard removes it",
         short(id)
     )]
     #[non_exhaustive]
@@ -279,7 +279,7 @@ pub enum Error {
 
 impl Error {
     /// The cause of the engine's failure, or the one that was seen before it was asked, such as a taken
-    /// subnet. Of several errors, the first one's.
+    /// subnet. Of a pull, it is [`Cause::ImageMissing`] unless more is known; of several errors, the first one's.
     #[must_use]
     pub fn cause(&self) -> Option<Cause> {
         match self {
@@ -291,7 +291,10 @@ impl Error {
             | Self::Engine(source) => Some(source.cause()),
             Self::NoEngine(none) => none.errors().first().map(EngineError::cause),
             Self::SubnetTaken { .. } => Some(Cause::SubnetOverlap),
-            Self::Pull { .. } => Some(Cause::ImageMissing),
+            Self::Pull { source, .. } => Some(match source.cause() {
+                Cause::Other => Cause::ImageMissing,
+                cause => cause,
+            }),
             Self::NotRemoved { source, .. } => source.as_ref().map(EngineError::cause),
             Self::Several(errors) => errors.0.first().and_then(Self::cause),
             _ => None,

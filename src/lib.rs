@@ -182,9 +182,10 @@
 //!
 //! **Then the reaper does it.** It is one idle shell for each engine that something is held on, started
 //! before the first resource is made, in a process group of its own, with no environment but what the
-//! engine's program reads, deaf to the signals of a terminal. A socket tells it that its owner has ended, and
-//! a pipe that the last of its owner's engine commands has. It then removes what carries its owner's label,
-//! within a second or two, until it has seen nothing three times. It waits for an engine that is away, ten
+//! engine's program reads, deaf to the signals of a terminal. A socket, which is
+//! closed with its owner, tells it to begin; a pipe, which is closed with the last of its owner's engine
+//! commands, tells it when. It then removes what carries its owner's label, within a second or two, until
+//! three looks in a row find nothing. It waits for an engine that is away, ten
 //! minutes at most. If nothing is held, it ends. It is no child of the process, installs no signal handler,
 //! leaves no file and needs no container of its own, and its owner never waits for it.
 //! [`Engine::without_reaper`] does without it; so does a host without a shell, with a warning in the log.

@@ -204,7 +204,7 @@ fn check_engine_option(option: &str) -> Result<(), InvalidInput> {
     };
     let name = word.split_once('=').map_or(word, |(name, _)| name);
     if !ENGINE_OPTIONS.contains(&name) {
-        return refused("it is not among the options that change nothing the library guarantees");
+        return refused("it is not among those that BundleSpec::engine_option lists");
     }
     if name.len() == word.len() {
         return refused("it has no value, such as in --tty=true");

@@ -267,8 +267,14 @@ impl BundleSpec {
     /// Adds an option of the engine's `run` that has no method here, as one word in its long form with its
     /// value: `--dns=1.1.1.1`, `--tty=true`.
     ///
-    /// Only options are allowed that change nothing that the library guarantees: name, network, address,
-    /// labels, detachment, variables, mounts, and that the container remains after its end.
+    /// Only these are allowed, since they change nothing that the library guarantees: `blkio-weight`,
+    /// `cgroup-parent`, `cgroupns`, `cpu-period`, `cpu-quota`, `cpu-rt-period`, `cpu-rt-runtime`, `cpu-shares`,
+    /// `cpuset-cpus`, `cpuset-mems`, `device`, `device-cgroup-rule`, `dns`, `dns-opt`, `dns-option`,
+    /// `dns-search`, `domainname`, `gpus`, `group-add`, `health-cmd`, `health-interval`, `health-retries`,
+    /// `health-start-period`, `health-timeout`, `hostname`, `log-driver`, `log-opt`, `mac-address`,
+    /// `memory-reservation`, `memory-swappiness`, `network-alias`, `no-healthcheck`, `oom-kill-disable`,
+    /// `oom-score-adj`, `platform`, `runtime`, `shm-size`, `stop-signal`, `stop-timeout`, `sysctl`, `tty` and
+    /// `ulimit`.
     pub fn engine_option(mut self, option: impl Into<String>) -> Self {
         self.options.flags.push(option.into());
         self

@@ -11,7 +11,7 @@ use crate::host;
 
 /// The place of an engine's bridges, which tells if programs of this host reach its containers.
 ///
-/// It prints as a phrase that ends with the remedy.
+/// It prints as a phrase, which ends with the remedy where there is need of one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Reachability {

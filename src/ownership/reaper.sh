@@ -1,3 +1,4 @@
+# shellcheck shell=sh
 # sh -c THIS sidecar-bundle-reaper PROGRAM LABEL IDENTITY IDENTIFY LIST REMOVE LIST REMOVE LOOK
 # IDENTIFY, which may be empty, prints IDENTITY. LIST and REMOVE are for containers, then for networks. Each of these five is a
 # list of arguments of PROGRAM, one a line. LOOK is not empty if the engine removes a network that is in use.

@@ -53,7 +53,7 @@ use crate::invalid::InvalidInput;
 /// println!("{}", plan);
 /// # Ok::<(), sidecar_bundle::Error>(())
 /// ```
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct NetworkPlanned {
     naming: Naming,
     slug: Slug,
@@ -270,6 +270,18 @@ impl NetworkPlanned {
 
     pub(crate) fn pool(&self) -> Option<AddressPool> {
         self.pool
+    }
+}
+
+/// Prints slug and addresses.
+impl fmt::Debug for NetworkPlanned {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("NetworkPlanned")
+            .field("slug", &self.slug.as_str())
+            .field("subnet", &self.subnet())
+            .field("ip", &self.ip())
+            .field("ipv6", &self.ipv6().map(|it| it.bundle_ip()))
+            .finish_non_exhaustive()
     }
 }
 

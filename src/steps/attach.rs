@@ -19,7 +19,10 @@ impl NetworkPlanned {
     /// one.
     ///
     /// The addresses are those of the bundle, whatever this plan's are; slug and names are this plan's. A
-    /// container that has stopped, as by a reboot, is started again.
+    /// container that has stopped, as by a reboot, is started again. Orphans of the slug are removed.
+    ///
+    /// Neither readiness conditions nor the grace period of a stop are kept: [`BundleRunning::wait_ready`]
+    /// returns at once, and [`BundleRunning::wait_for`] waits for a given condition.
     ///
     /// ```no_run
     /// use sidecar_bundle::{BundleSpec, Engine, NetworkPlanned, Slug};
@@ -56,8 +59,15 @@ impl NetworkPlanned {
 
 fn attach(plan: &NetworkPlanned, engine: &Engine) -> Result<BundleRunning, Error> {
     let session = Session::open(engine, plan.naming(), plan.slug())?;
-    let Kept::Bundle { network, container } = session.lease().kept() else {
-        return Err(not_kept(plan, &session));
+    let (network, container) = match session.lease().kept() {
+        Kept::Bundle { network, container } => (network, container),
+        Kept::Network(_) => {
+            return Err(changed(
+                plan,
+                "only its network was kept, which create_network takes back",
+            ));
+        }
+        Kept::Nothing => return Err(not_kept(plan, &session)),
     };
     let looked = look(&session, &network, &container)?;
     let (network, container) = match looked {

@@ -67,9 +67,9 @@ impl NetworkPlanned {
     ///
     /// # Errors
     ///
-    /// As for [`in_free_subnet`](Self::in_free_subnet) and [`create_network`](Self::create_network),
-    /// but for [`Error::SubnetTaken`] of addresses that move with the attempt, unless eight of them were taken
-    /// by nothing that can be seen. The plan of the last attempt is handed back.
+    /// As for [`in_free_subnet`](Self::in_free_subnet) and [`create_network`](Self::create_network). The plan of
+    /// the last attempt is handed back. [`Error::SubnetTaken`] comes for given addresses, and after eight attempts
+    /// whose subnet was taken by something that cannot be seen.
     pub fn create_network_in_free_subnet(
         self,
         engine: &Engine,

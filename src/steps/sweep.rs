@@ -11,7 +11,7 @@ use crate::ownership::lease::{Claim, Kept, Lease, Record, directory_of, leases};
 use crate::ownership::orphans;
 use crate::plan::Slug;
 
-/// Removes the orphans on an engine.
+/// Removes the orphans of the leases in an engine value's state directory.
 ///
 /// It goes through the leases of the engine in its [directory](Engine::with_state_dir). Where one can be
 /// taken, the owner is dead: what was made under it is removed, containers first, but for what was kept.

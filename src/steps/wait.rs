@@ -25,7 +25,7 @@ const ATTEMPT: Duration = Duration::from_millis(150);
 impl BundleRunning {
     /// Waits until the readiness conditions of the specification's daemons are met.
     ///
-    /// After [`NetworkPlanned::attach`] there are none.
+    /// After [`NetworkPlanned::attach`] none are known, and this returns at once.
     ///
     /// # Errors
     ///

@@ -68,7 +68,7 @@ fn a_network_under_a_lease_that_is_not_here_is_left_alone_until_it_is_discarded(
         let Error::UnknownOwner { id: found, .. } = failed.error() else { panic!("{failed:?}") };
         assert_eq!(*found, id);
         let text = format!(
-            "network {NETWORK} ({}) is of slug demo, under a lease that is not here: it has another user, host or state directory, or the lease was lost; if its owner is gone, discard removes it",
+            "network {NETWORK} ({}) of slug demo was made under a lease that cannot be seen from here: by another user, host or state directory, or the lease was lost; if its owner is gone, discard removes it",
             &id[..12]
         );
         assert_eq!(fake.chain(&failed), [text]);
