@@ -111,6 +111,7 @@ pub(crate) trait Backend: fmt::Debug + Send + Sync {
 
 /// The two kinds of resources.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
 pub enum Resource {
     /// A container, with its anonymous volumes.
     Container,
@@ -294,6 +295,6 @@ pub(crate) struct ReaperSpec {
     pub(crate) remove_container: Vec<String>,
     pub(crate) list_networks: Vec<String>,
     pub(crate) remove_network: Vec<String>,
-    /// True if the engine removes a network that is in use.
-    pub(crate) removes_networks_in_use: bool,
+    /// Lists the containers of a network; empty if the engine never removes a network that is in use.
+    pub(crate) list_attached: Vec<String>,
 }

@@ -126,14 +126,19 @@ const fn uncertain(cause: Cause, any: &'static [&'static [&'static str]]) -> Rul
 const RULES: &[Rule] = &[
     certain(Cause::PermissionDenied, &[&["permission denied while trying to connect"]]),
     // The connection may have been lost after the request was sent.
-    uncertain(Cause::EngineUnreachable, &[&["error during connect"]]),
+    uncertain(
+        Cause::EngineUnreachable,
+        &[
+            &["error during connect"],
+            &["cannot connect to podman"],
+            &["unable to connect to podman"],
+        ],
+    ),
     certain(
         Cause::EngineUnreachable,
         &[
             &["cannot connect to the docker daemon"],
             &["failed to connect to the docker api"],
-            &["cannot connect to podman"],
-            &["unable to connect to podman"],
             &["cannot access containerd socket"],
             &["rootless containerd not running"],
         ],

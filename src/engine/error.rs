@@ -31,6 +31,8 @@ struct Inner {
 #[derive(Clone, Debug)]
 pub(crate) enum End {
     NotStarted(Arc<io::Error>),
+    /// It was started, and its end is not known.
+    Lost(Arc<io::Error>),
     Exited(ExitStatus),
     Killed(Duration),
     /// It succeeded, and its answer is not this.
@@ -100,6 +102,7 @@ impl fmt::Display for EngineError {
                 return write!(f, "{program} was not found; is it installed, and on PATH?");
             }
             End::NotStarted(_) => return write!(f, "{request} could not be run"),
+            End::Lost(_) => return write!(f, "{request} was started, and could not be waited for"),
             End::Withheld(why) => return write!(f, "{request} failed: {why}"),
             End::Killed(after) => {
                 write!(f, "{request} was killed at its deadline, after {after:?}")?;
@@ -123,7 +126,7 @@ impl fmt::Debug for EngineError {
 impl std::error::Error for EngineError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match &self.0.end {
-            End::NotStarted(error) => Some(error.as_ref()),
+            End::NotStarted(error) | End::Lost(error) => Some(error.as_ref()),
             End::Exited(_) | End::Killed(_) | End::Unexpected(_) | End::Withheld(_) => None,
         }
     }

@@ -376,6 +376,7 @@ impl std::error::Error for NoEngine {}
 
 fn default_state_dir() -> Option<PathBuf> {
     let state = env::var_os("XDG_STATE_HOME").map(PathBuf::from).filter(|path| path.is_absolute());
-    let state = state.or_else(|| Some(env::home_dir()?.join(".local/state")))?;
+    let home = || path::absolute(env::home_dir()?.join(".local/state")).ok();
+    let state = state.or_else(home)?;
     Some(state.join("sidecar-bundle"))
 }

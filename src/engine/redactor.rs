@@ -9,9 +9,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 pub(crate) struct Redactor(Arc<Mutex<BTreeSet<String>>>);
 
 impl Redactor {
-    /// Adds a value as it is, as a quoted Go string, and by line.
+    /// Adds a value as it is, quoted as Go does with and without escapes of other scripts, and by line.
     pub(crate) fn add(&self, value: &str) {
-        let mut spellings = vec![value.to_owned(), value.escape_debug().to_string()];
+        let mut spellings = vec![value.to_owned(), value.escape_debug().to_string(), quoted(value)];
         // A line of a few characters, such as a brace, is no secret, and would hide half the text.
         let lines = value.lines().map(str::trim).filter(|line| line.len() >= 8);
         spellings.extend(lines.map(str::to_owned));
@@ -36,6 +36,24 @@ impl Redactor {
         all.sort_by_key(|secret| std::cmp::Reverse(secret.len()));
         all
     }
+}
+
+/// As the `%q` of Go has it, which leaves single quotes and other scripts as they are.
+/// <https://pkg.go.dev/strconv#Quote>
+fn quoted(value: &str) -> String {
+    let quote = |c: char| match c {
+        '\x07' => "\\a".into(),
+        '\x08' => "\\b".into(),
+        '\x0b' => "\\v".into(),
+        '\x0c' => "\\f".into(),
+        '\n' => "\\n".into(),
+        '\r' => "\\r".into(),
+        '\t' => "\\t".into(),
+        '"' | '\\' => format!("\\{c}"),
+        c if c.is_ascii_control() => format!("\\x{:02x}", u32::from(c)),
+        c => c.into(),
+    };
+    value.chars().map(quote).collect()
 }
 
 impl fmt::Debug for Redactor {

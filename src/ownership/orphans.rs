@@ -164,6 +164,12 @@ fn remove_all(
         let done = remove(Resource::Container, &mut removed.containers)
             .and_then(|()| remove(Resource::Network, &mut removed.networks));
         match done {
+            // An absence counts on the same engine only.
+            Ok(()) if removed == Removed::default() => {
+                let same = connection.check_identity(engine.look_deadline());
+                let same = same.map_err(|source| Error::Look { what: "its identity", source });
+                return same.map(|()| removed);
+            }
             Ok(()) => return Ok(removed),
             Err(error)
                 if error.cause() != Some(Cause::NetworkInUse) || engine.now() >= patience =>

@@ -26,7 +26,7 @@ use crate::engine::backend::ReaperSpec;
 use crate::engine::connection::Connection;
 
 /// The time that a reaper has to start.
-const START: Duration = Duration::from_secs(5);
+const START: Duration = Duration::from_secs(30);
 
 /// The reapers of this process, by engine.
 static REAPERS: Mutex<BTreeMap<String, Arc<Reaper>>> = Mutex::new(BTreeMap::new());
@@ -162,6 +162,16 @@ fn message(owner: &str, lease: Option<&PathBuf>) -> Vec<u8> {
 }
 
 impl Hold {
+    /// Starts the process again if it has ended.
+    pub(crate) fn renew(&self, connection: &Connection, lease: &Path) {
+        match &self.reaper {
+            Handle::Process(reaper) => reaper
+                .add(&self.owner, lease, || connection.backend().reaper_spec(connection.info())),
+            #[cfg(test)]
+            Handle::Model(_) => {}
+        }
+    }
+
     /// The pipe that a program holds which makes something, so that the reaper waits for its end.
     pub(crate) fn liveness(&self) -> Option<PipeWriter> {
         match &self.reaper {
@@ -216,7 +226,7 @@ fn start(spec: &ReaperSpec) -> io::Result<Process> {
             .arg(&spec.program)
             .args([OWNER, &spec.identity])
             .args(lists.map(|words| words.join("\n")))
-            .arg(if spec.removes_networks_in_use { "look" } else { "" })
+            .arg(spec.list_attached.join("\n"))
             .stderr(Stdio::null())
             .process_group(0)
             .current_dir("/")
@@ -275,7 +285,7 @@ mod tests {
             remove_container: none(),
             list_networks: none(),
             remove_network: none(),
-            removes_networks_in_use: false,
+            list_attached: none(),
         }
     }
 

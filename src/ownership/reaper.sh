@@ -1,7 +1,8 @@
 # shellcheck shell=sh
 # sh -c THIS sidecar-bundle-reaper PROGRAM LABEL IDENTITY IDENTIFY LIST REMOVE LIST REMOVE LOOK
 # IDENTIFY, which may be empty, prints IDENTITY. LIST and REMOVE are for containers, then for networks. Each of these five is a
-# list of arguments of PROGRAM, one a line. LOOK is not empty if the engine removes a network that is in use.
+# list of arguments of PROGRAM, one a line. So is LOOK, which lists the containers of a network; it is empty if the
+# engine never removes a network that is in use.
 # Standard input is the socket of the owners' process, with a line "+OWNER LEASE-FILE" for each owner that is
 # held, and a line "-OWNER" for each that has ended. Standard output, which is only read, ends with the process
 # and the last of its programs that make something.
@@ -67,7 +68,7 @@ now() {
 # Reads the lease of the owner $1: `exempt` has the ids that are kept or another owner's; `adopted_container`
 # and `adopted_network` those that are this owner's, whoever made them.
 read_lease() {
-    exempt='' adopted_container='' adopted_network='' network='' container='' kept='' owner='' path=''
+    exempt='' adopted_container='' adopted_network='' network='' container='' kept='' owner='' path='' making=''
     eval "path=\$held_$1"
     [ -e "$path" ] || return 0
     ended=
@@ -77,6 +78,7 @@ read_lease() {
             network=*) network=${line#*=} ;;
             container=*) container=${line#*=} ;;
             kept=*) kept=${line#*=} ;;
+            making=*) making=${line#*=} ;;
             end) ended=yes ;;
         esac
     done <"$path"
@@ -98,7 +100,8 @@ present() {
 
 in_use() {
     [ "$1" = "$network_remove" ] && [ -n "$look" ] || return 1
-    ! attached=$(engine ps --all --quiet --filter "network=$2") || [ -n "$attached" ]
+    # shellcheck disable=SC2086 # A list of words.
+    ! attached=$(engine $look --filter "network=$2") || [ -n "$attached" ]
 }
 
 # remove IDS REMOVE
@@ -115,7 +118,8 @@ remove() {
     done
 }
 
-# Removes what the owner $1 left, until it has seen nothing three times. It is called again and again.
+# Removes what the owner $1 left, until it has seen nothing three times, or more often if the engine may be at
+# work yet. It is called again and again.
 reap_owner() {
     owner_now=$1
     eval "absent=\$absent_$1"
@@ -130,33 +134,48 @@ reap_owner() {
     else
         absent=0
     fi
+    # A program that was killed, or does not end, may leave a request that the engine is at work on.
+    looks=3
+    if [ -n "$endless" ]; then looks=40; elif [ -n "$making" ]; then looks=8; fi
     # An absence counts on the same engine only.
     # shellcheck disable=SC2086 # A list of words.
-    if [ "$absent" -eq 3 ] && [ -n "$identify" ] && [ "$(engine $identify)" != "$identity" ]; then
+    if [ "$absent" -ge "$looks" ] && [ -n "$identify" ] && [ "$(engine $identify)" != "$identity" ]; then
         absent=0
     fi
     eval "absent_$1=$absent"
-    [ "$absent" -lt 3 ]
+    [ "$absent" -lt "$looks" ]
+}
+
+# forget OWNER
+forget() {
+    others=
+    for each in $held; do
+        [ "$each" = "$1" ] || others=$others$each$nl
+    done
+    held=$others
 }
 
 reap() {
     close_inherited
+    held=
     echo ready >&3
     while read -r line; do
         case $line in
             +*)
                 line=${line#+}
                 eval "held_${line%% *}=\${line#* }"
+                forget "${line%% *}"
+                held=$held${line%% *}$nl
                 ;;
-            -*) unset "held_${line#-}" ;;
+            -*) forget "${line#-}" ;;
         esac
     done <&3
     exec 3<&-
-    held=$(set | sed -n 's/^held_\([0-9a-f]*\)=.*/\1/p')
     [ -n "$held" ] || exit 0
 
     # A program may outlive the process that started it, and make its resource only then.
-    bounded 150 cat <&4
+    endless=
+    bounded 150 cat <&4 || endless=yes
     exec 4<&-
     # Without its program there is no way to an engine.
     command -v "$program" || exit 1

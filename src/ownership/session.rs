@@ -22,6 +22,8 @@ pub(crate) struct Session {
     owner: String,
     /// Something may be left when the session ends.
     left: AtomicBool,
+    /// A resource of this session could not be removed.
+    failed: AtomicBool,
     // In the order of teardown: the slug is free when nobody is at work for it any more.
     reaper: Option<Hold>,
     lease: Lease,
@@ -44,7 +46,8 @@ impl Session {
         let engine = connection.info().identity.digest();
         let lease = Lease::take(&directory, naming.prefix(), slug, &engine, &owner)?;
         let left = AtomicBool::new(lease.previous_owner().is_some());
-        Ok(Self { connection, owner, left, reaper: None, lease })
+        let failed = AtomicBool::new(false);
+        Ok(Self { connection, owner, left, failed, reaper: None, lease })
     }
 
     /// The session under the protection of a reaper, if there is to be one.
@@ -107,7 +110,11 @@ impl Session {
                 tracing::debug!(error = %error.chain(), "a lease could not be written");
             }
         };
-        let liveness = self.reaper.as_ref().and_then(Hold::liveness);
+        // A reaper that was killed meanwhile is replaced.
+        let liveness = self.reaper.as_ref().and_then(|hold| {
+            hold.renew(&self.connection, self.lease.path());
+            hold.liveness()
+        });
         Ok(Notice { liveness, started: Box::new(started) })
     }
 
@@ -124,23 +131,24 @@ impl Session {
     /// Notes that a removal failed.
     pub(crate) fn set_left(&self) {
         self.left.store(true, Ordering::SeqCst);
+        self.failed.store(true, Ordering::SeqCst);
     }
 
     /// Notes that nothing of the slug is left.
     pub(crate) fn set_clean(&self) {
         self.left.store(false, Ordering::SeqCst);
+        self.failed.store(false, Ordering::SeqCst);
     }
 }
 
 impl Drop for Session {
     fn drop(&mut self) {
-        let left = self.left.load(Ordering::SeqCst);
-        if !left {
+        if !self.left.load(Ordering::SeqCst) {
             self.lease.set_clean();
         }
         if let Some(hold) = &mut self.reaper {
             // The reaper tries again what could not be removed now.
-            hold.set_left(left);
+            hold.set_left(self.failed.load(Ordering::SeqCst));
         }
     }
 }

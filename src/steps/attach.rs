@@ -108,7 +108,11 @@ fn not_kept(plan: &NetworkPlanned, session: &Session) -> Error {
     let foreign = |it: &NetworkInfo| {
         labels::are_of(plan.naming(), &slug, &it.labels) && !session.is_under_lease(&it.labels)
     };
-    match networks.ok().into_iter().flatten().find(foreign) {
+    let networks = match networks {
+        Ok(networks) => networks,
+        Err(source) => return Error::Look { what: "a network of this name", source },
+    };
+    match networks.into_iter().find(foreign) {
         Some(found) => {
             let (resource, id) = (Resource::Network, found.id.to_string());
             Error::UnknownOwner { slug, resource, name, id }

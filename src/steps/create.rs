@@ -73,20 +73,18 @@ fn create(
     engine: &Engine,
     spec: Option<&CheckedSpec>,
 ) -> Result<(Id, Guard), Error> {
+    let asked = |what| move |source| Error::Look { what, source };
     let ipv6 = plan.ipv6().is_some();
     plan.options().check(ipv6)?;
-    let connection =
-        Connection::open(engine).map_err(|source| Error::Look { what: "its identity", source })?;
+    let connection = Connection::open_for(engine, spec).map_err(asked("its identity"))?;
     connection.info().supports(plan.options(), ipv6)?;
-    if let Some(spec) = spec {
-        connection.backend().redact(spec);
-    }
     let session = Session::on(connection, plan.naming(), plan.slug())?;
     let kept = session.lease().kept();
     if matches!(kept, Kept::Bundle { .. }) {
         return Err(Error::Kept { slug: plan.slug().clone() });
     }
     let session = Arc::new(session.with_reaper());
+    let connection = session.connection();
     let name = plan.network_name();
     let mut guard = Guard::new(Arc::clone(&session), Resource::Network, name.clone());
     if let Kept::Network(id) = kept {
@@ -96,6 +94,7 @@ fn create(
             guard.adopt(network.id.clone());
             return Ok((network.id, guard));
         }
+        connection.check_identity(engine.look_deadline()).map_err(asked("its identity"))?;
         session.lease().forget()?;
     }
     session.remove_orphans(plan.slug())?;
@@ -119,7 +118,6 @@ fn create(
             unique: &session.own(),
             options: plan.options(),
         };
-        let connection = session.connection();
         let deadline = connection.engine().start_deadline();
         let created = guard
             .create(|notice| connection.backend().create_network(&request, notice, deadline))?;

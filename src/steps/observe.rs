@@ -89,6 +89,7 @@ impl BundleRunning {
 }
 
 /// The lines of a log as they come; see [`BundleRunning::follow_logs`].
+#[must_use = "the lines are read from it"]
 pub struct LogFollower {
     incoming: mpsc::Receiver<Event>,
     _log: Follow,

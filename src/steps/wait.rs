@@ -91,7 +91,7 @@ impl BundleRunning {
                 return Err(Error::NotReady {
                     waited_for: condition.to_string(),
                     timeout,
-                    seen: seen.last.unwrap_or_else(|| "nothing".into()),
+                    seen: backend.redacted(&seen.last.unwrap_or_else(|| "nothing".into())),
                     log: last_lines(self.session(), id),
                 });
             }
@@ -114,7 +114,7 @@ impl BundleRunning {
         }
     }
 
-    /// Waits until the container has ended; `None` if it has not timeout this time.
+    /// Waits until the container has ended; `None` if it has not ended within this time.
     ///
     /// The end is noticed when it comes: the engine is not asked again and again.
     ///
@@ -122,14 +122,28 @@ impl BundleRunning {
     ///
     /// [`Error::Look`] when the engine cannot be asked. The bundle is as it was.
     pub fn wait_exit(&self, timeout: Duration) -> Result<Option<Exit>, Error> {
-        let (events, incoming) = mpsc::channel();
-        let end = self.session().connection().backend().follow_end(self.id(), events);
-        let _end = end.map_err(|source| Error::Look { what: "the container's end", source })?;
-        // A timeout that no clock can count has no end.
-        let now = Instant::now();
-        match incoming.recv_timeout(deadline(now, timeout) - now) {
-            Err(RecvTimeoutError::Timeout) => Ok(None),
-            Ok(_) | Err(RecvTimeoutError::Disconnected) => self.exit(),
+        let deadline = deadline(Instant::now(), timeout);
+        let backend = self.session().connection().backend();
+        loop {
+            let (events, incoming) = mpsc::channel();
+            let end = backend.follow_end(self.id(), events);
+            let _end = end.map_err(|source| Error::Look { what: "the container's end", source })?;
+            let left = || deadline.saturating_duration_since(Instant::now());
+            let over = loop {
+                match incoming.recv_timeout(left()) {
+                    Ok(Event::Line(_)) => {}
+                    Err(RecvTimeoutError::Timeout) => break true,
+                    Ok(Event::End) | Err(RecvTimeoutError::Disconnected) => break false,
+                }
+            };
+            if over {
+                return Ok(None);
+            }
+            if let Some(exit) = self.exit()? {
+                return Ok(Some(exit));
+            }
+            // It was restarted, or what followed it has ended before it.
+            std::thread::sleep(TICK.min(left()));
         }
     }
 
@@ -267,6 +281,6 @@ fn http_status(plan: &NetworkPlanned, port: u16, path: &str) -> std::io::Result<
     let mut start = [0; 12];
     stream.read_exact(&mut start)?;
     let status = std::str::from_utf8(&start).ok().filter(|start| start.starts_with("HTTP/1."));
-    let status = status.and_then(|start| start[9..].parse().ok());
+    let status = status.and_then(|start| start.get(9..)?.parse().ok());
     status.ok_or_else(|| std::io::Error::other("no answer of HTTP"))
 }

@@ -112,7 +112,7 @@ fn whatever_way_an_owner_dies_nothing_is_left_and_the_next_owner_is_unharmed() {
         leaks.extend(tally.leaks);
         harmed.extend(tally.harmed);
     }
-    assert!(leaks.is_empty(), "leaks: {leaks:#?}");
+    assert!(leaks.is_empty(), "leaks:\n{}", leaks.join("\n"));
     assert!(harmed.is_empty(), "harmed: {harmed:#?}");
 }
 
@@ -172,7 +172,7 @@ impl Trial {
         match left {
             Ok(after) if !followed => tally.gone_after.push(after),
             Ok(_) => {}
-            Err(left) => tally.leaks.push(format!("{self}: {left}")),
+            Err(left) => tally.leaks.push(format!("{self}: {left}; its log:\n{}", owner.stderr())),
         }
     }
 

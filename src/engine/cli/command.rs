@@ -135,7 +135,9 @@ impl Command {
             end = %match &end {
                 End::Exited(status) => status.to_string(),
                 End::Killed(_) => "killed at its deadline".into(),
-                End::NotStarted(error) => self.redactor.redacted(&error.to_string()),
+                End::NotStarted(error) | End::Lost(error) => {
+                    self.redactor.redacted(&error.to_string())
+                }
                 End::Unexpected(_) | End::Withheld(_) => String::new(),
             },
             "engine command"
@@ -218,7 +220,9 @@ impl Command {
         if let Some(notice) = notice {
             handle.pids().into_iter().for_each(&notice.started);
         }
-        let end = wait(&handle, start, deadline, self.patience)?;
+        // It is under way: no error means that it made nothing.
+        let end = wait(&handle, start, deadline, self.patience)
+            .unwrap_or_else(|error| End::Lost(error.into()));
         Ok((end, self.tail(&mut stdout, window), self.tail(&mut stderr, TEXT)))
     }
 
@@ -236,6 +240,7 @@ impl Command {
                 (Cause::ProgramMissing, MadeNothing(true))
             }
             End::NotStarted(_) => (Cause::Other, MadeNothing(true)),
+            End::Lost(_) => (Cause::Other, MadeNothing(false)),
             End::Killed(_) => (Cause::TimedOut, MadeNothing(false)),
             End::Exited(_) | End::Unexpected(_) | End::Withheld(_) => diagnose(stderr),
         };

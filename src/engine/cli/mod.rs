@@ -12,6 +12,7 @@ use std::collections::BTreeMap;
 use std::env;
 use std::ffi::{OsStr, OsString};
 use std::fmt;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{self, Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
@@ -165,7 +166,10 @@ impl Cli {
         let path = env::var_os("PATH").unwrap_or_default();
         let candidates = env::split_paths(&path).map(|directory| directory.join(&self.program));
         let mut absolute = candidates.filter_map(|path| path::absolute(path).ok());
-        let found = absolute.find(|path| path.is_file());
+        let runs = |path: &PathBuf| {
+            path.metadata().is_ok_and(|it| it.is_file() && it.permissions().mode() & 0o111 != 0)
+        };
+        let found = absolute.find(runs);
         found.map_or_else(|| self.program.clone(), PathBuf::into_os_string)
     }
 }

@@ -152,7 +152,11 @@ impl Backend for Cli {
         let found = self.inspect("container", &[name], deadline)?;
         let Some(container) = found.first() else { return Ok(None) };
         let unreadable = || command.unexpected("a container", &container.to_string());
-        container_info(container).map(Some).ok_or_else(unreadable)
+        let mut info = container_info(container).ok_or_else(unreadable)?;
+        if let Some(exit) = &mut info.exit {
+            exit.error = self.redactor.redacted(&exit.error);
+        }
+        Ok(Some(info))
     }
 
     fn pull(&self, image: &str, deadline: Instant) -> Result<(), EngineError> {
@@ -183,6 +187,8 @@ impl Backend for Cli {
 
     fn stop(&self, id: &Id, grace: Duration, deadline: Instant) -> Result<(), EngineError> {
         let seconds = grace.as_secs().saturating_add(u64::from(grace.subsec_nanos() > 0));
+        // An engine counts them in 32 bits.
+        let seconds = seconds.min(i32::MAX.unsigned_abs().into());
         let command = self.command().args(["stop", "-t"]).arg(seconds.to_string()).arg(id.as_str());
         command.run(deadline).map(drop).map_err(|failure| failure.error)
     }
@@ -333,7 +339,11 @@ impl Backend for Cli {
             remove_container: words(self.dialect.removal(Resource::Container)),
             list_networks: words(list(Resource::Network)),
             remove_network: words(self.dialect.removal(Resource::Network)),
-            removes_networks_in_use: info.removes_networks_in_use(),
+            list_attached: if info.removes_networks_in_use() {
+                words(&["ps", "--all", "--quiet"])
+            } else {
+                Vec::new()
+            },
         }
     }
 

@@ -172,10 +172,17 @@ impl Lease {
         if !leads_to(&self.path, &self.file).map_err(|source| self.error(source))? {
             return Err(self.error(io::Error::new(io::ErrorKind::NotFound, "it was deleted")));
         }
+        let before = self.record().clone();
         self.change(|record| {
             (record.network, record.container, record.kept) = (Some(network), container, true);
         })?;
-        self.file.sync_all().map_err(|source| self.error(source))
+        self.file.sync_all().map_err(|source| {
+            // Its owner removes it then, and no mark may say otherwise.
+            if let Err(error) = self.change(|record| *record = before) {
+                tracing::warn!(error = %error.chain(), "a lease could not be written");
+            }
+            self.error(source)
+        })
     }
 
     /// Takes what was kept for the owner, and removes the mark.
