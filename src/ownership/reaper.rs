@@ -310,6 +310,22 @@ mod tests {
         }
     }
 
+    /// A process that is stopped for as long as this lives.
+    struct Stopped(Pid);
+
+    impl Stopped {
+        fn new(pid: Pid) -> Self {
+            kill(pid, Signal::SIGSTOP).unwrap();
+            Self(pid)
+        }
+    }
+
+    impl Drop for Stopped {
+        fn drop(&mut self) {
+            let _ = kill(self.0, Signal::SIGCONT);
+        }
+    }
+
     #[test]
     fn an_owner_never_waits_for_a_reaper_that_is_stopped() {
         let room = tempfile::tempdir().unwrap();
@@ -318,7 +334,7 @@ mod tests {
         let add = |number| reaper.add(&owner(number), room.path(), || spec(&program));
         add(0);
         let [pid] = processes(&program)[..] else { panic!("one reaper") };
-        kill(pid, Signal::SIGSTOP).unwrap();
+        let stopped = Stopped::new(pid);
         let start = Instant::now();
         // Far more messages than a socket takes.
         for number in 1..3000 {
@@ -330,7 +346,7 @@ mod tests {
         assert_eq!(state.held.len(), 1);
         assert!(!state.untold.is_empty(), "some did not fit");
         drop(state);
-        kill(pid, Signal::SIGCONT).unwrap();
+        drop(stopped);
         wait_until("it is told the rest", || {
             reaper.state().tell() && reaper.state().untold.is_empty()
         });

@@ -30,7 +30,7 @@ fn a_network_that_appears_after_its_owner_died_is_removed() {
     // Neither the command's end nor its owner's is the end of the engine's work.
     fake.once(
         "network-create",
-        ": >\"$dir/asked\"; (sleep 0.4; obey) >/dev/null & sleep 0.1; exit 1",
+        ": >\"$dir/asked\"; (sleep 1.2; obey) >/dev/null & sleep 0.1; exit 1",
     );
     let mut owner = fake.owner(&[]);
     owner.tell("launch demo");
