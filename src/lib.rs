@@ -185,7 +185,7 @@
 //! engine's program reads, deaf to the signals of a terminal. A socket, which is
 //! closed with its owner, tells it to begin; a pipe, which is closed with the last of its owner's engine
 //! commands, tells it when. It then removes what carries its owner's label, within a second or two, until
-//! three looks in a row find nothing. It waits for an engine that is away, ten
+//! three looks in a row find nothing, or eight where a resource was being made. It waits for an engine that is away, ten
 //! minutes at most. If nothing is held, it ends. It is no child of the process, installs no signal handler,
 //! leaves no file and needs no container of its own, and its owner never waits for it.
 //! [`Engine::without_reaper`] does without it; so does a host without a shell, with a warning in the log.

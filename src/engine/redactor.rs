@@ -61,3 +61,22 @@ impl fmt::Debug for Redactor {
         f.write_str("***")
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_secret_is_found_however_it_is_quoted() {
+        let redactor = Redactor::default();
+        redactor.add("it's \"50 €\"\n\u{1b}\\of the second line");
+        for shown in [
+            "it's \"50 €\"\n\u{1b}\\of the second line",
+            r#"it's \"50 €\"\n\x1b\\of the second line"#,
+            r#"it\'s \"50 €\"\n\u{1b}\\of the second line"#,
+        ] {
+            assert_eq!(redactor.redacted(&format!("said: {shown}!")), "said: ***!", "{shown}");
+        }
+        assert_eq!(redactor.redacted("said: \u{1b}\\of the second line"), "said: ***");
+    }
+}

@@ -20,7 +20,8 @@ impl BundleRunning {
     ///
     /// # Errors
     ///
-    /// [`Error::Look`] when the engine cannot be asked, or the container does not exist any more.
+    /// [`Error::Look`] when the engine cannot be asked, and [`Error::Gone`] when the container does not exist
+    /// any more.
     pub fn status(&self) -> Result<Status, Error> {
         let connection = self.session().connection();
         let deadline = connection.engine().look_deadline();

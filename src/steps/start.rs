@@ -29,6 +29,7 @@ impl NetworkCreated {
     /// [`Error::NotRemoved`] comes with the error:
     ///
     /// - [`Error::Invalid`] before the engine is asked for anything,
+    /// - [`Error::Lease`] when the lease cannot be written; the engine was not asked for anything then,
     /// - [`Error::Pull`] when the image is missing and cannot be pulled,
     /// - [`Error::UnknownOwner`] when a container of this slug is under a lease that is not here; it has been
     ///   left alone,

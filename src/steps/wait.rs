@@ -120,7 +120,8 @@ impl BundleRunning {
     ///
     /// # Errors
     ///
-    /// [`Error::Look`] when the engine cannot be asked. The bundle is as it was.
+    /// [`Error::Look`] when the engine cannot be asked, and [`Error::Gone`] when somebody else removed the
+    /// container.
     pub fn wait_exit(&self, timeout: Duration) -> Result<Option<Exit>, Error> {
         let deadline = deadline(Instant::now(), timeout);
         let backend = self.session().connection().backend();
@@ -280,7 +281,37 @@ fn http_status(plan: &NetworkPlanned, port: u16, path: &str) -> std::io::Result<
     )?;
     let mut start = [0; 12];
     stream.read_exact(&mut start)?;
-    let status = std::str::from_utf8(&start).ok().filter(|start| start.starts_with("HTTP/1."));
-    let status = status.and_then(|start| start.get(9..)?.parse().ok());
-    status.ok_or_else(|| std::io::Error::other("no answer of HTTP"))
+    status_in(&start).ok_or_else(|| std::io::Error::other("no answer of HTTP"))
+}
+
+/// The status in the start of an answer, such as `HTTP/1.1 200`. The container may send anything.
+fn status_in(start: &[u8]) -> Option<u16> {
+    let start = std::str::from_utf8(start).ok()?.strip_prefix("HTTP/1.")?;
+    start.split_once(' ')?.1.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn the_status_is_read_from_the_first_line() {
+        assert_eq!(status_in(b"HTTP/1.1 204"), Some(204));
+        for other in ["HTTP/2 200 O", "HTTP/1.1 2x4", "HTTP/1.1", "HTTP/1.é200", "SSH-2.0-Open", ""]
+        {
+            assert_eq!(status_in(other.as_bytes()), None, "{other}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_answer_is_a_panic(rest in "\\PC{0,5}") {
+            let answer = format!("HTTP/1.{rest}");
+            let start = &answer.as_bytes()[..answer.len().min(12)];
+            let status = status_in(start);
+            prop_assert!(status.is_none_or(|it| rest.ends_with(&it.to_string())), "{status:?}");
+        }
+    }
 }
