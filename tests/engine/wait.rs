@@ -150,7 +150,7 @@ fn each_condition_is_met_or_named_in_the_error() {
             Ready::log_matching("^never$").unwrap(),
             "not ready after 300ms: a log line like \"^never$\"; last seen: the log line \"supervisor: ready\"",
         ),
-        (Ready::any([]), "not ready after 300ms: what never comes; last seen: nothing"),
+        (Ready::any([]), "not ready after 300ms: a condition of none; last seen: nothing"),
         (
             Ready::all([Ready::tcp(8080), Ready::check("the moon", || false)]),
             "not ready after 300ms: TCP port 8080 and the moon; last seen: nothing",
