@@ -48,7 +48,8 @@ impl Source {
         code.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with("//"))
     }
 
-    /// What a line names of the crate's root: by `crate::`, or by as many `super::` as the module is deep.
+    /// The items of the crate's root in a line: after `crate::`, or after as many `super::` as the module is
+    /// deep.
     fn named<'a>(&self, line: &'a str) -> Vec<&'a str> {
         let supers = "super::".repeat(self.module.len());
         let after = |root: &str| line.split(root).skip(1).collect::<Vec<_>>();

@@ -119,25 +119,13 @@ mod tests {
 
     use super::*;
 
-    fn all() -> NetworkOptions {
-        NetworkOptions::new()
-            .internal(true)
-            .isolated(true)
-            .mtu(1400)
-            .bridge_name("sb0")
-            .masquerade(false)
-            .gateway_mode(GatewayMode::Routed)
-            .trusted_host_interface("tap0")
-            .trusted_host_interface("tap1")
-            .label("acme.role", "x")
-            .driver_option("k", "v")
-    }
-
     #[test]
     fn what_an_engine_lacks_is_known() {
         let lacks = |info: serde_json::Value| -> Vec<String> {
             let info = EngineInfo::read(&info).unwrap();
-            let needs = needs(&all(), true).into_iter().filter(|need| !need.is_met_by(&info));
+            let needs = needs(&NetworkOptions::all(), true)
+                .into_iter()
+                .filter(|need| !need.is_met_by(&info));
             needs.map(|need| format!("{} needs {}", need.what, need.least())).collect()
         };
         let podman = |version: &str| {

@@ -275,6 +275,24 @@ fn check_text(what: &str, key: &str, value: &str) -> Result<(), InvalidInput> {
 }
 
 #[cfg(test)]
+impl NetworkOptions {
+    /// Each option.
+    pub(crate) fn all() -> Self {
+        Self::new()
+            .internal(true)
+            .isolated(true)
+            .mtu(1400)
+            .bridge_name("sb0")
+            .masquerade(false)
+            .gateway_mode(GatewayMode::Routed)
+            .trusted_host_interface("tap0")
+            .trusted_host_interface("tap1")
+            .label("acme.role", "x")
+            .driver_option("k", "v")
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use super::*;
 

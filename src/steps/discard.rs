@@ -37,8 +37,9 @@ impl NetworkPlanned {
     ///
     /// # Errors
     ///
-    /// - [`Error::Look`] when the engine cannot be asked, [`Error::Taken`] when the owner lives, and
-    ///   [`Error::Lease`]; nothing has been touched,
+    /// - [`Error::Taken`] when the owner lives, and [`Error::Lease`]; nothing has been touched,
+    /// - [`Error::Look`] when the engine cannot be asked, or another one answers at the end than at the start;
+    ///   nothing has been removed,
     /// - [`Error::NotRemoved`] for what is left. It is no longer marked as kept.
     pub fn discard(&self, engine: &Engine) -> Result<Discarded, Error> {
         let _entered = tracing::info_span!("discard", slug = %self.slug()).entered();

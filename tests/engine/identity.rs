@@ -1,6 +1,7 @@
 //! Engines: the one that answers, two at once, over ssh, by context.
 
 use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
 use std::process::Command;
 
 use sidecar_bundle::{BundleSpec, Cause, Engine, Error, Reachability, Ready};
@@ -121,12 +122,7 @@ fn a_context_that_leads_to_another_engine_makes_nothing_disappear() {
     let second = std::env::var("SIDECAR_BUNDLE_SECOND_ENGINE").unwrap();
     let first = std::env::var("DOCKER_HOST").unwrap();
     let config = tempfile::tempdir().unwrap();
-    let docker = |arguments: &[&str]| {
-        let mut docker = Command::new("docker");
-        docker.env("DOCKER_CONFIG", config.path()).env_remove("DOCKER_HOST");
-        let output = docker.args(arguments).output().unwrap();
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    };
+    let docker = |arguments: &[&str]| docker_with(config.path(), arguments);
     let point = |verb: &str, host: &str| {
         docker(&["context", verb, "moving", "--docker", &format!("host={host}")]);
     };
@@ -217,12 +213,7 @@ fn a_context_leads_to_its_engine() {
         return;
     };
     let config = tempfile::tempdir().unwrap();
-    let docker = |arguments: &[&str]| {
-        let mut docker = Command::new("docker");
-        docker.env("DOCKER_CONFIG", config.path()).env_remove("DOCKER_HOST");
-        let output = docker.args(arguments).output().unwrap();
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    };
+    let docker = |arguments: &[&str]| docker_with(config.path(), arguments);
     docker(&["context", "create", "near", "--docker", &format!("host={host}")]);
     docker(&["context", "create", "nowhere", "--docker", "host=unix:///no/such/socket"]);
     docker(&["context", "use", "nowhere"]);
@@ -243,4 +234,13 @@ fn a_context_leads_to_its_engine() {
     owner.expect("close", "closed");
     owner.end();
     world.assert_nothing_left();
+}
+
+/// Runs docker with a configuration of its own, and no address from outside.
+#[track_caller]
+fn docker_with(config: &Path, arguments: &[&str]) {
+    let mut docker = Command::new("docker");
+    docker.env("DOCKER_CONFIG", config).env_remove("DOCKER_HOST");
+    let output = docker.args(arguments).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }

@@ -87,26 +87,12 @@ fn arguments(dialect: Dialect, options: &NetworkOptions, ipv6: bool) -> Vec<Stri
 mod tests {
     use super::*;
 
-    fn all() -> NetworkOptions {
-        NetworkOptions::new()
-            .internal(true)
-            .isolated(true)
-            .mtu(1400)
-            .bridge_name("sb0")
-            .masquerade(false)
-            .gateway_mode(GatewayMode::Routed)
-            .trusted_host_interface("tap0")
-            .trusted_host_interface("tap1")
-            .label("acme.role", "x")
-            .driver_option("k", "v")
-    }
-
     #[test]
     fn each_engine_is_told_in_its_own_words() {
         assert!(arguments(Dialect::Docker, &NetworkOptions::new(), true).is_empty());
         assert!(arguments(Dialect::Podman, &NetworkOptions::new(), true).is_empty());
         assert_eq!(
-            arguments(Dialect::Docker, &all(), false),
+            arguments(Dialect::Docker, &NetworkOptions::all(), false),
             [
                 "--opt=com.docker.network.driver.mtu=1400",
                 "--opt=com.docker.network.bridge.name=sb0",
@@ -119,7 +105,7 @@ mod tests {
             ]
         );
         assert_eq!(
-            arguments(Dialect::Podman, &all(), false),
+            arguments(Dialect::Podman, &NetworkOptions::all(), false),
             [
                 "--opt=isolate=true",
                 "--opt=mtu=1400",
