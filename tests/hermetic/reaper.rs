@@ -326,7 +326,8 @@ fn a_reaper_believes_no_absence_on_another_engine() {
     owner.kill();
     thread::sleep(Duration::from_secs(2));
     assert_eq!((fake.resources().len(), fake.reapers()), (2, 1));
-    for operation in ["info", "ps", "network-ls"] {
+    // The identity last: it must not be this engine's after looks at the other one.
+    for operation in ["ps", "network-ls", "info"] {
         fake.obey(operation);
     }
     wait_for("the reaper", || fake.reapers() == 0);
