@@ -65,19 +65,29 @@ impl Connection {
         self.backend.remove(resource, id, deadline)
     }
 
-    /// Returns true if the resource does not exist. The absence counts only on the same engine.
+    /// Returns true if the resource does not exist.
     pub(crate) fn is_gone(
         &self,
         resource: Resource,
         id: &Id,
         deadline: Instant,
     ) -> Result<bool, EngineError> {
-        let found = self.backend.find(resource, &Filter::Id(id.clone()), deadline)?;
-        if !found.is_empty() {
-            return Ok(false);
-        }
+        let filter = Filter::Id(id.clone());
+        let found = self.here(deadline, || self.backend.find(resource, &filter, deadline))?;
+        Ok(found.is_empty())
+    }
+
+    /// Looks at the engine that answered before: its identity is checked before the look and after it, so that an
+    /// absence that another engine answered with is not believed.
+    pub(crate) fn here<T>(
+        &self,
+        deadline: Instant,
+        look: impl FnOnce() -> Result<T, EngineError>,
+    ) -> Result<T, EngineError> {
         self.check_identity(deadline)?;
-        Ok(true)
+        let found = look()?;
+        self.check_identity(deadline)?;
+        Ok(found)
     }
 
     /// Checks that the engine that answers now is the one that answered before.

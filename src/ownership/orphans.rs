@@ -64,7 +64,7 @@ pub(crate) fn remove_as_it_appears(
     let deadline = engine.look_deadline().max(engine.now() + SETTLING);
     let (mut absent, mut last) = (0, None);
     loop {
-        match backend.find(resource, filter, deadline) {
+        match connection.here(deadline, || backend.find(resource, filter, deadline)) {
             // An engine that lost the answer may not answer for a while.
             Err(error) => (absent, last) = (0, Some(error)),
             Ok(ids) if ids.is_empty() => absent += 1,
@@ -75,10 +75,7 @@ pub(crate) fn remove_as_it_appears(
             }
         }
         if absent == 3 {
-            match connection.check_identity(deadline) {
-                Ok(()) => return Ok(()),
-                Err(error) => (absent, last) = (0, Some(error)),
-            }
+            return Ok(());
         }
         if engine.now() + PAUSE >= deadline {
             return Err(not_removed(connection, resource, name, filter, last, deadline));

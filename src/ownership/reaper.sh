@@ -118,6 +118,12 @@ remove() {
     done
 }
 
+# Returns true if the engine that answers is the one that the owners had.
+is_same_engine() {
+    # shellcheck disable=SC2086 # A list of words.
+    [ -z "$identify" ] || [ "$(engine $identify)" = "$identity" ]
+}
+
 # Removes what the owner $1 left, until it has seen nothing three times, or more often if the engine may be at
 # work yet. It is called again and again.
 reap_owner() {
@@ -126,6 +132,7 @@ reap_owner() {
     # The file may change while it is read: it counts when it is the same twice.
     if read_lease "$1" && before="$exempt$adopted_container$adopted_network" && read_lease "$1" &&
         [ "$before" = "$exempt$adopted_container$adopted_network" ] &&
+        { [ "$absent" -gt 0 ] || is_same_engine; } &&
         containers=$(present "$containers_list" "$adopted_container") &&
         networks=$(present "$networks_list" "$adopted_network"); then
         absent=$((absent + 1))
@@ -137,9 +144,8 @@ reap_owner() {
     # A program that was killed, or does not end, may leave a request that the engine is at work on.
     looks=3
     if [ -n "$endless" ]; then looks=40; elif [ -n "$making" ]; then looks=8; fi
-    # An absence counts on the same engine only.
-    # shellcheck disable=SC2086 # A list of words.
-    if [ "$absent" -ge "$looks" ] && [ -n "$identify" ] && [ "$(engine $identify)" != "$identity" ]; then
+    # Absences count on the same engine only: it was asked before the first of them.
+    if [ "$absent" -ge "$looks" ] && ! is_same_engine; then
         absent=0
     fi
     eval "absent_$1=$absent"

@@ -26,12 +26,15 @@ impl BundleRunning {
         let connection = self.session().connection();
         let deadline = connection.engine().look_deadline();
         let asked = |source| Error::Look { what: "the container's state", source };
-        let info = connection.backend().container(self.container_id(), deadline).map_err(asked)?;
-        if let Some(info) = info {
-            return Ok(info.status(self.network().id(), &self.plan().network_name()));
+        let look = || connection.backend().container(self.container_id(), deadline);
+        let info = match look().map_err(asked)? {
+            Some(info) => Some(info),
+            None => connection.here(deadline, look).map_err(asked)?,
+        };
+        match info {
+            Some(info) => Ok(info.status(self.network().id(), &self.plan().network_name())),
+            None => Err(Error::Gone { container: self.plan().container_name() }),
         }
-        connection.check_identity(deadline).map_err(asked)?;
-        Err(Error::Gone { container: self.plan().container_name() })
     }
 
     /// Returns the log so far, or its last lines, in the order in which the engine took them: lines of the two

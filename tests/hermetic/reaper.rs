@@ -326,7 +326,24 @@ fn a_reaper_believes_no_absence_on_another_engine() {
     owner.kill();
     thread::sleep(Duration::from_secs(2));
     assert_eq!((fake.resources().len(), fake.reapers()), (2, 1));
-    // The identity last: it must not be this engine's after looks at the other one.
+    for operation in ["info", "ps", "network-ls"] {
+        fake.obey(operation);
+    }
+    wait_for("the reaper", || fake.reapers() == 0);
+    fake.assert_nothing_left();
+}
+
+#[test]
+fn a_reaper_believes_no_absence_of_an_engine_that_answered_meanwhile() {
+    let fake = Fake::new();
+    let owner = fake.owner_up();
+    // The right one is back before its identity is asked for at the end.
+    fake.on("info", "if [ -e \"$dir/asked\" ]; then obey; else echo 'OTHER|fake|/other'; fi");
+    fake.on("ps", ": >\"$dir/asked\"");
+    fake.on("network-ls", ":");
+    owner.kill();
+    thread::sleep(Duration::from_secs(2));
+    assert_eq!((fake.resources().len(), fake.reapers()), (2, 1));
     for operation in ["ps", "network-ls", "info"] {
         fake.obey(operation);
     }

@@ -35,5 +35,5 @@ fn an_engine_is_asked_for_its_identity_once_for_each_session() {
         }
     }
     bundle.close().unwrap();
-    assert_eq!(fake.infos(), 4, "each absence is the same engine's");
+    assert_eq!(fake.infos(), 6, "each absence is the same engine's, before and after");
 }
