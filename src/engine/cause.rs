@@ -81,7 +81,9 @@ impl Cause {
 
 /// The cause of a message, and the certainty that a command that ends with it has made nothing.
 pub(crate) fn diagnose(text: &str) -> (Cause, MadeNothing) {
-    let text = text.to_lowercase();
+    // A part may begin or end with a space, which stands for the border of a line, too.
+    let line = |line: &str| format!(" {} \n", line.trim());
+    let text: String = text.to_lowercase().lines().map(line).collect();
     RULES
         .iter()
         .find(|rule| rule.fits(&text))
@@ -189,15 +191,7 @@ const RULES: &[Rule] = &[
         Cause::HostBits,
         &[&["invalid subnet", "it should be"], &["unexpected subnet", "maybe you meant"]],
     ),
-    certain(
-        Cause::MountSourceMissing,
-        &[&["bind source path does not exist"], &["statfs", "no such file or directory"]],
-    )
-    .but_not(&["oci runtime"]),
-    certain(
-        Cause::ContainerNameTaken,
-        &[&["container name", "already in use by"], &["is already used by id"]],
-    ),
+    // Before a mount: a text of theirs says of a program that there is no such file.
     uncertain(
         Cause::CommandNotRun,
         &[
@@ -205,6 +199,14 @@ const RULES: &[Rule] = &[
             &["oci runtime", "no such file or directory"],
             &["oci runtime", "permission denied"],
         ],
+    ),
+    certain(
+        Cause::MountSourceMissing,
+        &[&["bind source path does not exist"], &["statfs", "no such file or directory"]],
+    ),
+    certain(
+        Cause::ContainerNameTaken,
+        &[&["container name", "already in use by"], &["is already used by id"]],
     ),
     uncertain(
         Cause::NetworkInUse,
@@ -319,6 +321,28 @@ mod tests {
         let named: BTreeSet<_> = corpus.iter().map(|(cause, _, _)| (*cause).to_owned()).collect();
         let ruled: BTreeSet<_> = RULES.iter().map(|rule| format!("{:?}", rule.cause)).collect();
         assert_eq!(named.into_iter().filter(|it| it != "Other").collect::<BTreeSet<_>>(), ruled);
+    }
+
+    #[test]
+    fn what_is_known_is_known_beside_any_other_line() {
+        let known = "docker: invalid mount config: bind source path does not exist: /no/such/path";
+        assert_eq!(
+            Cause::of(&format!("runc is an OCI runtime\n{known}")),
+            Cause::MountSourceMissing
+        );
+    }
+
+    #[test]
+    fn white_space_around_a_line_changes_nothing() {
+        for text in [
+            "unknown network",
+            "unknown network ",
+            "\r\n\t unknown network \n",
+            "a\nunknown network\nb",
+        ] {
+            assert_eq!(Cause::of(text), Cause::NetworkMissing, "{text:?}");
+        }
+        assert_eq!(Cause::of("unknown\nnetwork x"), Cause::Other);
     }
 
     #[test]
