@@ -1,5 +1,5 @@
-//! A running *sidecar bundle* from one string, a sandbox's *slug*: a container on a network of its own, at
-//! an address that is known before anything runs.
+//! Runs a *sidecar bundle*, derived from one string, a sandbox's *slug*: a container on a network of its own,
+//! at an address that is known before anything runs.
 //!
 //! ```no_run
 //! use sidecar_bundle::{BundleSpec, Engine, NetworkPlanned, Slug};
@@ -12,16 +12,19 @@
 //! write_allowlist(plan.allowlist()); // 10.56.132.2/32, before anything runs
 //! let bundle = plan
 //!     .create_network(&Engine::docker())?
-//!     .start(BundleSpec::new().secret("API_TOKEN", token).mount_read_only("/etc/rules", "/rules"))?;
+//!     .start(BundleSpec::new().image("nginx:1").secret("API_TOKEN", token))?;
 //! run_guest(bundle.ip());
 //! bundle.close()?; // or let it drop
 //! # Ok(())
 //! # }
 //! ```
 //!
+//! Where an example names no image, it uses the default, `claude-bottle-sidecars:latest`. It is on no
+//! registry: build it, or name [another](BundleSpec::image).
+//!
 //! # The states
 //!
-//! Each state is a type, and each step takes the one before: a wrong order does not compile.
+//! Each state is a type, and each step takes the state before it: a wrong order does not compile.
 //!
 //! ```text
 //! &str ──> Slug ──> NetworkPlanned        data: clone it, compare it, print it
@@ -37,41 +40,45 @@
 //!                   nothing
 //! ```
 //!
-//! A step that fails hands the state before it back, in a [`StepError`]: `?` in a function that returns
-//! [`Error`] gives up and cleans up, a `match` tries again. [`NetworkPlanned::launch`] takes both steps
-//! at once.
+//! A step that fails hands the state before it back, in a [`StepError`]. In a function that returns
+//! `Result<_, Error>`, `?` gives up and cleans up; a `match` can try again. [`NetworkPlanned::launch`] takes
+//! both steps at once.
+//!
+//! A *look* is a request to the engine that only reads, such as `docker container inspect`.
 //!
 //! # The types
 //!
 //! - [`Slug`], [`AddressPool`], [`Addressing`], [`Ipv6Addressing`]: names and addresses, pure values.
 //! - [`NetworkPlanned`], [`NetworkCreated`], [`BundleRunning`]: the states.
-//! - [`BundleSpec`], [`Daemon`], [`Ready`], [`NetworkOptions`], [`Naming`]: what is to be made.
+//! - [`BundleSpec`], [`Daemon`], [`Ready`], [`NetworkOptions`], [`Naming`]: the configuration of a bundle.
 //! - [`Engine`]: Docker or podman, here or elsewhere.
 //! - [`Error`], [`StepError`], [`Cause`], [`InvalidInput`]: failures.
-//! - [`sweep`] and [`NetworkPlanned::discard`]: the removal of what no owner removes.
+//! - [`sweep`] and [`NetworkPlanned::discard`]: the removal of resources without a living owner.
 //!
 //! # Addresses
 //!
-//! Everything is derived from the slug, the same on every machine; [`AddressPool`] has the algorithm
-//! and ten lines of Python that redo it. Two slugs may get the same subnet (of 4096, 76 slugs do so with
-//! probability one half): [`create_network`](NetworkPlanned::create_network) then fails, names the
-//! network that holds it, and never moves silently. Moving to another subnet is up to the caller:
-//! [`in_free_subnet`](NetworkPlanned::in_free_subnet) plans the first attempt that nothing overlaps,
-//! before anything exists;
-//! [`create_network_in_free_subnet`](NetworkPlanned::create_network_in_free_subnet) also goes on when
-//! somebody else is faster. The network's dynamic range keeps containers that ask for no address off the
-//! bundle's.
+//! The addresses are derived from the slug alone, and are the same on every machine; [`AddressPool`] has the
+//! algorithm, also in ten lines of Python. Two slugs may get the same one of the default pool's 4096 subnets:
+//! among 76 slugs, two collide with probability 1/2. One slug under two prefixes always does.
+//! [`create_network`](NetworkPlanned::create_network) of the second bundle then fails with
+//! [`Error::SubnetTaken`]; it never moves silently. Moving to another subnet is up to the caller. A slug has a sequence of subnets in its
+//! pool, its *attempts*: [`in_free_subnet`](NetworkPlanned::in_free_subnet) plans the first that nothing
+//! overlaps, before anything exists, and
+//! [`create_network_in_free_subnet`](NetworkPlanned::create_network_in_free_subnet) tries the next if another
+//! process takes that one first. Containers that ask for no address get one of the network's dynamic range,
+//! which does not contain the bundle's.
 //!
 //! The error of a taken subnet names its holder: a network of the engine, or, where the engine is on this
-//! host, an interface or a route of the host, such as a VPN's, which Docker does not see. [`AddressPools`]
-//! keeps the bundles of several roles apart. [`with_ipv6`](NetworkPlanned::with_ipv6) adds a unique-local
-//! /64 of the slug's own, and [`NetworkOptions`] has the other options of a network.
+//! host, an interface with an address in the subnet or a route to it or to a part of it, such as a VPN's. Docker
+//! does not check these. [`AddressPools`] keeps the bundles of several roles apart.
+//! [`with_ipv6`](NetworkPlanned::with_ipv6) adds a unique-local /64, derived from the slug, and
+//! [`NetworkOptions`] has the other options of a network.
 //!
 //! # Engines
 //!
 //! [`Engine`] drives [`docker`](Engine::docker) or [`podman`](Engine::podman), or the first that
 //! [answers](Engine::detect), also rootless, over ssh, and several at once. Bundles are the same on all of
-//! them. The reachability of their addresses from this host is not; [`Engine::reachability`] tells it
+//! them. Their addresses are not reachable from this host on all of them; [`Engine::reachability`] tells
 //! beforehand:
 //!
 //! | engine | addresses of bundles | instead |
@@ -81,38 +88,39 @@
 //! | Docker Desktop, a virtual machine | in the virtual machine | publish ports |
 //! | on another host: ssh, tcp | on that host | run the launcher there |
 //!
-//! Docker from version 28 on drops packets to a container's address that arrive by any interface but the
-//! bridge. Programs of the host are not affected, nor guests whose connections are made by a process of
-//! the host; a guest behind a TAP is. [`GatewayMode::NatUnprotected`] or
-//! [`trusted_host_interface`](NetworkOptions::trusted_host_interface) let its packets in.
+//! From version 28 on, Docker drops packets to a container's address that arrive by any interface but the
+//! bridge. This affects a guest behind a TAP. It affects neither programs of the host nor guests whose
+//! connections a process of the host makes. [`GatewayMode::NatUnprotected`] or
+//! [`trusted_host_interface`](NetworkOptions::trusted_host_interface) let the packets of a TAP in.
 //!
 //! # Ownership
 //!
-//! Network and container carry labels (`sidecar-bundle.*`) that tell their owner, and nothing without
+//! Network and container carry labels (`sidecar-bundle.*`) that name their owner. Nothing without
 //! them is ever taken over or removed, whatever its name. While a bundle lives, its process holds the
-//! slug's *lease* on the engine: a locked file in [a directory](Engine::with_state_dir) of the user's. A
-//! second launcher of the slug is told at once which process has it. The kernel releases the lock when its
-//! owner dies. What was made under the lease is then an orphan, which the slug's next owner removes.
+//! slug's *lease*: a locked file in [a directory](Engine::with_state_dir) of the user's. There is one lease for
+//! each prefix, slug and engine. A second launcher gets [`Error::Taken`] at once, with the process id of the
+//! owner. The kernel releases the lock when the owner dies. The resources that were made under the lease are
+//! then *orphans*, which the next owner removes.
 //!
-//! An engine is known by its own identity, not by the way to it: two contexts that lead to one engine share
-//! its slugs, and a context that leads to another engine than before does not make resources disappear.
+//! An engine is known by its own identity, not by the way to it. Two contexts that lead to one engine share
+//! its slugs. If a context later leads to another engine, the absence of a resource there does not count as its
+//! removal.
 //!
-//! [`BundleRunning::keep`] leaves a bundle where it is, and [`NetworkPlanned::attach`] takes it back, in
-//! any later process. Where a lease was lost or a kept bundle has changed,
-//! [`NetworkPlanned::discard`] is the way out.
+//! [`BundleRunning::keep`] leaves a bundle running, and [`NetworkPlanned::attach`] takes it back, in
+//! any later process. If a lease was lost, or a kept bundle has changed, [`NetworkPlanned::discard`] removes
+//! the resources.
 //!
 //! # The container
 //!
 //! A [`BundleSpec`] is put together from independent [`Daemon`]s, in any order, and has the usual options of
 //! a container; [`hardened`](BundleSpec::hardened) limits the harm that it can do.
 //!
-//! [`start`](NetworkCreated::start) looks at the container once: a container that is dead at once is an
-//! error with its exit code and last lines, and so is one at another address. A container that runs need not
-//! be ready: [`wait_ready`](BundleRunning::wait_ready) waits for the conditions of its daemons, and reports
-//! a death as soon as it comes.
-//! [`status`](BundleRunning::status), [`logs`](BundleRunning::logs),
+//! After [`start`](NetworkCreated::start), one look checks the container. If it has ended already, the error has
+//! its exit code and last lines; another address than the planned one is an error, too. A container that runs
+//! need not be ready: [`wait_ready`](BundleRunning::wait_ready) waits for the conditions of its daemons, and fails
+//! as soon as the container ends. [`status`](BundleRunning::status), [`logs`](BundleRunning::logs),
 //! [`follow_logs`](BundleRunning::follow_logs), [`wait_exit`](BundleRunning::wait_exit) and
-//! [`exec`](BundleRunning::exec) observe it later.
+//! [`exec`](BundleRunning::exec) are for later.
 //!
 //! ```no_run
 //! # use sidecar_bundle::{BundleSpec, Daemon, Engine, NetworkPlanned, Ready, Slug};
@@ -123,15 +131,15 @@
 //! let git_gate = Daemon::new("git-gate").ready(Ready::log("git-gate: listening"));
 //! let spec = BundleSpec::new().daemon(egress).daemon(git_gate).hardened();
 //! let bundle = NetworkPlanned::new(Slug::new("demo")?).launch(&Engine::docker(), spec)?;
-//! bundle.wait_ready(Duration::from_secs(10))?; // or the death of the container, with its last lines
+//! bundle.wait_ready(Duration::from_secs(10))?; // fails at once if the container ends
 //! # bundle.close()
 //! # }
 //! ```
 //!
 //! # In async code
 //!
-//! Every call blocks its thread for as long as the engine takes, and needs no runtime; it works on a
-//! runtime's threads, and better on those that are for blocking:
+//! Every call blocks its thread for as long as the engine takes, and needs no runtime. In async code, call it
+//! on a thread for blocking work:
 //!
 //! ```no_run
 //! # use sidecar_bundle::{BundleRunning, BundleSpec, Engine, Error, NetworkPlanned, Slug};
@@ -143,23 +151,23 @@
 //! }
 //! ```
 //!
-//! A bundle lives where it is held. When the task that holds it is dropped, so is the bundle, on the
-//! thread that drops the task, which waits for the teardown. A blocking launch cannot be cancelled: it
-//! goes on when nobody waits for it any more, and its bundle is removed as soon as it is there.
+//! When the task that holds a bundle is dropped, so is the bundle; the thread that drops the task waits for the
+//! teardown. A blocking launch cannot be cancelled. If its future is dropped, the launch runs to its end, and its
+//! bundle is then removed.
 //!
 //! # Differences from a launcher around `docker` command lines
 //!
 //! - An existing network is taken over only if it was kept and its subnet, gateway and labels are as planned.
-//! - A removal that fails is settled by looking if the resource still exists, not by a phrase.
+//! - When a removal fails, a look decides if the resource still exists; the engine's message does not.
 //! - Mounts use `--mount`: a missing host path is an error, not a new empty directory.
-//! - An inherited variable that is not set is an error, not silence.
+//! - An inherited variable that is not set is an error; `docker run` leaves it out.
 //! - Removal includes anonymous volumes.
 //! - A missing image is pulled as a step of its own, with a deadline of its own.
 //! - There is no `--rm`, which would destroy the exit code and the log of a container that dies at once.
 //!
 //! # Dropped too early
 //!
-//! A state that is not held is gone, and its container and network with it:
+//! A state that is not bound to a name is dropped at once, and its container and network are removed:
 //!
 //! ```no_run
 //! # use sidecar_bundle::{BundleSpec, Engine, NetworkPlanned, Slug};
@@ -180,39 +188,45 @@
 //! bundle in a `static`, [`std::mem::forget`] and then the process's end, Ctrl-C and every other signal,
 //! `kill -9`.
 //!
-//! **Then the reaper does it.** It is one idle shell for each engine that something is held on, started
-//! before the first resource is made, in a process group of its own, with no environment but what the
-//! engine's program reads, deaf to the signals of a terminal. A socket, which is
-//! closed with its owner, tells it to begin; a pipe, which is closed with the last of its owner's engine
-//! commands, tells it when. It then removes what carries its owner's label, within a second or two, until
-//! three looks in a row find nothing, or eight where a resource was being made. It waits for an engine that is away, ten
-//! minutes at most. If nothing is held, it ends. It is no child of the process, installs no signal handler,
-//! leaves no file and needs no container of its own, and its owner never waits for it.
-//! [`Engine::without_reaper`] does without it; so does a host without a shell, with a warning in the log.
+//! **Then the reaper removes the resources.** It is one idle shell for each engine that the process holds
+//! something on. It starts before the first resource is made. It has its own process group, only the
+//! environment that the engine's program reads, and ignores the signals of a terminal. When the process ends, a
+//! socket closes, and the reaper begins. It first waits until the engine commands of the process have ended, 150
+//! seconds at most; they hold a pipe open. Then it removes the resources that carry the process's labels, and
+//! looks for more until three looks in a row have found none: eight if a resource was being made, forty if such a
+//! command still runs. Usually this takes a second or two. If the engine does not answer, the reaper tries again
+//! for ten minutes. It ends when its process holds nothing any more.
 //!
-//! The slug's next launch may come before that. It waits until the last command of the dead owner has
-//! ended, ten seconds at most, and removes the orphans.
+//! The reaper is no child of the process. It installs no signal handler, leaves no file and needs no container.
+//! Its process waits for its start, which is given up after 30 seconds, and for nothing else.
+//! [`Engine::without_reaper`] switches it off. On a host without a shell there is none, which the log warns of.
 //!
-//! **Beyond the reaper's reach**, orphans stay until the next launch of the slug, which removes them, or
-//! until a [`sweep`]: the reaper itself was killed, with its cgroup or its pid namespace, or by a reboot;
-//! the engine was away for longer; a foreign container is attached to the network. A process that forks
-//! without `exec` and dies in one half lives on in the other.
+//! The slug's next launch may come before the reaper is done. It waits until the last command of the dead owner
+//! has ended, ten seconds at most, and removes the orphans.
 //!
-//! **Nothing does it** when the lease was lost with its directory, or is another user's or another host's:
-//! an owner that cannot be seen may live. The error names the resource, and
+//! **Beyond the reaper's reach**, orphans stay until the next launch of the slug or a [`sweep`] removes them: the
+//! reaper itself was killed, with its cgroup or its pid namespace, or by a reboot; or the engine was away for
+//! longer. If a process forks without `exec`, the reaper begins only when both halves have ended.
+//!
+//! **Nothing removes a network that a foreign container is attached to.** The next launch of the slug fails with
+//! [`Error::NotRemoved`], which names the container; a sweep reports the same error for the slug. Once the
+//! container is disconnected, either removes the network.
+//!
+//! **Nothing is removed automatically** if the lease was lost with its directory, or is another user's or another
+//! host's: its owner may live, unseen. The error names the resource, and
 //! [`discard`](NetworkPlanned::discard) removes it by the slug's labels.
 //!
 //! # Logging
 //!
-//! Steps are `tracing` spans at level `INFO` (`create_network`, `start`, `close`, `attach`, `discard`,
-//! `sweep`, `wait`), with the slug. Each engine command is an event at level `DEBUG`, without secret values.
+//! Steps are `tracing` spans at level `INFO`: `create_network`, `start`, `close`, `attach`, `discard` and `wait`,
+//! with the slug, and `sweep`. Each engine command is an event at level `DEBUG`, without secret values.
 //! A resource that a drop could not remove is a `WARN`. The target is `sidecar_bundle`.
 //!
 //! # Limits
 //!
-//! A container that [restarts](BundleSpec::restart) by itself keeps its address; the time in between is not
-//! watched. The library builds no images, and drives one container for each slug, not a composition of
-//! several. It runs on Unix hosts. It writes no firewall rules, and connects to a bundle only while the
+//! A container that the engine [restarts](BundleSpec::restart) keeps its address; the library does not
+//! watch it in between. The library builds no images, and drives one container for each slug, not a composition
+//! of several. It runs on Unix hosts. It writes no firewall rules, and connects to a bundle only while the
 //! bundle's own bridge is an interface of this host.
 
 #[cfg(test)]
