@@ -14,25 +14,24 @@ use crate::ownership::labels;
 use crate::plan::{Addressing, NetworkPlanned};
 
 impl NetworkPlanned {
-    /// Moves on to the first attempt, from this one on, whose subnet nothing overlaps: no network of the
-    /// engine, and, if the engine is on this host, none of its interfaces and routes; of a rootless engine's
-    /// host, none of the interfaces, which podman refuses.
+    /// Moves on to the first attempt, from this one on, whose subnet nothing overlaps.
     ///
-    /// Of the routes, those of the kernel's main table count (for IPv6, of all tables), but for default
-    /// routes, whole (`/0`) or in halves (`/1`), and none where the kernel is not Linux. A route to a wider
-    /// range, such as a VPN's to `10.0.0.0/8`, takes all of the subnets in it; plan with another pool then,
-    /// or with [`create_network`](Self::create_network) at this attempt, which only minds what would keep the
-    /// address from being the bundle's.
+    /// These count: the networks of the engine; if the engine is on this host, the host's interfaces and routes; if
+    /// it is rootless, only the interfaces, since podman refuses a subnet that overlaps one.
     ///
-    /// The slug's own network, whoever holds it, is not in its way, and where it is at one of these attempts,
-    /// that is the one: a network that was kept is found again.
+    /// Routes are those of the Linux kernel's main table, and for IPv6 of all tables. Default routes, whole (`/0`) or
+    /// in halves (`/1`), do not count. A route to a wider range, such as a VPN's to `10.0.0.0/8`, takes all
+    /// subnets in it. Then plan with another pool, or call [`create_network`](Self::create_network), which is less
+    /// strict: it refuses only a route to the subnet or to a part of it, and an interface with an address in it.
     ///
-    /// Docker's program looks at one network after another, so the cost grows with the number of the
-    /// engine's networks.
+    /// The slug's own network does not count, whoever holds it. If it has the subnet of one of these attempts, and
+    /// nothing else overlaps that, the plan moves there: a network that was kept is found again.
     ///
-    /// Nothing is created: somebody else may take the subnet before
+    /// Docker's program inspects one network after another, so the cost grows with the number of networks.
+    ///
+    /// Nothing is created: another process may take the subnet before
     /// [`create_network`](Self::create_network) does.
-    /// [`create_network_in_free_subnet`](Self::create_network_in_free_subnet) then goes on.
+    /// [`create_network_in_free_subnet`](Self::create_network_in_free_subnet) then tries the next one.
     ///
     /// ```no_run
     /// use sidecar_bundle::{Engine, NetworkPlanned, Slug};
@@ -46,9 +45,9 @@ impl NetworkPlanned {
     ///
     /// The plan is handed back, and nothing has been touched:
     ///
-    /// - [`Error::PoolFull`] when every subnet of the pool, from this attempt on, is overlapped, with what
-    ///   holds them,
-    /// - [`Error::SubnetTaken`] when the addresses were given, and are overlapped,
+    /// - [`Error::PoolFull`] when something overlaps every subnet of the pool from this attempt on, with the
+    ///   holders,
+    /// - [`Error::SubnetTaken`] when the addresses were given, and something overlaps them,
     /// - [`Error::Look`] when the engine could not be asked.
     pub fn in_free_subnet(self, engine: &Engine) -> Result<Self, StepError<Self>> {
         let connection =
@@ -60,16 +59,16 @@ impl NetworkPlanned {
         }
     }
 
-    /// Creates the network in the first free subnet, and goes on to the next as long as somebody else
-    /// is faster; not for ever where the engine refuses one subnet after another for what it does not name.
+    /// Creates the network in the first free subnet, and tries the next one if another process takes that subnet
+    /// first.
     ///
-    /// The address is final, and to be read, only in the state that comes back.
+    /// The address is final only in the state that comes back.
     ///
     /// # Errors
     ///
     /// As for [`in_free_subnet`](Self::in_free_subnet) and [`create_network`](Self::create_network). The plan of
-    /// the last attempt is handed back. [`Error::SubnetTaken`] comes for given addresses, and after eight attempts
-    /// whose subnet was taken by something that cannot be seen.
+    /// the last attempt is handed back. [`Error::SubnetTaken`] comes for given addresses, and when the engine has
+    /// refused eight subnets without a holder that can be seen.
     pub fn create_network_in_free_subnet(
         self,
         engine: &Engine,
@@ -108,7 +107,7 @@ pub(crate) fn holder(connection: &Connection, ranges: &[IpNet]) -> Option<Holder
 }
 
 /// The interface or route of the engine's host that would take packets away from the addresses of a range:
-/// an interface with an address in it, or a route that is closer than the bridge's own.
+/// an interface with an address in it, or a route to it or to a part of it.
 ///
 /// Docker does not look. The engine is asked for nothing unless something is there.
 pub(crate) fn in_the_way(connection: &Connection, range: IpNet) -> Option<Holder> {
