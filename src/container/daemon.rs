@@ -7,6 +7,10 @@ use super::readiness::Ready;
 
 /// A daemon of the bundle with its variables, secrets, mounts and readiness conditions.
 ///
+/// Its name is an entry in the variable [`daemons_variable`](crate::Naming::daemons_variable), which the entry point of
+/// the image, its *supervisor*, reads in order to start the daemons. The library starts no process for it. All daemons
+/// of a bundle are in one container, and share its variables and mounts.
+///
 /// Independent parts of a program each add theirs to one [`BundleSpec`](crate::BundleSpec), in any order.
 ///
 /// ```
@@ -29,18 +33,19 @@ pub struct Daemon {
 }
 
 impl Daemon {
-    /// A daemon that the bundle's supervisor knows by this name: letters, digits, `-`, `_` and `.`.
+    /// A daemon that the image's supervisor knows by this name: letters, digits, `-`, `_` and `.`.
     pub fn new(name: impl Into<String>) -> Self {
         Self { name: name.into(), parts: Parts::default(), ready: Vec::new() }
     }
 
-    /// Adds a variable with a value that anybody may read.
+    /// Adds a variable with a value that any user of the host may read.
     pub fn variable(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
         self.parts.variable(name.into(), value.into());
         self
     }
 
-    /// Adds a variable whose value is taken from this process's environment when the bundle starts.
+    /// Adds a variable whose value is taken from this process's environment when the bundle starts; see
+    /// [`BundleSpec::inherit`](crate::BundleSpec::inherit).
     pub fn inherit(mut self, name: impl Into<String>) -> Self {
         self.parts.inherit(name.into());
         self
@@ -52,13 +57,15 @@ impl Daemon {
         self
     }
 
-    /// Mounts a path of the engine's host into the container, writable.
+    /// Mounts a path of the engine's host into the container, writable; see
+    /// [`BundleSpec::mount`](crate::BundleSpec::mount).
     pub fn mount(mut self, host: impl Into<PathBuf>, container: impl Into<PathBuf>) -> Self {
         self.parts.mount(host.into(), container.into(), false);
         self
     }
 
-    /// Mounts a path of the engine's host into the container, read-only.
+    /// Mounts a path of the engine's host into the container, read-only; see
+    /// [`BundleSpec::mount`](crate::BundleSpec::mount).
     pub fn mount_read_only(
         mut self,
         host: impl Into<PathBuf>,

@@ -10,7 +10,7 @@ use super::parts::{Mount, Parts, Source};
 
 /// The specification of a bundle's container: image, daemons, variables, mounts and options.
 ///
-/// The step that takes the specification checks it before it asks the engine for anything. Of a list, a
+/// The step that takes the specification checks it before it asks the engine for anything. For a list, a
 /// method in the singular adds one element, one in the plural replaces all, and `clear_...` empties it.
 /// The parts of the bundle and of its [`Daemon`]s are merged; the order does not matter. The error of a
 /// conflict names both sides.
@@ -41,7 +41,10 @@ pub struct BundleSpec {
 }
 
 impl BundleSpec {
-    /// The default image with the daemons `egress` and `pipelock`.
+    /// The default image of the plan's [`Naming`](crate::Naming), with the daemons `egress` and `pipelock`.
+    ///
+    /// That image is on no registry: build it, or name another with [`image`](Self::image). An image that
+    /// knows no daemons ignores the variable that lists them.
     pub fn new() -> Self {
         Self::default()
     }
@@ -54,8 +57,8 @@ impl BundleSpec {
 
     /// Replaces the list of daemons.
     ///
-    /// Names are made of letters, digits, `-`, `_` and `.`, since they travel as a CSV, in their
-    /// alphabetical order.
+    /// A name consists of letters, digits, `-`, `_` and `.`. The container gets the names in alphabetical order, as a
+    /// CSV in the variable that [`Naming`](crate::Naming) names; see [`Daemon`].
     pub fn daemons<I>(mut self, names: I) -> Self
     where
         I: IntoIterator,
@@ -77,7 +80,7 @@ impl BundleSpec {
         self
     }
 
-    /// Adds a variable with a value that anybody may read.
+    /// Adds a variable with a value that any user of the host may read.
     pub fn variable(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
         self.parts.variable(name.into(), value.into());
         self
@@ -85,7 +88,8 @@ impl BundleSpec {
 
     /// Adds a variable whose value is taken from this process's environment when the bundle starts.
     ///
-    /// It must be set by then.
+    /// If it is not set then, or is not UTF-8, the step fails with [`Error::Invalid`](crate::Error::Invalid)
+    /// before the engine is asked for anything.
     pub fn inherit(mut self, name: impl Into<String>) -> Self {
         self.parts.inherit(name.into());
         self
@@ -99,7 +103,9 @@ impl BundleSpec {
 
     /// Mounts a path of the engine's host into the container, writable.
     ///
-    /// Both paths are absolute. A `host` path that does not exist there is an error of the start.
+    /// Both paths are absolute. If `host` does not exist there, the start fails with
+    /// [`Error::Start`](crate::Error::Start), whose cause is
+    /// [`Cause::MountSourceMissing`](crate::Cause::MountSourceMissing).
     pub fn mount(mut self, host: impl Into<PathBuf>, container: impl Into<PathBuf>) -> Self {
         self.parts.mount(host.into(), container.into(), false);
         self
@@ -107,7 +113,9 @@ impl BundleSpec {
 
     /// Mounts a path of the engine's host into the container, read-only.
     ///
-    /// Both paths are absolute. A `host` path that does not exist there is an error of the start.
+    /// Both paths are absolute. If `host` does not exist there, the start fails with
+    /// [`Error::Start`](crate::Error::Start), whose cause is
+    /// [`Cause::MountSourceMissing`](crate::Cause::MountSourceMissing).
     pub fn mount_read_only(
         mut self,
         host: impl Into<PathBuf>,

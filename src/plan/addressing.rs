@@ -65,7 +65,7 @@ impl Addressing {
         self.bundle_ip
     }
 
-    /// The number of the attempt, from 0; 0 also for addresses that the caller gave.
+    /// The number of the attempt, from 0; 0 also for addresses that the caller gave. See [`AddressPool`].
     #[must_use]
     pub fn attempt(&self) -> u64 {
         self.attempt
@@ -114,9 +114,10 @@ impl fmt::Display for Addressing {
 ///
 /// # Derivation v1
 ///
-/// The address of a slug is the same on every machine and in every release. With a pool of 2^k
-/// subnets, SHA-256 of the slug picks where in the pool to start and an odd stride; attempt `n` of the
-/// slug is subnet number `(start + n * stride) mod 2^k`. An odd stride is coprime to 2^k, so the
+/// Derivation v1 is the algorithm that takes a slug to its addresses, in its first and only version. The address of a
+/// slug is the same on every machine and in every release. Each slug visits the subnets of a pool in an order of its
+/// own; the `n`-th of them, from 0, is its *attempt* `n`. In a pool of 2^k subnets, the SHA-256 of the slug gives
+/// a start and an odd stride; attempt `n` is subnet number `(start + n * stride) mod 2^k`. An odd stride is coprime to 2^k, so the
 /// attempts 0 to 2^k - 1 visit every subnet of the pool exactly once. The gateway is the first host of
 /// the subnet and the bundle the second. In Python:
 ///
@@ -189,7 +190,7 @@ impl AddressPool {
         1 << (self.subnet_prefix - self.range.prefix_len())
     }
 
-    /// The addresses of the slug's `attempt`-th try, from 0, by derivation v1.
+    /// The addresses of the slug's attempt of this number, from 0, by [derivation v1](Self#derivation-v1).
     ///
     /// # Errors
     ///

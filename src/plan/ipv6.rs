@@ -17,7 +17,7 @@ use crate::invalid::InvalidInput;
 ///
 /// The subnet is a /64 of the unique-local range (RFC 4193, sections 3.1 and 3.2): `fd`, then a 40-bit
 /// Global ID and a 16-bit Subnet ID from the SHA-256 of the slug, whose first 16 bytes are those of
-/// [`AddressPool`](crate::AddressPool)'s derivation. The Subnet ID moves on by one with each attempt. The
+/// [`AddressPool`](crate::AddressPool)'s derivation. The Subnet ID goes up by one with each attempt. The
 /// gateway is `::1` of the subnet and the bundle `::2`. In Python:
 ///
 /// ```python
@@ -31,7 +31,7 @@ use crate::invalid::InvalidInput;
 ///     return subnet, subnet[1], subnet[2]
 /// ```
 ///
-/// Of 56 bits, two of 10,000 slugs share a subnet with a probability of less than one in a billion.
+/// The subnet has 56 bits of the hash: among 10,000 slugs, two collide with a probability below one in a billion.
 ///
 /// ```
 /// use sidecar_bundle::{Ipv6Addressing, Slug};
@@ -48,8 +48,8 @@ pub struct Ipv6Addressing {
 }
 
 impl Ipv6Addressing {
-    /// The addresses of the slug's `attempt`-th try, from 0, by derivation v1; attempts 65,536 apart have
-    /// the same.
+    /// The addresses of the slug's attempt of this number, from 0, by [derivation v1](Self#derivation-v1).
+    /// Attempts 65,536 apart have the same addresses.
     #[must_use]
     pub fn derived(slug: &Slug, attempt: u64) -> Self {
         let d = slug.digest();

@@ -74,7 +74,9 @@ enum Ipv6 {
 }
 
 impl NetworkPlanned {
-    /// Plans the slug's first attempt in the default pool, under the default names.
+    /// Plans the slug's first subnet in the default pool, under the default names.
+    ///
+    /// A slug has a sequence of subnets in a pool, its attempts, numbered from 0; see [`AddressPool`].
     #[must_use]
     pub fn new(slug: Slug) -> Self {
         let pool = AddressPool::default();
@@ -89,7 +91,7 @@ impl NetworkPlanned {
         Self { naming, ..self }
     }
 
-    /// Plans the slug's first attempt in another pool.
+    /// Plans the slug's first subnet, attempt 0, in another pool.
     #[must_use]
     pub fn with_pool(self, pool: AddressPool) -> Self {
         let addressing = pool.first(&self.slug);
@@ -108,7 +110,7 @@ impl NetworkPlanned {
         Self { ipv6: Ipv6::Derived, ..self }
     }
 
-    /// Adds IPv6 addresses that the caller gives; they are the same in every attempt.
+    /// Adds IPv6 addresses that the caller gives. They stay the same when the plan moves to another attempt.
     #[must_use]
     pub fn with_ipv6_addressing(self, addressing: Ipv6Addressing) -> Self {
         Self { ipv6: Ipv6::Given(addressing), ..self }
@@ -121,11 +123,12 @@ impl NetworkPlanned {
         Self { options, ..self }
     }
 
-    /// Plans the slug's next attempt in the same pool, for a subnet that is taken.
+    /// Plans the slug's next subnet in the same pool, for when this one is taken: the attempt after this one.
     ///
     /// # Errors
     ///
-    /// [`InvalidInput`] when this was the pool's last attempt, or the addresses were given and not derived.
+    /// [`InvalidInput`] when this was the pool's last attempt, or when the addresses are not derived from a pool:
+    /// the caller gave them, or they were read from a bundle by [`attach`](Self::attach).
     pub fn next_attempt(self) -> Result<Self, InvalidInput> {
         let Some(pool) = self.pool else {
             return Err(InvalidInput::new(format_args!(

@@ -14,6 +14,10 @@ use crate::invalid::InvalidInput;
 /// | image, where a specification names none | `<prefix>-sidecars:latest` | `claude-bottle-sidecars:latest` |
 /// | variable that lists the daemons | `<PREFIX>_SIDECAR_DAEMONS` | `CLAUDE_BOTTLE_SIDECAR_DAEMONS` |
 ///
+/// Prefix and slug together name a bundle, and each pair has a lease of its own on an engine. The addresses depend on
+/// the slug alone: of one slug under two prefixes, the second bundle gets
+/// [`Error::SubnetTaken`](crate::Error::SubnetTaken) unless it has another pool or moves to another subnet.
+///
 /// ```
 /// use sidecar_bundle::{NetworkPlanned, Naming, Slug};
 ///
@@ -83,7 +87,8 @@ impl Naming {
         &self.image
     }
 
-    /// The name of the variable that lists, as a CSV, the daemons that the supervisor starts.
+    /// The name of the variable that lists, as a CSV, the daemons that the image's supervisor is to start; see
+    /// [`Daemon`](crate::Daemon).
     #[must_use]
     pub fn daemons_variable(&self) -> &str {
         &self.daemons_variable

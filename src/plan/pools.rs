@@ -4,9 +4,12 @@ use super::addressing::AddressPool;
 use crate::invalid::InvalidInput;
 
 /// One [`AddressPool`] for each of a launcher's roles, with ranges that do not overlap: subnets of two
-/// roles never get in each other's way, whatever their slugs are. One slug still has one bundle at a time.
+/// roles never collide, whatever their slugs are.
 ///
-/// A slug is at the same place of each pool of the same size.
+/// Pools do not change the ownership of a slug: there is one bundle at a time for each prefix, slug and engine. To
+/// run one slug in two roles at once, give each role a prefix of its own, with a [`Naming`](crate::Naming).
+///
+/// In pools of the same size, a slug has the same subnet number.
 ///
 /// ```
 /// use sidecar_bundle::{AddressPools, NetworkPlanned, Slug};
