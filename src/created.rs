@@ -81,7 +81,8 @@ impl NetworkCreated {
         Ok(self.plan)
     }
 
-    /// The plan that this was created from.
+    /// The plan that this was created from; after [`NetworkPlanned::create_network_in_free_subnet`], the one
+    /// that was free.
     #[must_use]
     pub fn plan(&self) -> &NetworkPlanned {
         &self.plan

@@ -4,7 +4,8 @@ use std::fmt;
 
 /// The reason why an argument was refused. Nothing has been touched.
 ///
-/// The message names the argument, its value and the rule that it breaks.
+/// The message names the argument or shows its value, and says what is wrong with it. Of several mistakes, only
+/// the first is reported.
 ///
 /// ```
 /// use sidecar_bundle::Slug;

@@ -86,7 +86,8 @@ impl BundleRunning {
         }
     }
 
-    /// The plan that this was created from.
+    /// The plan of this bundle. After [`NetworkPlanned::attach`], it has the addresses and options of the bundle
+    /// that was found, and no other attempts.
     #[must_use]
     pub fn plan(&self) -> &NetworkPlanned {
         self.network.plan()

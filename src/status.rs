@@ -55,8 +55,8 @@ pub enum Health {
 pub struct Exit {
     /// Its exit code; 128 and the signal's number if a signal ended it.
     pub code: i32,
-    /// True if it, or a process in it, was killed for want of memory, as far as the engine has noticed:
-    /// under load, Docker 20.10 misses one in ten or twenty, and only signal 9 is known then.
+    /// True if the engine reports that the container, or a process in it, was killed because memory ran out.
+    /// Docker 20.10 under load fails to report one such kill in ten or twenty; only signal 9 is known then.
     pub out_of_memory: bool,
     /// The engine's message, such as that there is no such command; mostly empty.
     pub error: String,

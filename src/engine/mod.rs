@@ -30,20 +30,21 @@ pub use support::Unsupported;
 ///
 /// The program finds its engine as it always does: `DOCKER_HOST`, contexts, TLS and ssh work as the user
 /// has set them up, and so do `CONTAINER_HOST` and connections. They are read when this value is made, and
-/// hold for every command of every bundle that is made with it: a later `docker context use`, `set_var` or
+/// apply to every command of every bundle that is made with it: a later `docker context use`, `set_var` or
 /// `set_current_dir` does not send a removal to another engine.
 ///
-/// An engine is what answers: two values that lead to one engine by two ways share its slugs, and what one
-/// of them holds is taken for the other.
+/// An engine is identified by its answer, not by its configuration. Two values that lead to one engine share its
+/// slugs: while one of them holds a slug, the other gets [`Error::Taken`](crate::Error::Taken).
 ///
-/// | deadline | bounds | default |
+/// | set by | bounds | default |
 /// |---|---|---|
-/// | start | each command that creates or starts | 120 s |
-/// | pull | pulling an image | 600 s |
-/// | remove | one removal with everything that it asks; one look | 30 s |
+/// | [`with_start_deadline`](Self::with_start_deadline) | each command that creates or starts | 120 s |
+/// | [`with_pull_deadline`](Self::with_pull_deadline) | each pull of an image | 600 s |
+/// | [`with_remove_deadline`](Self::with_remove_deadline) | each removal, with its looks; each other look | 30 s |
 ///
-/// A command that is past its deadline has failed, and is killed. Podman's program does all the work
-/// itself and leaves interfaces behind when it is killed half-way, so it gets ten seconds more to end.
+/// A look is a request that only reads, such as an `inspect` or a list. A command that passes its deadline has
+/// failed, and is killed. Podman's program does all the work itself, and leaves interfaces behind if it is killed
+/// half-way; so it gets ten seconds more to end.
 ///
 /// ```
 /// use std::time::Duration;
@@ -124,7 +125,7 @@ impl Engine {
     }
 
     /// The first that answers: `docker`, then `podman`. A `docker` that is podman under another name is
-    /// recognized.
+    /// recognized, and driven as podman.
     ///
     /// # Errors
     ///
@@ -213,23 +214,23 @@ impl Engine {
         self
     }
 
-    /// Replaces the deadline of pulling an image.
+    /// Replaces the deadline of each pull of an image.
     #[must_use]
     pub fn with_pull_deadline(mut self, timeout: Duration) -> Self {
         self.deadlines.pull = timeout;
         self
     }
 
-    /// Replaces the deadline of each removal, and of each look.
+    /// Replaces the deadline of each removal, and of each look: a request that only reads.
     #[must_use]
     pub fn with_remove_deadline(mut self, timeout: Duration) -> Self {
         self.deadlines.remove = timeout;
         self
     }
 
-    /// Uses no reaper: the process that removes what this one leaves when it is killed.
+    /// Uses no reaper, the process that removes the resources of this one when it is killed.
     ///
-    /// The slug's next launch, or a [`sweep`](crate::sweep), then removes it.
+    /// The slug's next launch or a [`sweep`](crate::sweep) then removes them.
     #[must_use]
     pub fn without_reaper(mut self) -> Self {
         self.reaper = ReaperChoice::None;
@@ -245,8 +246,8 @@ impl Engine {
         self.backend().info(self.look_deadline()).map(|info| info.to_string())
     }
 
-    /// Asks the engine where its bridges are, and so if programs of this host can reach its containers. It
-    /// is asked once, and sends no packet to any of them.
+    /// Asks the engine where its bridges are, which tells if programs of this host can reach its containers. The
+    /// engine is asked once; no packet is sent to a container.
     ///
     /// ```no_run
     /// use sidecar_bundle::Engine;
@@ -258,7 +259,7 @@ impl Engine {
     /// # Ok::<(), sidecar_bundle::EngineError>(())
     /// ```
     ///
-    /// It is an expectation, before anything exists. For a running bundle,
+    /// The answer is an expectation, before anything exists. For a running bundle,
     /// [`BundleRunning::is_reachable`](crate::BundleRunning::is_reachable) is certain.
     ///
     /// # Errors
