@@ -1,6 +1,7 @@
-//! All messages, side by side in `tests/vectors/messages.txt`: a change of one is a change of that file.
+//! A message of each kind of error, side by side in `tests/vectors/messages.txt`: a change of one is a change of
+//! that file.
 //!
-//! `UPDATE_EXPECT=1 cargo test --lib catalogue` writes it anew.
+//! `UPDATE_EXPECT=1 cargo test --lib catalogue` rewrites it.
 
 use std::fmt::{Display, Write as _};
 use std::io;

@@ -70,10 +70,10 @@ impl PortMapping {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum RestartPolicy {
-    /// Leaves it.
+    /// Leaves it stopped.
     #[default]
     No,
-    /// Starts it again if it failed, at most so many times if that is bounded.
+    /// Starts it again if its exit code is not 0, at most this many times unless that is `None`.
     OnFailure(Option<u32>),
     /// Starts it again.
     Always,

@@ -69,12 +69,12 @@ impl Ready {
         Self(Condition::Http { port, path: path.into(), status })
     }
 
-    /// The image's own health check says so.
+    /// The image's health check reports that the container is healthy.
     pub fn healthy() -> Self {
         Self(Condition::Healthy)
     }
 
-    /// A closure says so. It is asked about twenty times a second, and must not block: it is not
+    /// A closure returns true. It is called about twenty times a second, and must not block: it is not
     /// interrupted at the deadline.
     pub fn check(
         name: impl Into<String>,
@@ -83,12 +83,12 @@ impl Ready {
         Self(Condition::Check { name: name.into(), check: Arc::new(check) })
     }
 
-    /// All of them, each at some time; none at all is met at once.
+    /// All of them have been met, each at some time. Without any condition, it is met at once.
     pub fn all(conditions: impl IntoIterator<Item = Self>) -> Self {
         Self(Condition::All(conditions.into_iter().collect()))
     }
 
-    /// One of them; of none at all, never.
+    /// One of them has been met. Without any condition, it is never met.
     pub fn any(conditions: impl IntoIterator<Item = Self>) -> Self {
         Self(Condition::Any(conditions.into_iter().collect()))
     }

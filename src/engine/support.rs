@@ -42,7 +42,7 @@ impl fmt::Display for Unsupported {
 impl std::error::Error for Unsupported {}
 
 impl EngineInfo {
-    /// Checks that the engine can make a network with these options, and with IPv6 if that is planned.
+    /// Checks that the engine can create a network with these options, and with IPv6 if that is planned.
     pub(crate) fn supports(&self, options: &NetworkOptions, ipv6: bool) -> Result<(), Unsupported> {
         match needs(options, ipv6).into_iter().find(|need| !need.is_met_by(self)) {
             None => Ok(()),

@@ -17,9 +17,8 @@ use crate::invalid::InvalidInput;
 /// # Ok::<(), sidecar_bundle::Error>(())
 /// ```
 ///
-/// An option that the engine does not have is an error before anything is created
-/// ([`Error::Unsupported`](crate::Error::Unsupported)); it is asked for its version once, and only if an
-/// option depends on it:
+/// An option that the engine does not have is [`Error::Unsupported`](crate::Error::Unsupported), before anything
+/// is created:
 ///
 /// | option | Docker | podman (netavark) |
 /// |---|---|---|
@@ -33,8 +32,8 @@ use crate::invalid::InvalidInput;
 /// | `NatUnprotected` and `Isolated` | from 28.0 | no |
 /// | [`trusted_host_interface`](Self::trusted_host_interface) | from 28.2 | no |
 ///
-/// They travel in a label of the network, so that a network that was kept is taken over only with the
-/// options that it was planned with, and a bundle that is attached to has them in its plan.
+/// A label of the network holds the options. So a network that was kept is taken over only with the options that it
+/// was planned with, and the plan of an attached bundle has them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct NetworkOptions {
     pub(crate) internal: bool,
@@ -53,16 +52,16 @@ pub struct NetworkOptions {
 #[non_exhaustive]
 pub enum GatewayMode {
     /// Packets that leave are masqueraded, and packets come in by published ports. From version 28 on, Docker
-    /// drops what comes to a container's address by any other interface than the bridge, such as a
+    /// drops packets to a container's address that arrive by any interface but the bridge, such as a
     /// virtual machine's TAP.
     #[default]
     Nat,
-    /// As `Nat`, but nothing that comes to a container's address is dropped.
+    /// As `Nat`, but no packets to a container's address are dropped.
     NatUnprotected,
     /// Nothing is masqueraded; published ports of a container are open at its own address.
     Routed,
-    /// The bridge has no address: not even the host is there. Only for an
-    /// [`internal`](NetworkOptions::internal) network. The bundle cannot be reached from the host then.
+    /// The bridge has no address, so the host cannot reach the bundle. Only for an
+    /// [`internal`](NetworkOptions::internal) network.
     Isolated,
 }
 
@@ -79,7 +78,7 @@ impl fmt::Display for GatewayMode {
 }
 
 impl NetworkOptions {
-    /// None.
+    /// No options: the engine's defaults.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
@@ -91,8 +90,8 @@ impl NetworkOptions {
         Self { internal, ..self }
     }
 
-    /// Sets if the networks of the same engine are kept apart from this one. Docker's bridges always are,
-    /// but before 27.0 for IPv4 alone; podman's are if both networks ask for it.
+    /// Sets if this network is isolated from the other networks of the engine. Docker's bridges always are, but
+    /// before 27.0 for IPv4 only. Podman isolates two networks if both have this option.
     #[must_use]
     pub fn isolated(self, isolated: bool) -> Self {
         Self { isolated, ..self }
@@ -107,14 +106,14 @@ impl NetworkOptions {
 
     /// The name of the network's bridge, for firewall rules: 1 to 15 bytes, of letters, digits, `-`, `_`
     /// and `.`. [`NetworkPlanned::derived_bridge_name`](crate::NetworkPlanned::derived_bridge_name) has
-    /// one for each slug. An interface that the host has already is not taken: the engine would change its
-    /// addresses.
+    /// one for each slug. The name of an interface that the host has already is refused: the engine would change
+    /// that interface's addresses.
     #[must_use]
     pub fn bridge_name(self, name: impl Into<String>) -> Self {
         Self { bridge_name: Some(name.into()), ..self }
     }
 
-    /// Sets if packets that leave the network get the host's address; they do by default.
+    /// Sets if packets that leave the network get the host's address as their source; they do by default.
     #[must_use]
     pub fn masquerade(self, masquerade: bool) -> Self {
         Self { masquerade: Some(masquerade), ..self }
@@ -141,8 +140,8 @@ impl NetworkOptions {
         self
     }
 
-    /// Adds an option of the engine's network driver, as `--opt KEY=VALUE` has it, for what has no method
-    /// here. Whether it is one, is for the engine to say.
+    /// Adds an option of the engine's network driver that has no method here: `--opt KEY=VALUE`. The engine
+    /// decides if it has this option.
     #[must_use]
     pub fn driver_option(mut self, key: impl Into<String>, value: impl Into<String>) -> Self {
         self.driver_options.push((key.into(), value.into()));
