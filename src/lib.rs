@@ -59,14 +59,15 @@
 //!
 //! The addresses are derived from the slug alone, and are the same on every machine; [`AddressPool`] has the
 //! algorithm, also in ten lines of Python. Two slugs may get the same one of the default pool's 4096 subnets:
-//! among 76 slugs, two collide with probability 1/2. One slug under two prefixes always does.
+//! among 76 slugs, two collide with probability 1/2. Two bundles of one slug, under two prefixes, always collide.
 //! [`create_network`](NetworkPlanned::create_network) of the second bundle then fails with
-//! [`Error::SubnetTaken`]; it never moves silently. Moving to another subnet is up to the caller. A slug has a sequence of subnets in its
-//! pool, its *attempts*: [`in_free_subnet`](NetworkPlanned::in_free_subnet) plans the first that nothing
-//! overlaps, before anything exists, and
-//! [`create_network_in_free_subnet`](NetworkPlanned::create_network_in_free_subnet) tries the next if another
-//! process takes that one first. Containers that ask for no address get one of the network's dynamic range,
-//! which does not contain the bundle's.
+//! [`Error::SubnetTaken`]; it never moves silently.
+//!
+//! Moving to another subnet is up to the caller. A slug has a sequence of subnets in its pool, its *attempts*.
+//! [`in_free_subnet`](NetworkPlanned::in_free_subnet) plans the first that nothing overlaps, before anything
+//! exists; [`create_network_in_free_subnet`](NetworkPlanned::create_network_in_free_subnet) also tries the next
+//! if another process takes that one first. Containers that ask for no address get one of the network's dynamic
+//! range, which does not contain the bundle's.
 //!
 //! The error of a taken subnet names its holder: a network of the engine, or, where the engine is on this
 //! host, an interface with an address in the subnet or a route to it or to a part of it, such as a VPN's. Docker

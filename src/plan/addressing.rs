@@ -114,10 +114,10 @@ impl fmt::Display for Addressing {
 ///
 /// # Derivation v1
 ///
-/// Derivation v1 is the algorithm that takes a slug to its addresses, in its first and only version. The address of a
-/// slug is the same on every machine and in every release. Each slug visits the subnets of a pool in an order of its
-/// own; the `n`-th of them, from 0, is its *attempt* `n`. In a pool of 2^k subnets, the SHA-256 of the slug gives
-/// a start and an odd stride; attempt `n` is subnet number `(start + n * stride) mod 2^k`. An odd stride is coprime to 2^k, so the
+/// This is the algorithm that takes a slug to its addresses, in its first and only version. The address of a slug is
+/// the same on every machine and in every release. Each slug has an order of the subnets of a pool; the `n`-th of
+/// them, from 0, is its *attempt* `n`. In a pool of 2^k subnets, the SHA-256 of the slug gives a start and an odd
+/// stride; attempt `n` is subnet number `(start + n * stride) mod 2^k`. An odd stride is coprime to 2^k, so the
 /// attempts 0 to 2^k - 1 visit every subnet of the pool exactly once. The gateway is the first host of
 /// the subnet and the bundle the second. In Python:
 ///
