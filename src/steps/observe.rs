@@ -53,8 +53,9 @@ impl BundleRunning {
 
     /// Returns the log as it comes, from its last lines on, or from its start.
     ///
-    /// The iterator ends with the container; dropping it ends the engine's command at once. Lines of
-    /// one stream come in their order; those of the two streams may overtake each other.
+    /// The iterator ends with the container, or before it if the engine's command is cut off: ask for the
+    /// [`status`](Self::status). Dropping it ends the engine's command at once. Lines of one stream come in
+    /// their order; those of the two streams may overtake each other.
     ///
     /// # Errors
     ///

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
-use std::sync::mpsc::{self, RecvTimeoutError};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::time::{Duration, Instant};
 
 use super::observe::last_lines;
@@ -11,6 +11,7 @@ use crate::container::{Condition, Ready};
 use crate::engine::Reachability;
 use crate::engine::backend::{Event, Follow};
 use crate::engine::clock::deadline;
+use crate::engine::error::EngineError;
 use crate::error::Error;
 use crate::host;
 use crate::plan::NetworkPlanned;
@@ -19,13 +20,17 @@ use crate::status::{Exit, Health, LogLine, State};
 
 /// The time between two looks at a condition that sends no events.
 const TICK: Duration = Duration::from_millis(50);
+/// The longest pause before something that has ended too early is followed again.
+const PAUSE: Duration = Duration::from_secs(2);
 /// The bound of one attempt to connect; a death is noticed no later.
 const ATTEMPT: Duration = Duration::from_millis(150);
 
 impl BundleRunning {
     /// Waits until the readiness conditions of the specification's daemons are met.
     ///
-    /// After [`NetworkPlanned::attach`] none are known, and this returns at once.
+    /// Only a [`Daemon`](crate::Daemon) has them. Without any this returns at once, whatever the container does:
+    /// of a specification whose daemons have none or that has no daemons, as that of a plain image, and after
+    /// [`NetworkPlanned::attach`]. [`wait_for`](Self::wait_for) waits for any condition.
     ///
     /// # Errors
     ///
@@ -63,17 +68,10 @@ impl BundleRunning {
             return Err(self.unreachable());
         }
         let deadline = deadline(Instant::now(), timeout);
-        let (events, incoming) = mpsc::channel();
-        let asked = |what| move |source| Error::Look { what, source };
         let backend = self.session().connection().backend();
         let id = self.id();
-        let _end = backend.follow_end(id, events.clone()).map_err(asked("the container's end"))?;
-        let _log: Option<Follow> = if listens(condition) {
-            Some(backend.follow_log(id, None, events).map_err(asked("the container's log"))?)
-        } else {
-            drop(events);
-            None
-        };
+        let mut end = self.watch_end()?;
+        let mut log = if listens(condition) { Some(self.watch_log()?) } else { None };
         let mut seen = Seen::default();
         loop {
             let met = self.is_met(condition, &mut seen)?;
@@ -88,6 +86,9 @@ impl BundleRunning {
             }
             let now = Instant::now();
             if now >= deadline {
+                if let Some(exit) = self.exit_in_a_gap(&end)? {
+                    return Err(self.died(exit));
+                }
                 return Err(Error::NotReady {
                     waited_for: condition.to_string(),
                     timeout,
@@ -95,19 +96,15 @@ impl BundleRunning {
                     log: last_lines(self.session(), id),
                 });
             }
-            let first = incoming.recv_timeout(TICK.min(deadline - now));
-            if matches!(first, Err(RecvTimeoutError::Disconnected)) {
-                std::thread::sleep(TICK);
-            }
-            let mut ended = false;
-            // Not all there are: a log that never pauses must not outlast the deadline.
-            for event in first.into_iter().chain(incoming.try_iter().take(1000)) {
-                match event {
-                    Event::Line(line) => seen.hear(line),
-                    Event::End => ended = true,
+            let tick = TICK.min(deadline - now);
+            let ended = match &mut log {
+                Some(log) => {
+                    let ended = log.watch(tick, |line| seen.hear(line))?;
+                    end.watch(Duration::ZERO, |word| self.trace(&word))? || ended
                 }
-            }
-            // The follower of the log may end a moment before the container.
+                None => end.watch(tick, |word| self.trace(&word))?,
+            };
+            // What follows it may end a moment before the container, or long before.
             if ended && let Some(exit) = self.exit()? {
                 return Err(self.died(exit));
             }
@@ -116,7 +113,8 @@ impl BundleRunning {
 
     /// Waits until the container has ended; `None` if it has not ended within this time.
     ///
-    /// The end is noticed when it comes: the engine is not asked again and again.
+    /// The end is noticed when the engine tells it. An engine that does not, or whose word is cut off, is asked
+    /// again after pauses that grow from 50 ms to 2 s.
     ///
     /// # Errors
     ///
@@ -124,28 +122,29 @@ impl BundleRunning {
     /// container.
     pub fn wait_exit(&self, timeout: Duration) -> Result<Option<Exit>, Error> {
         let deadline = deadline(Instant::now(), timeout);
-        let backend = self.session().connection().backend();
+        let mut end = self.watch_end()?;
         loop {
-            let (events, incoming) = mpsc::channel();
-            let end = backend.follow_end(self.id(), events);
-            let _end = end.map_err(|source| Error::Look { what: "the container's end", source })?;
-            let left = || deadline.saturating_duration_since(Instant::now());
-            let over = loop {
-                match incoming.recv_timeout(left()) {
-                    Ok(Event::Line(_)) => {}
-                    Err(RecvTimeoutError::Timeout) => break true,
-                    Ok(Event::End) | Err(RecvTimeoutError::Disconnected) => break false,
-                }
-            };
-            if over {
-                return Ok(None);
-            }
-            if let Some(exit) = self.exit()? {
+            let left = deadline.saturating_duration_since(Instant::now());
+            let ended = end.watch(left, |word| self.trace(&word))?;
+            // It was restarted, or what followed it has ended before it.
+            if ended && let Some(exit) = self.exit()? {
                 return Ok(Some(exit));
             }
-            // It was restarted, or what followed it has ended before it.
-            std::thread::sleep(TICK.min(left()));
+            if Instant::now() >= deadline {
+                return self.exit_in_a_gap(&end);
+            }
         }
+    }
+
+    fn watch_end(&self) -> Result<Watch<'_>, Error> {
+        let backend = self.session().connection().backend();
+        Watch::start("the container's end", |events| backend.follow_end(self.id(), events))
+    }
+
+    /// From its start each time: a condition that is met stays met.
+    fn watch_log(&self) -> Result<Watch<'_>, Error> {
+        let backend = self.session().connection().backend();
+        Watch::start("the container's log", |events| backend.follow_log(self.id(), None, events))
     }
 
     /// The error of a bundle that nothing here connects to.
@@ -162,6 +161,17 @@ impl BundleRunning {
     fn exit(&self) -> Result<Option<Exit>, Error> {
         let status = self.status()?;
         Ok(status.exit.filter(|_| status.state == State::Exited))
+    }
+
+    /// The exit of the container, if it may have ended while nothing followed its end.
+    fn exit_in_a_gap(&self, end: &Watch<'_>) -> Result<Option<Exit>, Error> {
+        if end.is_unbroken() { Ok(None) } else { self.exit() }
+    }
+
+    /// What the engine says beside the end is no line of the container's log.
+    fn trace(&self, word: &LogLine) {
+        let word = self.session().connection().backend().redacted(&word.text);
+        tracing::debug!(word, "followed the container's end");
     }
 
     fn died(&self, exit: Exit) -> Error {
@@ -215,6 +225,80 @@ impl BundleRunning {
             seen.met.insert(key);
         }
         Ok(met)
+    }
+}
+
+/// The start of what follows the container.
+type Start<'a> = Box<dyn Fn(Sender<Event>) -> Result<Follow, EngineError> + 'a>;
+
+/// The container's log or its end, which is followed again when what follows it has ended.
+struct Watch<'a> {
+    what: &'static str,
+    start: Start<'a>,
+    /// `None` in a pause.
+    followed: Option<(Receiver<Event>, Follow)>,
+    /// The start of the follower, or of the pause.
+    since: Instant,
+    /// The length of the next pause, or of this one.
+    pause: Duration,
+}
+
+impl<'a> Watch<'a> {
+    fn start(
+        what: &'static str,
+        start: impl Fn(Sender<Event>) -> Result<Follow, EngineError> + 'a,
+    ) -> Result<Self, Error> {
+        let start = Box::new(start);
+        let mut watch = Self { what, start, followed: None, since: Instant::now(), pause: TICK };
+        watch.follow()?;
+        Ok(watch)
+    }
+
+    fn follow(&mut self) -> Result<(), Error> {
+        let (events, incoming) = mpsc::channel();
+        let what = self.what;
+        let follow = (self.start)(events).map_err(|source| Error::Look { what, source })?;
+        self.followed = Some((incoming, follow));
+        self.since = Instant::now();
+        Ok(())
+    }
+
+    /// Returns true if its first follower is at work still.
+    fn is_unbroken(&self) -> bool {
+        self.followed.is_some() && self.pause == TICK
+    }
+
+    /// Waits for lines, no longer than this; true if the follower has ended, which may be before the container.
+    fn watch(&mut self, timeout: Duration, hear: impl FnMut(LogLine)) -> Result<bool, Error> {
+        let Some((incoming, _)) = &self.followed else {
+            let left = self.pause.saturating_sub(self.since.elapsed());
+            std::thread::sleep(left.min(timeout));
+            if left <= timeout {
+                self.follow()?;
+                self.pause = (self.pause * 2).min(PAUSE);
+            }
+            return Ok(false);
+        };
+        let first = incoming.recv_timeout(timeout);
+        let mut ended = matches!(first, Err(RecvTimeoutError::Disconnected));
+        // Not all there are: a log that never pauses must not outlast the deadline.
+        let events = first.into_iter().chain(incoming.try_iter().take(1000));
+        let line = |event| match event {
+            Event::Line(line) => Some(line),
+            Event::End => {
+                ended = true;
+                None
+            }
+        };
+        events.filter_map(line).for_each(hear);
+        if ended {
+            // A follower that has lasted is no reason for a longer pause.
+            if self.since.elapsed() > PAUSE {
+                self.pause = TICK;
+            }
+            (self.followed, self.since) = (None, Instant::now());
+        }
+        Ok(ended)
     }
 }
 

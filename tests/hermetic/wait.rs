@@ -1,10 +1,23 @@
 //! Waiting for a bundle.
 
+use std::fs;
+use std::thread;
 use std::time::Duration;
 
-use sidecar_bundle::Ready;
+use sidecar_bundle::{Error, Ready};
 
 use crate::fake::Fake;
+use crate::surroundings::traced;
+use crate::texts::refuse;
+
+const LONG: Duration = Duration::from_secs(20);
+
+/// A container that has ended with code 3 once there is a file `dead`.
+const MORTAL: &str = r#"if [ -e "$dir/dead" ]; then obey | sed 's/"running"/"exited"/; s/"0001/"2026/; s/"ExitCode":0/"ExitCode":3/'; else obey; fi"#;
+
+fn never() -> Ready {
+    Ready::check("never", || false)
+}
 
 #[test]
 fn a_wait_never_connects_to_an_address_that_is_not_on_this_host() {
@@ -22,5 +35,84 @@ fn a_wait_never_connects_to_an_address_that_is_not_on_this_host() {
     // And of the engine it is asked only where it is, once.
     assert_eq!(fake.operations(), ["network create", "run", "container inspect"]);
     assert_eq!(fake.infos(), 2);
+    bundle.close().unwrap();
+}
+
+#[test]
+fn what_the_engine_says_while_it_waits_for_the_end_is_no_line_of_the_log() {
+    let fake = Fake::new();
+    let bundle = fake.up();
+    fake.on("wait", "echo 'WARNING: nothing is listening' >&2; exec sleep 60");
+    // Followed once, and read for each error.
+    fake.once("logs", "exec sleep 60");
+    fake.on("logs", ":");
+    for condition in [Ready::log("listening"), never()] {
+        let wait = || bundle.wait_for(&condition, Duration::from_secs(1)).unwrap_err();
+        let (error, trace) = traced(wait);
+        assert_eq!(
+            error.to_string(),
+            format!("not ready after 1s: {condition}; last seen: nothing")
+        );
+        assert!(trace.contains("WARNING: nothing is listening"), "{trace}");
+    }
+    bundle.close().unwrap();
+}
+
+#[test]
+fn a_death_is_noticed_though_the_wait_for_it_was_cut_off() {
+    let fake = Fake::new();
+    let bundle = fake.up();
+    fake.on("container-inspect", MORTAL);
+    fake.on("wait", "sleep 1; : >\"$dir/dead\"; echo 3");
+    fake.on("logs", ":");
+    for condition in [never(), Ready::log("listening")] {
+        fake.once("wait", "exit 1");
+        let error = bundle.wait_for(&condition, LONG).unwrap_err();
+        assert!(matches!(&error, Error::Died { exit, .. } if exit.code == 3), "{error:?}");
+        fs::remove_file(fake.path("dead")).unwrap();
+    }
+    fake.once("wait", "exit 1");
+    assert_eq!(bundle.wait_exit(LONG).unwrap().unwrap().code, 3);
+    bundle.close().unwrap();
+}
+
+#[test]
+fn a_log_that_was_cut_off_is_followed_again() {
+    let fake = Fake::new();
+    let bundle = fake.up();
+    fake.on("wait", "exec sleep 60");
+    fake.once("logs", "echo one; exit 1");
+    fake.on("logs", "echo two; exec sleep 60");
+    bundle.wait_for(&Ready::all([Ready::log("one"), Ready::log("two")]), LONG).unwrap();
+    bundle.close().unwrap();
+}
+
+#[test]
+fn an_engine_that_does_not_tell_the_end_is_asked_for_it_less_and_less_often() {
+    let fake = Fake::new();
+    let bundle = fake.up();
+    fake.on("container-inspect", MORTAL);
+    fake.on("logs", ":");
+    fake.on("wait", &refuse(1, "Error response from daemon: 403 Forbidden"));
+    // After about 0, 50, 150, 350, 750 and 1550 ms; the next time would be 3150 ms.
+    let timeout = Duration::from_millis(2900);
+    let dies = || {
+        thread::sleep(Duration::from_millis(1900));
+        fs::write(fake.path("dead"), "").unwrap();
+    };
+    let exit = thread::scope(|scope| {
+        scope.spawn(dies);
+        bundle.wait_exit(timeout).unwrap()
+    });
+    assert_eq!(exit.map(|exit| exit.code), Some(3));
+    let waits = fake.operations().iter().filter(|operation| *operation == "wait").count();
+    assert!(waits <= 6, "{waits}");
+
+    fs::remove_file(fake.path("dead")).unwrap();
+    let error = thread::scope(|scope| {
+        scope.spawn(dies);
+        bundle.wait_for(&never(), timeout).unwrap_err()
+    });
+    assert!(matches!(&error, Error::Died { exit, .. } if exit.code == 3), "{error:?}");
     bundle.close().unwrap();
 }
