@@ -76,6 +76,9 @@ impl Daemon {
     }
 
     /// Adds a condition of [`BundleRunning::wait_ready`](crate::BundleRunning::wait_ready).
+    ///
+    /// Nothing waits for it by itself. A bundle without daemons, as that of a plain image, has no conditions: see
+    /// [`BundleRunning::wait_for`](crate::BundleRunning::wait_for).
     pub fn ready(mut self, condition: Ready) -> Self {
         self.ready.push(condition);
         self
