@@ -2,8 +2,8 @@
 
 /// The cause of an engine's failure, as far as its message tells.
 ///
-/// A message that no rule knows is [`Other`](Self::Other). Nothing depends on it: where the state of the
-/// engine matters, the engine is asked again.
+/// A message that no rule knows is [`Other`](Self::Other). Little depends on it: an engine that says that a resource
+/// does not exist, or that nothing was made, is believed; elsewhere the engine is asked again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Cause {
@@ -66,6 +66,8 @@ pub enum Cause {
 impl Cause {
     /// Looks up the message of an engine's program, of any engine and version.
     ///
+    /// One line of it must tell the cause.
+    ///
     /// ```
     /// use sidecar_bundle::Cause;
     ///
@@ -97,21 +99,26 @@ pub(crate) struct MadeNothing(pub(crate) bool);
 struct Rule {
     cause: Cause,
     made_nothing: MadeNothing,
-    /// Lower case; any of these, each being all of its parts.
+    /// Lower case; any of these, each being all of its parts in one line.
     any: &'static [&'static [&'static str]],
-    /// And none of these.
+    /// And none of these in any line.
     none: &'static [&'static str],
 }
 
 impl Rule {
     fn fits(&self, text: &str) -> bool {
-        self.any.iter().any(|all| all.iter().all(|part| text.contains(part)))
+        self.any.iter().any(|all| has_line(text, all))
             && !self.none.iter().any(|part| text.contains(part))
     }
 
     const fn but_not(self, none: &'static [&'static str]) -> Self {
         Self { none, ..self }
     }
+}
+
+/// Lines may be of several programs, and parts of two of them mean nothing together.
+fn has_line(text: &str, parts: &[&str]) -> bool {
+    text.lines().any(|line| parts.iter().all(|part| line.contains(part)))
 }
 
 const fn certain(cause: Cause, any: &'static [&'static [&'static str]]) -> Rule {
@@ -312,7 +319,7 @@ mod tests {
         let corpus = corpus();
         for rule in RULES {
             for all in rule.any {
-                let has = |text: &str| all.iter().all(|part| text.to_lowercase().contains(part));
+                let has = |text: &str| has_line(&text.to_lowercase(), all);
                 let cause = format!("{:?}", rule.cause);
                 let used = corpus.iter().any(|(theirs, _, text)| *theirs == cause && has(text));
                 assert!(used, "{cause}: {all:?} is believed, and no engine says it");
@@ -330,6 +337,26 @@ mod tests {
             Cause::of(&format!("runc is an OCI runtime\n{known}")),
             Cause::MountSourceMissing
         );
+    }
+
+    #[test]
+    fn lines_that_mean_nothing_alone_mean_nothing_together() {
+        for (text, cause) in [
+            (
+                "runc is an OCI runtime\nError: statfs /x: no such file or directory",
+                Cause::MountSourceMissing,
+            ),
+            (
+                "WARNING: no network is configured\nError response from daemon: page not found",
+                Cause::Other,
+            ),
+            (
+                "warning: the container name is long\nError: port 80 already in use by nginx",
+                Cause::Other,
+            ),
+        ] {
+            assert_eq!(Cause::of(text), cause, "{text}");
+        }
     }
 
     #[test]
