@@ -9,7 +9,7 @@
 pub enum Cause {
     /// The engine's program does not exist.
     ProgramMissing,
-    /// The command was killed at its deadline.
+    /// The command has not ended by its deadline. It was killed, if that was allowed.
     TimedOut,
     /// The engine does not answer.
     EngineUnreachable,

@@ -42,9 +42,9 @@ pub use support::Unsupported;
 /// | [`with_pull_deadline`](Self::with_pull_deadline) | each pull of an image | 600 s |
 /// | [`with_remove_deadline`](Self::with_remove_deadline) | each removal, with its looks; each other look | 30 s |
 ///
-/// A look is a request that only reads, such as an `inspect` or a list. A command that passes its deadline has
-/// failed, and is killed. Podman's program does all the work itself, and leaves interfaces behind if it is killed
-/// half-way; so it gets ten seconds more to end.
+/// A look is a request that only reads, such as an `inspect` or a list. A command that passes its deadline is
+/// killed, and has failed. Podman's program does all the work itself, and leaves interfaces behind if it is
+/// killed half-way; so it gets ten seconds more to end by itself, but for a command in the container.
 ///
 /// ```
 /// use std::time::Duration;

@@ -137,7 +137,9 @@ fn thirty_creates_killed_at_their_deadline_leave_nothing() {
         let thirds = thirds.map(|rounds| scope.spawn(|| rounds.filter(|&it| kill_one(it)).count()));
         thirds.into_iter().map(|third| third.join().unwrap()).sum::<usize>()
     });
-    assert!(killed >= 15, "only {killed} of 30 were killed");
+    // Podman has ten seconds more.
+    let expected = if is_podman() { 0..=0 } else { 15..=30 };
+    assert!(expected.contains(&killed), "{killed} of 30 were killed");
     let left = cli(&["network", "ls", "--format", "{{.Name}}"]);
     assert!(!left.contains("deadline-"), "{left}");
 }

@@ -11,6 +11,7 @@ mod guard;
 mod identity;
 mod labels;
 mod lease;
+mod observe;
 mod orphans;
 mod reaper;
 mod redactor;

@@ -106,8 +106,8 @@ impl Command {
 
     /// Runs it and returns its standard output.
     ///
-    /// It is bounded: at the deadline the program is killed, and nothing waits for what it may have
-    /// started. Its output goes to files, since a pipe ends only with the last process that holds it.
+    /// It is bounded: at the deadline, past its patience, the program is killed, and nothing waits for what it may
+    /// have started. Its output goes to files, since a pipe ends only with the last process that holds it.
     pub(super) fn run(self, deadline: Instant) -> Result<String, Failure> {
         self.run_with(None, deadline)
     }
@@ -221,7 +221,7 @@ impl Command {
             handle.pids().into_iter().for_each(&notice.started);
         }
         // It is under way: no error means that it made nothing.
-        let end = wait(&handle, start, deadline, self.patience)
+        let end = wait(&handle, start, deadline + self.patience)
             .unwrap_or_else(|error| End::Lost(error.into()));
         Ok((end, self.tail(&mut stdout, window), self.tail(&mut stderr, TEXT)))
     }
@@ -240,6 +240,9 @@ impl Command {
                 (Cause::ProgramMissing, MadeNothing(true))
             }
             End::NotStarted(_) => (Cause::Other, MadeNothing(true)),
+            End::Lost(error) if error.kind() == io::ErrorKind::TimedOut => {
+                (Cause::TimedOut, MadeNothing(false))
+            }
             End::Lost(_) => (Cause::Other, MadeNothing(false)),
             End::Killed(_) => (Cause::TimedOut, MadeNothing(false)),
             End::Exited(_) | End::Unexpected(_) | End::Withheld(_) => diagnose(stderr),
@@ -284,24 +287,8 @@ impl Command {
     }
 }
 
-fn ends_within(handle: &duct::Handle, patience: Duration) -> io::Result<bool> {
-    let deadline = Instant::now() + patience;
-    while handle.try_wait()?.is_none() {
-        if Instant::now() >= deadline {
-            return Ok(false);
-        }
-        thread::sleep(Duration::from_millis(5));
-    }
-    Ok(true)
-}
-
 /// Waits without signal handlers: `duct`'s own waiting with a deadline installs one for SIGCHLD.
-fn wait(
-    handle: &duct::Handle,
-    start: Instant,
-    deadline: Instant,
-    patience: Duration,
-) -> io::Result<End> {
+fn wait(handle: &duct::Handle, start: Instant, deadline: Instant) -> io::Result<End> {
     let mut pause = Duration::from_millis(1);
     loop {
         if let Some(output) = handle.try_wait()? {
@@ -309,14 +296,43 @@ fn wait(
         }
         let now = Instant::now();
         if now >= deadline {
-            if !ends_within(handle, patience)? {
-                handle.kill()?;
-                // Its end is waited for, so that no zombie stays; not without bound.
-                ends_within(handle, Duration::from_millis(500))?;
-            }
+            // A program of another user, such as sudo, may not be killed.
+            handle.kill().map_err(|error| {
+                let text = format!("it could not be killed at its deadline: {error}");
+                io::Error::new(io::ErrorKind::TimedOut, text)
+            })?;
+            reap(handle)?;
             return Ok(End::Killed(now - start));
         }
         thread::sleep(pause.min(deadline - now));
         pause = (pause * 2).min(Duration::from_millis(10));
+    }
+}
+
+/// Waits for the end of a killed program, so that no zombie stays; not without bound.
+fn reap(handle: &duct::Handle) -> io::Result<()> {
+    for _ in 0..100 {
+        if handle.try_wait()?.is_some() {
+            break;
+        }
+        thread::sleep(Duration::from_millis(5));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Where the tests run, nothing may be beyond their reach.
+    #[test]
+    fn a_program_that_may_not_be_killed_has_run_out_of_time_too() {
+        let command = Command::new(OsStr::new("sudo"), &Redactor::default());
+        let end = |kind| End::Lost(io::Error::from(kind).into());
+        let failure = |kind| command.clone().failure(end(kind), String::new(), "");
+        let out_of_time = failure(io::ErrorKind::TimedOut);
+        assert_eq!(out_of_time.error.cause(), Cause::TimedOut);
+        assert_eq!(out_of_time.made_nothing, MadeNothing(false));
+        assert_eq!(failure(io::ErrorKind::Other).error.cause(), Cause::Other);
     }
 }

@@ -240,7 +240,8 @@ impl Backend for Cli {
         words: &[String],
         deadline: Instant,
     ) -> Result<ExecOutput, EngineError> {
-        let command = self.command().args(["exec", id.as_str()]);
+        // Killed half-way, it leaves no interface behind.
+        let command = self.command().patiently(Duration::ZERO).args(["exec", id.as_str()]);
         let command = words.iter().fold(command, Command::private_arg);
         let (status, stdout, stderr) = command.clone().run_to_end(deadline)?;
         match status.code() {
