@@ -4,18 +4,27 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
+/// The shortest value that is replaced, in bytes: one of a character or two would hide half the text.
+const MIN_VALUE: usize = 3;
+/// The shortest line that is, such as no brace.
+const MIN_LINE: usize = 8;
+
 /// Secret values, and the replacement of each by `***`.
 #[derive(Clone, Default)]
 pub(crate) struct Redactor(Arc<Mutex<BTreeSet<String>>>);
 
 impl Redactor {
-    /// Adds a value as it is, quoted as Go does with and without escapes of other scripts, and by line.
+    /// Adds a value as it is, quoted as Rust, Go and JSON do, and by line.
     pub(crate) fn add(&self, value: &str) {
-        let mut spellings = vec![value.to_owned(), value.escape_debug().to_string(), quoted(value)];
-        // A line of a few characters, such as a brace, is no secret, and would hide half the text.
-        let lines = value.lines().map(str::trim).filter(|line| line.len() >= 8);
+        if value.len() < MIN_VALUE {
+            return;
+        }
+        let json = serde_json::Value::from(value).to_string();
+        let json = json[1..json.len() - 1].to_owned();
+        let mut spellings =
+            vec![value.to_owned(), value.escape_debug().to_string(), quoted(value), json];
+        let lines = value.lines().map(str::trim).filter(|line| line.len() >= MIN_LINE);
         spellings.extend(lines.map(str::to_owned));
-        spellings.retain(|spelling| !spelling.is_empty());
         self.0.lock().unwrap_or_else(PoisonError::into_inner).extend(spellings);
     }
 
@@ -38,8 +47,8 @@ impl Redactor {
     }
 }
 
-/// As the `%q` of Go has it, which leaves single quotes and other scripts as they are.
-/// <https://pkg.go.dev/strconv#Quote>
+/// As the `%q` of Go has it, which leaves single quotes and other scripts as they are, and escapes what
+/// does not print: spaces other than ASCII's, and marks of format. <https://pkg.go.dev/strconv#Quote>
 fn quoted(value: &str) -> String {
     let quote = |c: char| match c {
         '\x07' => "\\a".into(),
@@ -51,9 +60,16 @@ fn quoted(value: &str) -> String {
         '\t' => "\\t".into(),
         '"' | '\\' => format!("\\{c}"),
         c if c.is_ascii_control() => format!("\\x{:02x}", u32::from(c)),
-        c => c.into(),
+        c if prints(c) => c.into(),
+        c if c <= '\u{ffff}' => format!("\\u{:04x}", u32::from(c)),
+        c => format!("\\U{:08x}", u32::from(c)),
     };
     value.chars().map(quote).collect()
+}
+
+/// By the tables of `std`: what is not the first of a text, it escapes if it does not print, or is a quote.
+fn prints(c: char) -> bool {
+    c == '\'' || ['a', c].iter().collect::<String>().escape_debug().eq(['a', c])
 }
 
 impl fmt::Debug for Redactor {
@@ -78,5 +94,37 @@ mod tests {
             assert_eq!(redactor.redacted(&format!("said: {shown}!")), "said: ***!", "{shown}");
         }
         assert_eq!(redactor.redacted("said: \u{1b}\\of the second line"), "said: ***");
+    }
+
+    #[test]
+    fn a_character_that_does_not_print_is_quoted_as_go_does() {
+        for (value, shown) in [
+            ("pass\u{feff}word", r"pass\ufeffword"),
+            ("pass\u{a0}word", r"pass\u00a0word"),
+            ("pass\u{85}\u{7f}word", r"pass\u0085\x7fword"),
+            ("pass\u{200c}\u{3000}word", r"pass\u200c\u3000word"),
+            ("pass\u{e0001}word", r"pass\U000e0001word"),
+            ("pässe\u{301}\u{ff9e}'wörd 日本 🦀", "pässe\u{301}\u{ff9e}'wörd 日本 🦀"),
+            // A part of JSON.
+            ("\"pass\u{feff}\u{1b}word", "\\\"pass\u{feff}\\u001bword"),
+        ] {
+            let redactor = Redactor::default();
+            redactor.add(value);
+            assert_eq!(redactor.redacted(&format!("said: {shown}!")), "said: ***!", "{shown}");
+        }
+        assert_eq!(quoted("e\u{301}\u{ff9e}'"), "e\u{301}\u{ff9e}'");
+    }
+
+    #[test]
+    fn a_value_of_a_character_or_two_hides_nothing() {
+        let redactor = Redactor::default();
+        for value in ["", "1", "er", "é"] {
+            redactor.add(value);
+        }
+        let text = "exit status 1: no such server: é";
+        assert_eq!((redactor.redacted(text), redactor.longest()), (text.to_owned(), 0));
+        redactor.add("sér");
+        redactor.add("ver");
+        assert_eq!(redactor.redacted("a server"), "a ser***");
     }
 }
