@@ -51,7 +51,8 @@ impl Daemon {
         self
     }
 
-    /// Adds a variable with a value that is never shown.
+    /// Adds a variable with a value that this library does not show; see
+    /// [`BundleSpec::secret`](crate::BundleSpec::secret).
     pub fn secret(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
         self.parts.secret(name.into(), value.into());
         self

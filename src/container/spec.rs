@@ -95,7 +95,10 @@ impl BundleSpec {
         self
     }
 
-    /// Adds a variable with a value that is never shown.
+    /// Adds a variable with a value that this library does not show, and that is on no command line.
+    ///
+    /// The engine does show it: `docker inspect` has the container's environment, for anybody who may use the
+    /// engine. A value of one or two bytes is no secret: where an engine's message has it by chance, it stays.
     pub fn secret(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
         self.parts.secret(name.into(), value.into());
         self
