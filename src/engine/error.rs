@@ -37,7 +37,7 @@ pub(crate) enum End {
     Killed(Duration),
     /// It succeeded, and its answer is not this.
     Unexpected(&'static str),
-    /// It was not made, for this reason.
+    /// It was not made, or its answer does not count, for this reason.
     Withheld(String),
 }
 
@@ -56,20 +56,19 @@ impl EngineError {
     }
 
     /// The error of a request that is not answered by the engine that it is meant for.
-    pub(super) fn another_engine() -> Self {
-        let why = "another engine answers at this address now".into();
-        Self::withheld("the removal", why, Cause::AnotherEngine)
+    pub(crate) fn another_engine() -> Self {
+        Self::withheld("another engine answers than before".into(), Cause::AnotherEngine)
     }
 
     /// The error of the removal of a network that these containers are on.
-    pub(super) fn in_use(attached: &[String]) -> Self {
+    pub(crate) fn in_use(attached: &[String]) -> Self {
         let why = format!("the network is in use by {}", attached.join(", "));
-        Self::withheld("the removal", why, Cause::NetworkInUse)
+        Self::withheld(why, Cause::NetworkInUse)
     }
 
-    fn withheld(request: &str, why: String, cause: Cause) -> Self {
+    fn withheld(why: String, cause: Cause) -> Self {
         let (end, redactor) = (End::Withheld(why), Redactor::default());
-        Self::new(String::new(), request.into(), end, cause, "", &redactor)
+        Self::new(String::new(), String::new(), end, cause, "", &redactor)
     }
 
     /// The cause of the failure, as far as it is known.
@@ -103,7 +102,7 @@ impl fmt::Display for EngineError {
             }
             End::NotStarted(_) => return write!(f, "{request} could not be run"),
             End::Lost(_) => return write!(f, "{request} was started, and could not be waited for"),
-            End::Withheld(why) => return write!(f, "{request} failed: {why}"),
+            End::Withheld(why) => return f.write_str(why),
             End::Killed(after) => {
                 write!(f, "{request} was killed at its deadline, after {after:?}")?;
             }
