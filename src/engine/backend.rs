@@ -18,8 +18,13 @@ use crate::status::{ExecOutput, Exit, Health, LogLine, State, Status};
 
 /// A way to talk to one engine.
 pub(crate) trait Backend: fmt::Debug + Send + Sync {
-    /// Asks the engine that answers now what it is.
+    /// Asks the engine what it is, or knows it from before where asking is dear and an engine hardly changes.
     fn info(&self, deadline: Instant) -> Result<EngineInfo, EngineError>;
+
+    /// Asks the engine that answers now what it is.
+    fn info_now(&self, deadline: Instant) -> Result<EngineInfo, EngineError> {
+        self.info(deadline)
+    }
 
     /// The address of the engine, where it is known.
     fn address(&self, deadline: Instant) -> Result<Option<String>, EngineError>;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::Engine;
-use super::backend::{Backend, Filter, Id, Resource};
+use super::backend::{Backend, ContainerInfo, Filter, Id, NetworkInfo, Resource};
 use super::error::EngineError;
 use super::identity::EngineInfo;
 use crate::container::CheckedSpec;
@@ -77,6 +77,41 @@ impl Connection {
         Ok(found.is_empty())
     }
 
+    /// Returns the network of this name or id, if there is one.
+    pub(crate) fn network(
+        &self,
+        name: &str,
+        deadline: Instant,
+    ) -> Result<Option<NetworkInfo>, EngineError> {
+        // An engine takes the beginning of an id for a name, too.
+        let is_it = |it: &NetworkInfo| it.name == name || it.id.as_str() == name;
+        self.one(deadline, || {
+            let found = self.backend.networks(&[name], deadline)?;
+            Ok(found.into_iter().find(is_it))
+        })
+    }
+
+    /// Returns the container of this name or id, if there is one.
+    pub(crate) fn container(
+        &self,
+        name: &str,
+        deadline: Instant,
+    ) -> Result<Option<ContainerInfo>, EngineError> {
+        self.one(deadline, || self.backend.container(name, deadline))
+    }
+
+    /// Looks for one resource. An absence is looked at again, and counts [here](Self::here) only.
+    fn one<T>(
+        &self,
+        deadline: Instant,
+        look: impl Fn() -> Result<Option<T>, EngineError>,
+    ) -> Result<Option<T>, EngineError> {
+        match look()? {
+            None => self.here(deadline, look),
+            found => Ok(found),
+        }
+    }
+
     /// Looks at the engine that answered before: its identity is checked before the look and after it, so that an
     /// absence that another engine answered with is not believed.
     pub(crate) fn here<T>(
@@ -84,15 +119,24 @@ impl Connection {
         deadline: Instant,
         look: impl FnOnce() -> Result<T, EngineError>,
     ) -> Result<T, EngineError> {
-        self.check_identity(deadline)?;
+        self.check_before(deadline)?;
         let found = look()?;
-        self.check_identity(deadline)?;
+        self.check_after(deadline)?;
         Ok(found)
     }
 
-    /// Checks that the engine that answers now is the one that answered before.
-    pub(crate) fn check_identity(&self, deadline: Instant) -> Result<(), EngineError> {
-        if self.backend.info(deadline)?.identity == self.info.identity {
+    /// Checks that the engine that is about to be looked at is the one that answered before.
+    pub(crate) fn check_before(&self, deadline: Instant) -> Result<(), EngineError> {
+        self.check(&self.backend.info(deadline)?)
+    }
+
+    /// Checks that the engine that was looked at is the one that answered before.
+    pub(crate) fn check_after(&self, deadline: Instant) -> Result<(), EngineError> {
+        self.check(&self.backend.info_now(deadline)?)
+    }
+
+    fn check(&self, info: &EngineInfo) -> Result<(), EngineError> {
+        if info.identity == self.info.identity {
             Ok(())
         } else {
             Err(EngineError::another_engine())

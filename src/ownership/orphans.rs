@@ -11,7 +11,7 @@ use crate::engine::error::EngineError;
 use crate::error::Error;
 use crate::plan::Slug;
 
-/// The ids of resources that were removed.
+/// The ids of resources that were removed, or would be.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Removed {
     pub(crate) containers: Vec<Id>,
@@ -95,9 +95,20 @@ pub(crate) fn remove(
     lease: &Lease,
     own: Option<&Filter>,
 ) -> Result<Removed, Error> {
-    remove_all(connection, slug, |resource, deadline| {
-        find(connection, lease, own, resource, deadline)
-    })
+    remove_all(
+        connection,
+        slug,
+        |resource, deadline| find_orphans(connection, lease, own, resource, deadline),
+        |_, source| Error::Look { what: "orphans", source },
+    )
+}
+
+/// Finds what [`remove`] would remove.
+pub(crate) fn find(connection: &Connection, lease: &Lease) -> Result<Removed, Error> {
+    let found = find_all(connection, |resource, deadline| {
+        find_orphans(connection, lease, None, resource, deadline)
+    });
+    found.map_err(|source| Error::Look { what: "orphans", source })
 }
 
 /// Removes everything with these labels.
@@ -106,28 +117,33 @@ pub(crate) fn remove_labelled(
     slug: &Slug,
     filter: &Filter,
 ) -> Result<Removed, Error> {
-    remove_all(connection, slug, |resource, deadline| {
-        let found = connection.backend().find(resource, filter, deadline);
-        found.map_err(|error| {
+    remove_all(
+        connection,
+        slug,
+        |resource, deadline| connection.backend().find(resource, filter, deadline),
+        |resource, error| {
+            let deadline = connection.engine().look_deadline();
             not_removed(connection, resource, &of(slug), filter, Some(error), deadline)
-        })
-    })
+        },
+    )
 }
 
-/// Finds the orphans of a lease.
-pub(crate) fn find(
+/// Finds what [`remove_labelled`] would remove.
+pub(crate) fn find_labelled(connection: &Connection, filter: &Filter) -> Result<Removed, Error> {
+    let find = |resource, deadline| connection.backend().find(resource, filter, deadline);
+    find_all(connection, find)
+        .map_err(|source| Error::Look { what: "the slug's resources", source })
+}
+
+fn find_orphans(
     connection: &Connection,
     lease: &Lease,
     own: Option<&Filter>,
     resource: Resource,
     deadline: Instant,
-) -> Result<Vec<Id>, Error> {
-    let all = labels::of_lease(&lease.id());
-    let find = |filter: &Filter| {
-        let found = connection.backend().find(resource, filter, deadline);
-        found.map_err(|source| Error::Look { what: "orphans", source })
-    };
-    let mut orphans = find(&all)?;
+) -> Result<Vec<Id>, EngineError> {
+    let find = |filter: &Filter| connection.backend().find(resource, filter, deadline);
+    let mut orphans = find(&labels::of_lease(&lease.id()))?;
     let exempt = lease.exempt();
     orphans.retain(|id| !exempt.contains(id));
     if let (Some(own), false) = (own, orphans.is_empty()) {
@@ -137,20 +153,35 @@ pub(crate) fn find(
     Ok(orphans)
 }
 
+fn find_all(
+    connection: &Connection,
+    find: impl Fn(Resource, Instant) -> Result<Vec<Id>, EngineError>,
+) -> Result<Removed, EngineError> {
+    let deadline = connection.engine().look_deadline();
+    connection.here(deadline, || {
+        let containers = find(Resource::Container, deadline)?;
+        Ok(Removed { containers, networks: find(Resource::Network, deadline)? })
+    })
+}
+
+/// Removes what is found, until nothing is left; `failed` is the error of a look.
 fn remove_all(
     connection: &Connection,
     slug: &Slug,
-    find: impl Fn(Resource, Instant) -> Result<Vec<Id>, Error>,
+    find: impl Fn(Resource, Instant) -> Result<Vec<Id>, EngineError>,
+    failed: impl Fn(Resource, EngineError) -> Error,
 ) -> Result<Removed, Error> {
     const PATIENCE: Duration = Duration::from_secs(3);
     const PAUSE: Duration = Duration::from_millis(100);
     let engine = connection.engine();
     let patience = engine.now() + PATIENCE;
+    let asked = |error| failed(Resource::Container, error);
+    connection.check_before(engine.look_deadline()).map_err(asked)?;
     let mut removed = Removed::default();
     loop {
         let remove = |resource, ids: &mut Vec<Id>| {
             let deadline = engine.look_deadline();
-            let found = find(resource, deadline)?;
+            let found = find(resource, deadline).map_err(|error| failed(resource, error))?;
             let failures = found
                 .iter()
                 .filter_map(|id| remove_by_id(connection, resource, &of(slug), id, deadline).err());
@@ -161,13 +192,11 @@ fn remove_all(
         let done = remove(Resource::Container, &mut removed.containers)
             .and_then(|()| remove(Resource::Network, &mut removed.networks));
         match done {
-            // An absence counts on the same engine only.
-            Ok(()) if removed == Removed::default() => {
-                let same = connection.check_identity(engine.look_deadline());
-                let same = same.map_err(|source| Error::Look { what: "its identity", source });
-                return same.map(|()| removed);
+            // That there is no more counts on the same engine only.
+            Ok(()) => {
+                let same = connection.check_after(engine.look_deadline());
+                return same.map(|()| removed).map_err(asked);
             }
-            Ok(()) => return Ok(removed),
             Err(error)
                 if error.cause() != Some(Cause::NetworkInUse) || engine.now() >= patience =>
             {

@@ -104,20 +104,16 @@ fn changed(plan: &NetworkPlanned, problem: impl Into<String>) -> Error {
 fn not_kept(plan: &NetworkPlanned, session: &Session) -> Error {
     let (slug, connection) = (plan.slug().clone(), session.connection());
     let name = plan.network_name();
-    let networks = connection.backend().networks(&[&name], connection.engine().look_deadline());
     let foreign = |it: &NetworkInfo| {
         labels::are_of(plan.naming(), &slug, &it.labels) && !session.is_under_lease(&it.labels)
     };
-    let networks = match networks {
-        Ok(networks) => networks,
-        Err(source) => return Error::Look { what: "a network of this name", source },
-    };
-    match networks.into_iter().find(foreign) {
-        Some(found) => {
+    match connection.network(&name, connection.engine().look_deadline()) {
+        Err(source) => Error::Look { what: "a network of this name", source },
+        Ok(Some(found)) if foreign(&found) => {
             let (resource, id) = (Resource::Network, found.id.to_string());
             Error::UnknownOwner { slug, resource, name, id }
         }
-        None => Error::NotKept { slug },
+        Ok(_) => Error::NotKept { slug },
     }
 }
 

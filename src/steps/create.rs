@@ -94,7 +94,6 @@ fn create(
             guard.adopt(network.id.clone());
             return Ok((network.id, guard));
         }
-        connection.check_identity(engine.look_deadline()).map_err(asked("its identity"))?;
         session.lease().forget()?;
     }
     session.remove_orphans(plan.slug())?;
@@ -238,8 +237,6 @@ fn difference(plan: &NetworkPlanned, session: &Session, found: &NetworkInfo) -> 
 /// The network of this name or id.
 fn network(session: &Session, name: &str) -> Result<Option<NetworkInfo>, Error> {
     let connection = session.connection();
-    let found = connection.backend().networks(&[name], connection.engine().look_deadline());
-    let found = found.map_err(|source| Error::Look { what: "a network of this name", source })?;
-    // An engine takes the beginning of an id for a name, too.
-    Ok(found.into_iter().find(|network| network.name == name || network.id.as_str() == name))
+    let found = connection.network(name, connection.engine().look_deadline());
+    found.map_err(|source| Error::Look { what: "a network of this name", source })
 }

@@ -26,12 +26,7 @@ impl BundleRunning {
         let connection = self.session().connection();
         let deadline = connection.engine().look_deadline();
         let asked = |source| Error::Look { what: "the container's state", source };
-        let look = || connection.backend().container(self.container_id(), deadline);
-        let info = match look().map_err(asked)? {
-            Some(info) => Some(info),
-            None => connection.here(deadline, look).map_err(asked)?,
-        };
-        match info {
+        match connection.container(self.container_id(), deadline).map_err(asked)? {
             Some(info) => Ok(info.status(self.network().id(), &self.plan().network_name())),
             None => Err(Error::Gone { container: self.plan().container_name() }),
         }

@@ -116,7 +116,7 @@ fn look(network: &NetworkCreated, id: &Id, spec: &CheckedSpec) -> Result<(), Err
     let (plan, session) = (network.plan(), network.session());
     let container = plan.container_name();
     let connection = session.connection();
-    let info = connection.backend().container(id.as_str(), connection.engine().look_deadline());
+    let info = connection.container(id.as_str(), connection.engine().look_deadline());
     let info = info.map_err(|source| Error::Look { what: "the container's state", source })?;
     let Some(info) = info else { return Err(Error::Gone { container }) };
     match info.status(network.id(), &plan.network_name()) {

@@ -4,11 +4,11 @@ use std::path::Path;
 use std::time::SystemTime;
 
 use crate::engine::Engine;
-use crate::engine::backend::{Id, Resource};
+use crate::engine::backend::Id;
 use crate::engine::connection::Connection;
 use crate::error::Error;
 use crate::ownership::lease::{Claim, Kept, Lease, Record, directory_of, leases};
-use crate::ownership::orphans;
+use crate::ownership::orphans::{self, Removed};
 use crate::plan::Slug;
 
 /// Removes the orphans of the leases in an engine value's state directory.
@@ -93,7 +93,7 @@ pub enum SweptOutcome {
     },
     /// A network or a bundle was kept, and there were no orphans beside it.
     Kept,
-    /// An orphan could not be removed, or the engine not be asked. The next sweep tries again.
+    /// An orphan could not be removed, or the engine could not be asked. The next sweep tries again.
     Failed(Error),
 }
 
@@ -138,21 +138,20 @@ fn sweep_one(
         Kept::Nothing => SweptOutcome::Clean,
         Kept::Network(_) | Kept::Bundle { .. } => SweptOutcome::Kept,
     };
-    if dry_run {
-        let deadline = connection.engine().look_deadline();
-        let find = |resource| orphans::find(connection, &lease, None, resource, deadline);
-        let (containers, networks) = (find(Resource::Container)?, find(Resource::Network)?);
-        if containers.is_empty() && networks.is_empty() {
-            return Ok(Some(none(lease.kept())));
-        }
-        let (containers, networks) = (texts(containers), texts(networks));
-        return Ok(Some(SweptOutcome::WouldRemove { containers, networks }));
-    }
-    let removed = orphans::remove(connection, &record.slug, &lease, None)?;
-    lease.set_clean();
-    if removed.containers.is_empty() && removed.networks.is_empty() {
+    let removed = if dry_run {
+        orphans::find(connection, &lease)?
+    } else {
+        let removed = orphans::remove(connection, &record.slug, &lease, None)?;
+        lease.set_clean();
+        removed
+    };
+    if removed == Removed::default() {
         return Ok(Some(none(lease.kept())));
     }
     let (containers, networks) = (texts(removed.containers), texts(removed.networks));
-    Ok(Some(SweptOutcome::Removed { containers, networks }))
+    Ok(Some(if dry_run {
+        SweptOutcome::WouldRemove { containers, networks }
+    } else {
+        SweptOutcome::Removed { containers, networks }
+    }))
 }

@@ -2,11 +2,12 @@
 
 use std::fs;
 
-use sidecar_bundle::{Addressing, BundleSpec, Cause, Error, Naming};
+use sidecar_bundle::{Addressing, BundleSpec, Cause, Engine, Error, Naming};
 
 use crate::fake::{CONTAINER, Fake, NETWORK, plan};
 use crate::owner::Owner;
 use crate::surroundings::traced;
+use crate::texts::refuse;
 
 /// The arguments of `run` from its first `--env` on.
 #[track_caller]
@@ -264,4 +265,29 @@ fn a_program_that_goes_missing_between_the_steps_is_named() {
     fs::rename(fake.path("gone"), fake.path("docker")).unwrap();
     drop(failed);
     fake.assert_nothing_left();
+}
+
+#[test]
+fn a_local_podman_is_asked_again_before_an_absence_is_believed() {
+    let fake = Fake::new();
+    let info = |root: &str| {
+        fake.on(
+            "info",
+            &format!(
+                r#"echo '{{"host":{{"hostname":"h","security":{{"rootless":true}}}},"store":{{"graphRoot":"{root}"}},"version":{{"Version":"4.3.1"}}}}'"#
+            ),
+        );
+    };
+    info("/one");
+    let engine = Engine::podman().with_program(fake.path("docker"));
+    let engine = engine.with_state_dir(fake.path("leases")).without_reaper();
+    plan().create_network(&engine).unwrap().close().unwrap();
+    let network = plan().create_network(&engine).unwrap();
+    assert_eq!(fake.infos(), 1, "which is dear");
+    // Its `storage.conf` leads elsewhere.
+    info("/other");
+    fake.on("network-rm", &refuse(1, "Error: unable to find network: network not found"));
+    fake.on("network-ls", ":");
+    let error = network.close().unwrap_err();
+    assert_eq!(error.cause(), Some(Cause::AnotherEngine));
 }

@@ -2,7 +2,7 @@
 
 use sidecar_bundle::{BundleSpec, Cause, Error, NetworkPlanned, Slug};
 
-use crate::fake::Fake;
+use crate::fake::{Fake, NETWORK};
 use crate::surroundings::wait_for;
 use crate::texts::refuse;
 
@@ -161,5 +161,29 @@ fn an_absence_on_an_engine_that_answered_meanwhile_is_not_believed() {
         fake.obey(operation);
     }
     fake.up().close().unwrap();
+    fake.assert_nothing_left();
+}
+
+#[test]
+fn an_absence_of_networks_is_not_believed_on_another_engine_where_a_container_was_removed() {
+    let fake = Fake::new();
+    let mut owner = fake.owner(&["reaper=false"]);
+    owner.expect("launch demo", "up");
+    owner.kill();
+    fake.moves();
+    fake.on("rm", ": >\"$dir/moved\"; obey");
+    fake.on("network-ls", "[ -e \"$dir/moved\" ] || obey");
+    let swept = sidecar_bundle::sweep(&fake.engine()).unwrap();
+    let sidecar_bundle::SweptOutcome::Failed(error) = &swept[0].outcome else {
+        panic!("{swept:?}")
+    };
+    assert_eq!(
+        fake.chain(error),
+        ["the engine could not be asked for orphans", "another engine answers than before"]
+    );
+    fake.moves_back();
+    let left = fake.resources();
+    assert!(matches!(&left[..], [(name, _)] if name == NETWORK), "{left:?}");
+    sidecar_bundle::sweep(&fake.engine()).unwrap();
     fake.assert_nothing_left();
 }

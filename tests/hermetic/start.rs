@@ -9,7 +9,7 @@ use sidecar_bundle::{BundleSpec, Cause, Error, PullPolicy};
 use crate::fake::{CONTAINER, Fake, NETWORK, plan};
 use crate::faults::for_each_fault;
 use crate::surroundings::traced;
-use crate::texts::{PERMISSION, UNKNOWN, UNREACHABLE, refuse};
+use crate::texts::{NO_CONTAINER, PERMISSION, UNKNOWN, UNREACHABLE, refuse};
 
 #[test]
 fn an_invalid_specification_is_an_error_before_the_engine_is_asked() {
@@ -293,6 +293,26 @@ fn a_container_that_vanished_after_its_start_is_an_error() {
         fake.chain(&failed),
         ["container claude-bottle-sidecars-demo does not exist any more"]
     );
+    fake.assert_nothing_left();
+}
+
+#[test]
+fn a_container_that_another_engine_does_not_have_did_not_vanish() {
+    let fake = Fake::new();
+    fake.moves();
+    let missing = refuse(1, NO_CONTAINER);
+    fake.on("container-inspect", &format!(": >\"$dir/moved\"; echo '[]'; {missing}"));
+    let network = plan().create_network(&fake.engine()).unwrap();
+    fake.on("rm", "rm \"$dir/moved\"; obey");
+    let failed = network.start(BundleSpec::new()).unwrap_err();
+    assert_eq!(
+        fake.chain(&failed),
+        [
+            "the engine could not be asked for the container's state",
+            "another engine answers than before"
+        ]
+    );
+    drop(failed);
     fake.assert_nothing_left();
 }
 

@@ -1,6 +1,6 @@
 //! Removing orphans on request.
 
-use sidecar_bundle::{BundleSpec, NetworkPlanned, Slug, SweptOutcome, sweep, sweep_dry_run};
+use sidecar_bundle::{BundleSpec, Cause, NetworkPlanned, Slug, SweptOutcome, sweep, sweep_dry_run};
 
 use crate::fake::Fake;
 
@@ -41,5 +41,26 @@ fn a_sweep_removes_orphans_and_nothing_else() {
     let kept = kept_plan.attach(&fake.engine()).unwrap();
     assert_eq!(kept.container_id(), kept_id);
     kept.close().unwrap();
+    fake.assert_nothing_left();
+}
+
+#[test]
+fn a_dry_run_says_nothing_of_another_engine() {
+    let fake = Fake::new();
+    let mut owner = fake.owner(&["reaper=false"]);
+    owner.expect("launch demo", "up");
+    owner.kill();
+    fake.moves();
+    fake.on("ps", ": >\"$dir/moved\"");
+    fake.on("network-ls", ":");
+    let swept = sweep_dry_run(&fake.engine()).unwrap();
+    let SweptOutcome::Failed(error) = &swept[0].outcome else { panic!("{swept:?}") };
+    assert_eq!(error.cause(), Some(Cause::AnotherEngine));
+    fake.moves_back();
+    for operation in ["ps", "network-ls"] {
+        fake.obey(operation);
+    }
+    let swept = sweep(&fake.engine()).unwrap();
+    assert!(matches!(&swept[0].outcome, SweptOutcome::Removed { .. }), "{swept:?}");
     fake.assert_nothing_left();
 }

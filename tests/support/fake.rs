@@ -105,6 +105,19 @@ impl Fake {
         fs::write(self.path("on").join(operation), snippet).unwrap();
     }
 
+    /// From now on, another engine answers for its identity as long as the file `moved` exists.
+    #[track_caller]
+    pub(crate) fn moves(&self) {
+        let other = r#"echo '{"ServerVersion":"28.0.0","ID":"OTHER"}'"#;
+        self.on("info", &format!("if [ -e \"$dir/moved\" ]; then {other}; else obey; fi"));
+    }
+
+    /// The first engine is back.
+    #[track_caller]
+    pub(crate) fn moves_back(&self) {
+        fs::remove_file(self.path("moved")).unwrap();
+    }
+
     /// The operation does this instead, once.
     #[track_caller]
     pub(crate) fn once(&self, operation: &str, snippet: &str) {

@@ -7,6 +7,7 @@ use crate::fake::Fake;
 pub(crate) const UNREACHABLE: &str = "Cannot connect to the Docker daemon at unix:///var/run/docker.sock. Is the docker daemon running?";
 pub(crate) const PERMISSION: &str = "permission denied while trying to connect to the Docker daemon socket at unix:///var/run/docker.sock: Get \"http://%2Fvar%2Frun%2Fdocker.sock/v1.48/info\": dial unix /var/run/docker.sock: connect: permission denied";
 pub(crate) const OVERLAP: &str = "Error response from daemon: invalid pool request: Pool overlaps with other one on this address space";
+pub(crate) const NO_CONTAINER: &str = "Error response from daemon: No such container: x";
 pub(crate) const UNKNOWN: &str = "Error response from daemon: the moon is full";
 
 impl Fake {

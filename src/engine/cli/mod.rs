@@ -138,7 +138,7 @@ impl Cli {
     }
 
     /// The answer of a podman that works on this host without a service: program and environment tell all of
-    /// it, and `podman info` costs ten times any other command.
+    /// it, but for a change of its `storage.conf`, and `podman info` costs ten times any other command.
     fn known_podman(&self) -> Option<EngineInfo> {
         if self.dialect != Dialect::Podman {
             return None;

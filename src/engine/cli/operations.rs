@@ -23,9 +23,10 @@ use crate::status::{ExecOutput, LogLine, LogStream};
 
 impl Backend for Cli {
     fn info(&self, deadline: Instant) -> Result<EngineInfo, EngineError> {
-        if let Some(info) = self.known_podman() {
-            return Ok(info);
-        }
+        self.known_podman().map_or_else(|| self.info_now(deadline), Ok)
+    }
+
+    fn info_now(&self, deadline: Instant) -> Result<EngineInfo, EngineError> {
         let command = self.command().args(["info", "--format", "{{json .}}"]);
         let (status, stdout, stderr) = command.clone().run_to_end(deadline)?;
         if !status.success() {
@@ -123,9 +124,12 @@ impl Backend for Cli {
                 ids => self.inspect("network", ids, deadline)?,
             }
         };
-        let networks = found.iter().map(|it| network_info(self.dialect, it)).collect::<Option<_>>();
         let command = self.command().args(["network", "inspect"]);
-        networks.ok_or_else(|| command.unexpected("networks", ""))
+        let network = |it: &Value| {
+            let unreadable = || command.clone().unexpected("a network", &it.to_string());
+            network_info(self.dialect, it).ok_or_else(unreadable)
+        };
+        found.iter().map(network).collect()
     }
 
     fn attached(&self, network: &Id, deadline: Instant) -> Result<Vec<String>, EngineError> {
