@@ -38,15 +38,17 @@ impl NetworkPlanned {
     /// # Errors
     ///
     /// - [`Error::Taken`] when the owner lives, and [`Error::Lease`]; nothing has been touched,
-    /// - [`Error::Look`] when the engine cannot be asked, or another one answers at the end than at the start;
-    ///   nothing has been removed,
-    /// - [`Error::NotRemoved`] for what is left. It is no longer marked as kept.
+    /// - [`Error::Look`] when the engine cannot be asked before the first removal, or another one answers;
+    ///   nothing has been removed, and what was kept is still marked as kept,
+    /// - [`Error::NotRemoved`] for what may be left. It is no longer marked as kept.
     pub fn discard(&self, engine: &Engine) -> Result<Discarded, Error> {
         let _entered = tracing::info_span!("discard", slug = %self.slug()).entered();
         let session = Session::open(engine, self.naming(), self.slug())?;
-        session.lease().forget()?;
+        let connection = session.connection();
         let filter = labels::of_slug(self.naming(), self.slug());
-        let removed = orphans::remove_labelled(session.connection(), self.slug(), &filter)?;
+        orphans::find_labelled(connection, &filter)?;
+        session.lease().forget()?;
+        let removed = orphans::remove_labelled(connection, self.slug(), &filter)?;
         session.set_clean();
         let texts = |ids: Vec<_>| ids.iter().map(ToString::to_string).collect();
         Ok(Discarded { containers: texts(removed.containers), networks: texts(removed.networks) })

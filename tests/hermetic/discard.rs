@@ -2,11 +2,48 @@
 
 use std::time::{Duration, Instant};
 
-use sidecar_bundle::{BundleSpec, Error, Resource};
+use sidecar_bundle::{BundleSpec, Cause, Error, Resource, SweptOutcome, sweep};
 
 use crate::fake::{CONTAINER, Fake, NETWORK, plan};
 use crate::faults::{Fault, for_each_fault};
 use crate::texts::refuse;
+
+#[test]
+fn a_discard_that_cannot_look_leaves_what_was_kept() {
+    let fake = Fake::new();
+    fake.up().keep().unwrap();
+    fake.on("ps", &refuse(1, "Error response from daemon: 403 Forbidden"));
+    let error = plan().discard(&fake.engine()).unwrap_err();
+    assert!(matches!(error, Error::Look { .. }), "{error:?}");
+    // And on another engine.
+    fake.moves();
+    fake.on("ps", ": >\"$dir/moved\"");
+    fake.on("network-ls", ":");
+    let error = plan().discard(&fake.engine()).unwrap_err();
+    assert_eq!(error.cause(), Some(Cause::AnotherEngine));
+    fake.moves_back();
+    for operation in ["ps", "network-ls"] {
+        fake.obey(operation);
+    }
+    let swept = sweep(&fake.engine()).unwrap();
+    assert!(matches!(&swept[0].outcome, SweptOutcome::Kept), "{swept:?}");
+    let discarded = plan().discard(&fake.engine()).unwrap();
+    assert_eq!((discarded.containers.len(), discarded.networks.len()), (1, 1));
+    fake.assert_nothing_left();
+}
+
+#[test]
+fn what_a_discard_could_not_remove_is_kept_no_more() {
+    let fake = Fake::new();
+    fake.up().keep().unwrap();
+    fake.on("network-rm", &refuse(1, "Error response from daemon: the disk is tired"));
+    let error = plan().discard(&fake.engine()).unwrap_err();
+    assert!(matches!(error, Error::NotRemoved { .. }), "{error:?}");
+    fake.obey("network-rm");
+    let swept = sweep(&fake.engine()).unwrap();
+    assert!(matches!(&swept[0].outcome, SweptOutcome::Removed { .. }), "{swept:?}");
+    fake.assert_nothing_left();
+}
 
 #[test]
 fn a_resource_that_is_gone_already_counts_as_removed() {

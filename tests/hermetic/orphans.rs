@@ -69,6 +69,7 @@ fn advice_about_orphans_names_ids_or_labels_and_never_a_phrase() {
     assert!(!said.contains(" of slug") && !said.contains("--force"), "{said}");
     // A removal by labels, and one by id.
     // Whatever `DOCKER_HOST` says, the command needs no address.
+    fake.once("ps", "obey");
     let error = plan.discard(&fake.engine().with_context("default")).unwrap_err();
     let Error::NotRemoved { id: None, command, .. } = &error else { panic!("{error:?}") };
     let words: Vec<_> = command.split(' ').skip(1).collect();
