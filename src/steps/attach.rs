@@ -121,15 +121,12 @@ type Looked = (Option<NetworkInfo>, Option<ContainerInfo>);
 
 fn look(session: &Session, network: &Id, container: &Id) -> Result<Looked, Error> {
     let connection = session.connection();
-    let (backend, deadline) = (connection.backend(), connection.engine().look_deadline());
+    let deadline = connection.engine().look_deadline();
     let asked = |what| move |source| Error::Look { what, source };
-    let networks = backend.networks(&[network.as_str()], deadline);
-    let network = networks.map_err(asked("the kept network"))?.pop();
+    let network =
+        connection.network(network.as_str(), deadline).map_err(asked("the kept network"))?;
     let container =
-        backend.container(container.as_str(), deadline).map_err(asked("the kept container"))?;
-    if network.is_none() || container.is_none() {
-        connection.check_identity(deadline).map_err(asked("its identity"))?;
-    }
+        connection.container(container.as_str(), deadline).map_err(asked("the kept container"))?;
     Ok((network, container))
 }
 
@@ -180,8 +177,12 @@ fn restarted(
     }
     let (_, container) = look(session, &network.id, &container.id)?;
     match container {
+        None => Err(changed(plan, "its container does not exist")),
         Some(container) if container.state == State::Running => Ok(container),
-        _ => Err(changed(plan, "its container ends at once when it is started again")),
+        Some(ContainerInfo { state, .. }) => {
+            let problem = format!("its container was started again, and is {state:?}");
+            Err(changed(plan, problem.to_lowercase()))
+        }
     }
 }
 

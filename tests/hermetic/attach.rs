@@ -47,3 +47,31 @@ fn an_attach_on_another_engine_misses_nothing() {
     plan().attach(&fake.engine()).unwrap().close().unwrap();
     fake.assert_nothing_left();
 }
+
+#[test]
+fn a_container_that_was_started_again_is_told_as_it_is_then() {
+    let fake = Fake::new();
+    fake.up().keep().unwrap();
+    fake.on("start", ": >\"$dir/started\"");
+    let was = |state: &str| format!("obey | sed 's/running/{state}/'");
+    let gone = format!("echo '[]'; {}", refuse(1, NO_CONTAINER));
+    for (then, problem) in [
+        (was("exited"), "its container was started again, and is exited"),
+        (was("paused"), "its container was started again, and is paused"),
+        (gone, "its container does not exist"),
+    ] {
+        fake.on(
+            "container-inspect",
+            &format!("if [ -e \"$dir/started\" ]; then\n{then}\nelse {}; fi", was("exited")),
+        );
+        let failed = plan().attach(&fake.engine()).unwrap_err();
+        let says = format!(
+            "the kept bundle of slug demo cannot be attached to: {problem}; discard removes it"
+        );
+        assert_eq!(fake.chain(&failed), [says]);
+        std::fs::remove_file(fake.path("started")).unwrap();
+    }
+    fake.obey("container-inspect");
+    plan().attach(&fake.engine()).unwrap().close().unwrap();
+    fake.assert_nothing_left();
+}
