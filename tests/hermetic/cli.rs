@@ -291,3 +291,16 @@ fn a_local_podman_is_asked_again_before_an_absence_is_believed() {
     let error = network.close().unwrap_err();
     assert_eq!(error.cause(), Some(Cause::AnotherEngine));
 }
+
+#[test]
+fn an_answer_that_cannot_be_read_is_shown() {
+    let fake = Fake::new();
+    fake.on(
+        "network-create",
+        &refuse(1, "Error response from daemon: network with name x already exists"),
+    );
+    fake.on("network-inspect", "echo '[{\"Name\":\"x\"}]'");
+    let failed = plan().create_network(&fake.engine()).unwrap_err();
+    let says = "docker network inspect did not print a network: {\"Name\":\"x\"}";
+    assert_eq!(fake.chain(&failed)[1], says);
+}

@@ -38,7 +38,7 @@ impl Backend for Cli {
                 self.remember_podman(&info);
                 Ok(info)
             }
-            // Docker 20.10's program says so that there is no engine, and succeeds.
+            // Without an engine, Docker 20.10's program prints the error in its answer, and succeeds.
             None => match info["ServerErrors"].as_array().map(Vec::as_slice) {
                 Some([Value::String(error), ..]) => Err(command.exited(status, error)),
                 _ => Err(command.unexpected("the engine's description", &stdout)),
@@ -83,10 +83,12 @@ impl Backend for Cli {
         }
         let perhaps = |error| CreateError { error, made: Made::Perhaps };
         match command.clone().run_noticed(notice, deadline) {
-            Ok(_) => {
+            Ok(printed) => {
                 let ids = self.find(Resource::Network, request.unique, deadline);
                 let id = ids.map_err(perhaps)?.pop();
-                id.ok_or_else(|| perhaps(command.unexpected("a network that can be found", "")))
+                id.ok_or_else(|| {
+                    perhaps(command.unexpected("a network that can be found", &printed))
+                })
             }
             Err(Failure { error, made_nothing: MadeNothing(true), .. }) => {
                 Err(CreateError { error, made: Made::Nothing })
@@ -316,7 +318,7 @@ impl Backend for Cli {
             connection.iter().cloned().chain(words.iter().map(|it| (*it).to_owned())).collect()
         };
         let (format, identity) = match (self.dialect, info.kind) {
-            // Nothing but its configuration, which is pinned, leads it elsewhere.
+            // Nothing but its own `storage.conf` leads it elsewhere, and asking is dear.
             (Dialect::Podman, _) if !info.remote => ("", String::new()),
             (Dialect::Docker, EngineKind::Docker) => (
                 "{{.ID}}|{{.Name}}|{{.DockerRootDir}}",
