@@ -4,8 +4,10 @@
 //! `UPDATE_EXPECT=1 cargo test --lib catalogue` rewrites it.
 
 use std::fmt::{Display, Write as _};
+use std::fs;
 use std::io;
 use std::net::Ipv4Addr;
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::PathBuf;
 use std::process::ExitStatus;
 use std::sync::Arc;
@@ -14,13 +16,16 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use expect_test::expect_file;
 use serde_json::json;
 
+use crate::engine::backend::Id;
 use crate::engine::error::End;
 use crate::engine::identity::EngineInfo;
 use crate::engine::redactor::Redactor;
+use crate::ownership::lease::{Lease, directory_of};
+use crate::steps::attach::Problem;
 use crate::{
-    AddressPool, AddressPools, Addressing, BundleSpec, Cause, Daemon, EngineError, Error, Exit,
-    GatewayMode, Holder, InvalidInput, Ipv6Addressing, Naming, NetworkOptions, NetworkPlanned,
-    PortMapping, Reachability, Ready, Resource, Slug,
+    AddressPool, AddressPools, Addressing, BundleSpec, Cause, Daemon, Engine, EngineError, Error,
+    Exit, GatewayMode, Holder, InvalidInput, Ipv6Addressing, Naming, NetworkOptions,
+    NetworkPlanned, PortMapping, Reachability, Ready, Resource, Slug, State,
 };
 
 struct Catalogue(String);
@@ -64,6 +69,8 @@ fn every_message_is_as_in_the_catalogue() {
     engines(&mut catalogue);
     errors(&mut catalogue);
     errors_of_containers(&mut catalogue);
+    leases(&mut catalogue);
+    changes(&mut catalogue);
     others(&mut catalogue);
     expect_file!["../tests/vectors/messages.txt"].assert_eq(&catalogue.0);
 }
@@ -206,7 +213,9 @@ fn engines(catalogue: &mut Catalogue) {
         engine_error(End::Unexpected("an id"), Cause::Other, "done"),
         refused("the moon is full\n\nRun 'docker run --help' for more information"),
         refused(""),
-        engine_error(End::Withheld("the network is in use by x".into()), Cause::NetworkInUse, ""),
+        engine_error(End::Lost(Arc::new(io::Error::other("it is gone"))), Cause::Other, ""),
+        EngineError::another_engine(),
+        EngineError::in_use(&["x".into(), "y".into()]),
     ] {
         catalogue.error(&error);
     }
@@ -303,6 +312,64 @@ fn errors_of_containers(catalogue: &mut Catalogue) {
         Error::Exec { program: "ls".into(), source: refused("no") },
     ] {
         catalogue.error(&error);
+    }
+}
+
+/// The reasons why a lease cannot be used, but for the system's own.
+fn leases(catalogue: &mut Catalogue) {
+    catalogue.heading("leases");
+    let room = tempfile::tempdir().unwrap();
+    let at = |name: &str| room.path().join(name);
+    let take = |name| Lease::take(&at(name), "p", &slug(), "engine", "owner");
+    let engine = |name: &str| Engine::docker().with_state_dir(at(name));
+
+    let (file, directory) = (at("file"), at("directory"));
+    let lease = take("directory").unwrap();
+    symlink(&directory, at("link")).unwrap();
+    fs::write(&file, "").unwrap();
+    let written = lease.path().to_owned();
+    fs::remove_file(&written).unwrap();
+    let id = Id::parse(&"0".repeat(64)).unwrap();
+    let deleted = lease.keep(id, None);
+    drop(lease);
+    fs::write(&written, "of another release").unwrap();
+    let mut cases = vec![
+        directory_of(&engine("a\nb")).map(drop),
+        deleted,
+        take("directory").map(drop),
+        take("link").map(drop),
+    ];
+    fs::remove_file(&written).unwrap();
+    symlink(&file, &written).unwrap();
+    cases.push(take("directory").map(drop));
+    fs::remove_file(&written).unwrap();
+    fs::hard_link(&file, &written).unwrap();
+    cases.push(take("directory").map(drop));
+    fs::set_permissions(&directory, fs::Permissions::from_mode(0o777)).unwrap();
+    cases.push(take("directory").map(drop));
+    for case in cases {
+        let error = case.unwrap_err();
+        catalogue.error(std::error::Error::source(&error).unwrap());
+    }
+}
+
+fn changes(catalogue: &mut Catalogue) {
+    catalogue.heading("changes of a kept bundle");
+    let [planned, found] = [2, 3].map(|last| Ipv4Addr::new(10, 0, 0, last));
+    let label = |found| Problem::Label { key: "k".into(), planned: "a".into(), found };
+    for problem in [
+        Problem::OnlyNetwork,
+        Problem::Missing(Resource::Container),
+        Problem::Unreadable("addresses"),
+        label(None),
+        label(Some("b".into())),
+        Problem::Subnet("10.0.0.0/24".parse().unwrap()),
+        Problem::Is(State::Paused),
+        Problem::IsAfterStart(State::Exited),
+        Problem::Address { planned, found },
+        Problem::Disconnected,
+    ] {
+        catalogue.text(problem);
     }
 }
 

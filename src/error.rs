@@ -30,13 +30,23 @@ pub enum Error {
     /// The engine does not have an option of the network. Nothing has been touched.
     #[error(transparent)]
     Unsupported(#[from] Unsupported),
-    /// No engine answers. Nothing has been touched.
+    /// [`Engine::detect`](crate::Engine::detect) found no engine. Nothing has been touched.
+    ///
+    /// Nothing else yields it: to a step, a missing engine is [`Error::Look`] with [`Cause::EngineUnreachable`] or
+    /// [`Cause::ProgramMissing`].
     #[error(transparent)]
     NoEngine(#[from] NoEngine),
     /// A request to an engine failed, outside of any step. Nothing has been touched.
+    ///
+    /// No step yields it: it is for `?` on [`Engine::version`](crate::Engine::version) and
+    /// [`Engine::reachability`](crate::Engine::reachability).
     #[error(transparent)]
     Engine(#[from] EngineError),
     /// Another owner of the slug lives. Nothing has been touched.
+    ///
+    /// An owner is a [`BundleRunning`](crate::BundleRunning), a [`NetworkCreated`](crate::NetworkCreated) or a step or
+    /// sweep under way, of this process or of another one, with the same slug and
+    /// [prefix](crate::Naming) on the same engine, and the same state directory.
     #[error("slug {slug} is taken{}", by(*pid, *since))]
     #[non_exhaustive]
     Taken {
@@ -47,8 +57,7 @@ pub enum Error {
         /// Since when, where it could be read.
         since: Option<SystemTime>,
     },
-    /// The lease of a slug cannot be taken, or not be marked as kept. Nothing has been created by the
-    /// step that failed.
+    /// The lease of a slug cannot be taken or written. The step that failed has created nothing.
     #[error("the lease at {} cannot be used", path.display())]
     #[non_exhaustive]
     Lease {
@@ -57,8 +66,8 @@ pub enum Error {
         /// The system's error.
         source: io::Error,
     },
-    /// The engine did not create the network. None of ours is left unless [`Error::NotRemoved`] comes
-    /// with it.
+    /// The engine did not create the network. None of ours is left unless an [`Error::NotRemoved`]
+    /// [comes with it](Error::Several).
     #[error("network {network} could not be created")]
     #[non_exhaustive]
     CreateNetwork {
@@ -68,6 +77,9 @@ pub enum Error {
         source: EngineError,
     },
     /// The subnet overlaps one that exists. Nothing of ours is left.
+    ///
+    /// Where it was derived, [`NetworkPlanned::next_attempt`] moves on to another, and
+    /// [`NetworkPlanned::create_network_in_free_subnet`] does until one is free.
     #[error("subnet {subnet} is taken by {}", by_holder(holder.as_ref()))]
     #[non_exhaustive]
     SubnetTaken {
@@ -78,7 +90,8 @@ pub enum Error {
         /// The engine's error; `None` if it was not asked to create anything.
         source: Option<EngineError>,
     },
-    /// Something overlaps every subnet of the pool. Nothing has been touched.
+    /// Something overlaps every subnet of the pool. Nothing has been touched. Another
+    /// [pool](NetworkPlanned::with_pool) may have room.
     #[error("none of the {subnets} subnets of pool {pool} is free; held by {}", Few(holders))]
     #[non_exhaustive]
     PoolFull {
@@ -103,7 +116,8 @@ pub enum Error {
         /// The slug.
         slug: Slug,
     },
-    /// The kept bundle has changed. It has been left alone, and is still marked as kept.
+    /// The kept bundle has changed. It is still marked as kept, and has been left alone, but for a container that
+    /// had stopped: it may have been started again, and may run.
     #[error("the kept bundle of slug {slug} cannot be attached to: {problem}; discard removes it")]
     #[non_exhaustive]
     Changed {
@@ -145,8 +159,11 @@ pub enum Error {
         /// The engine's error.
         source: EngineError,
     },
-    /// The engine could not be asked. The step has left nothing, unless an [`Error::NotRemoved`] comes with
-    /// the error.
+    /// The engine could not be asked, or [another one](Cause::AnotherEngine) answered.
+    ///
+    /// A step that creates has left nothing of its own, unless an [`Error::NotRemoved`]
+    /// [comes with the error](Error::Several). What is there already, as in an attach, a discard, a wait or a
+    /// look, is as it was; a stopped container that an attach started again may run.
     #[error("the engine could not be asked for {what}")]
     #[non_exhaustive]
     Look {
@@ -173,8 +190,12 @@ pub enum Error {
         /// The value of the network; `None` if it has none.
         found: Option<String>,
     },
-    /// The engine did not start the container. None of ours is left unless [`Error::NotRemoved`] comes
-    /// with it.
+    /// The engine did not start the container. None of ours is left unless an [`Error::NotRemoved`]
+    /// [comes with it](Error::Several). The network is in the state that is handed back; after a launch it is
+    /// removed.
+    ///
+    /// A missing image is this error, with [`Cause::ImageMissing`], if it may [never](crate::PullPolicy::Never) be
+    /// pulled.
     #[error("container {container} could not be started from image {image}")]
     #[non_exhaustive]
     Start {
@@ -185,7 +206,8 @@ pub enum Error {
         /// The engine's error.
         source: EngineError,
     },
-    /// The image could not be pulled. No container has been made.
+    /// The image could not be pulled. No container is left. The network is in the state that is handed back; after
+    /// a launch it is removed.
     #[error("image {image} could not be pulled")]
     #[non_exhaustive]
     Pull {
@@ -273,6 +295,9 @@ pub enum Error {
         source: Option<EngineError>,
     },
     /// Several errors, in the order in which they came. The cause is the first one's.
+    ///
+    /// This is how an [`Error::NotRemoved`] comes with an error: the step's own error is the first of
+    /// [`Errors::as_slice`], and what could not be removed after it follows.
     #[error(transparent)]
     Several(Errors),
 }
@@ -356,7 +381,9 @@ impl std::error::Error for Errors {
 /// A step that failed: the error, and the state before the step.
 ///
 /// With `?` in a function that returns [`Error`], the state is closed, and what could not be removed
-/// comes with the error. To try again, take both apart:
+/// [comes with the error](Error::Several). That takes as long as the removals do: for each resource, at most the
+/// [deadline of a removal](crate::Engine::with_remove_deadline), and a container's grace period and the same deadline
+/// before. To try again, take both apart:
 ///
 /// ```no_run
 /// # use sidecar_bundle::{BundleSpec, Engine, NetworkPlanned, Slug};
@@ -450,7 +477,8 @@ fn by(pid: Option<u32>, since: Option<SystemTime>) -> String {
 }
 
 fn by_holder(holder: Option<&Holder>) -> String {
-    holder.map_or("something that the engine does not name".into(), Holder::to_string)
+    let unnamed = "something that the engine does not name; next_attempt or create_network_in_free_subnet moves a derived subnet on";
+    holder.map_or(unnamed.into(), Holder::to_string)
 }
 
 /// The first of them, and how many more.

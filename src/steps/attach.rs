@@ -1,6 +1,9 @@
 //! The step from a plan to a bundle that was kept.
 
+use std::net::Ipv4Addr;
 use std::sync::Arc;
+
+use ipnet::Ipv4Net;
 
 use crate::created::NetworkCreated;
 use crate::engine::Engine;
@@ -20,6 +23,9 @@ impl NetworkPlanned {
     ///
     /// The addresses are those of the bundle, whatever this plan's are; slug and names are this plan's. A
     /// container that has stopped, as by a reboot, is started again. Orphans of the slug are removed.
+    ///
+    /// The engine and its [state directory](Engine::with_state_dir) must be those of the process that kept it: the
+    /// mark is in its lease there.
     ///
     /// Neither readiness conditions nor the grace period of a stop are kept: [`BundleRunning::wait_ready`]
     /// returns at once, and [`BundleRunning::wait_for`] waits for a given condition.
@@ -41,10 +47,11 @@ impl NetworkPlanned {
     ///
     /// # Errors
     ///
-    /// The plan is handed back, and what was kept has been left alone and can be attached to again:
+    /// The plan is handed back, and what was kept is still marked as kept. It has been left alone, but for a
+    /// container that had stopped: it may run when the error came after it was started again.
     ///
     /// - [`Error::Look`] when the engine cannot be asked,
-    /// - [`Error::Taken`] or [`Error::Lease`] before the engine is asked for anything else,
+    /// - [`Error::Taken`] before the engine is asked for anything else, or [`Error::Lease`],
     /// - [`Error::NotKept`] when no bundle of the slug was kept, or nothing of it exists any more, and
     ///   [`Error::UnknownOwner`] when one exists under a lease that is not here,
     /// - [`Error::Changed`] when labels, subnet or address are not as they were, with
@@ -62,10 +69,7 @@ fn attach(plan: &NetworkPlanned, engine: &Engine) -> Result<BundleRunning, Error
     let (network, container) = match session.lease().kept() {
         Kept::Bundle { network, container } => (network, container),
         Kept::Network(_) => {
-            return Err(changed(
-                plan,
-                "only its network was kept, which create_network takes back",
-            ));
+            return Err(changed(plan, &Problem::OnlyNetwork));
         }
         Kept::Nothing => return Err(not_kept(plan, &session)),
     };
@@ -76,8 +80,8 @@ fn attach(plan: &NetworkPlanned, engine: &Engine) -> Result<BundleRunning, Error
             return Err(not_kept(plan, &session));
         }
         (Some(network), Some(container)) => (network, container),
-        (None, Some(_)) => return Err(changed(plan, "its network does not exist")),
-        (Some(_), None) => return Err(changed(plan, "its container does not exist")),
+        (None, Some(_)) => return Err(changed(plan, &Problem::Missing(Resource::Network))),
+        (Some(_), None) => return Err(changed(plan, &Problem::Missing(Resource::Container))),
     };
     let found = verify_labels(plan, &session, &network, &container)?;
     session.remove_orphans(plan.slug())?;
@@ -96,8 +100,35 @@ fn attach(plan: &NetworkPlanned, engine: &Engine) -> Result<BundleRunning, Error
     Ok(BundleRunning::new(container.id, Vec::new(), container_guard, network))
 }
 
-fn changed(plan: &NetworkPlanned, problem: impl Into<String>) -> Error {
-    Error::Changed { slug: plan.slug().clone(), problem: problem.into() }
+/// The change of a kept bundle.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Problem {
+    #[error("only its network was kept, which create_network takes back")]
+    OnlyNetwork,
+    #[error("its {0} does not exist")]
+    Missing(Resource),
+    #[error("its labels have no readable {0}")]
+    Unreadable(&'static str),
+    #[error("its label {key} is {}, not {planned}", found.as_deref().unwrap_or("not set"))]
+    Label { key: String, planned: String, found: Option<String> },
+    #[error("its network is not {0} any more")]
+    Subnet(Ipv4Net),
+    #[error("its container is {}", word(*.0))]
+    Is(State),
+    #[error("its container was started again, and is {}", word(*.0))]
+    IsAfterStart(State),
+    #[error("its address is {found}, not {planned}")]
+    Address { planned: Ipv4Addr, found: Ipv4Addr },
+    #[error("its container is not on its network")]
+    Disconnected,
+}
+
+fn word(state: State) -> String {
+    format!("{state:?}").to_lowercase()
+}
+
+fn changed(plan: &NetworkPlanned, problem: &Problem) -> Error {
+    Error::Changed { slug: plan.slug().clone(), problem: problem.to_string() }
 }
 
 /// The error where nothing is marked as kept: a resource of the slug may be under a lost lease.
@@ -137,7 +168,7 @@ fn verify_labels(
     network: &NetworkInfo,
     container: &ContainerInfo,
 ) -> Result<NetworkPlanned, Error> {
-    let unreadable = |what| changed(plan, format!("its labels have no readable {what}"));
+    let unreadable = |what| changed(plan, &Problem::Unreadable(what));
     let addressing =
         labels::addressing_in(&network.labels).ok_or_else(|| unreadable("addresses"))?;
     let ipv6 = labels::ipv6_in(&network.labels).map_err(|()| unreadable("IPv6 addresses"))?;
@@ -147,13 +178,12 @@ fn verify_labels(
     let planned = session.labels(&found);
     for labels in [&network.labels, &container.labels] {
         if let Some((key, planned, found)) = labels::difference(&planned, labels) {
-            let found = found.as_deref().unwrap_or("not set");
-            return Err(changed(plan, format!("its label {key} is {found}, not {planned}")));
+            return Err(changed(plan, &Problem::Label { key, planned, found }));
         }
     }
     let subnet = (found.subnet().into(), Some(found.gateway().into()));
     if !network.subnets.contains(&subnet) {
-        return Err(changed(plan, format!("its network is not {} any more", found.subnet())));
+        return Err(changed(plan, &Problem::Subnet(found.subnet())));
     }
     Ok(found)
 }
@@ -168,7 +198,7 @@ fn restarted(
     match container.state {
         State::Running => return Ok(container),
         State::Exited | State::Created => {}
-        state => return Err(changed(plan, format!("its container is {state:?}").to_lowercase())),
+        state => return Err(changed(plan, &Problem::Is(state))),
     }
     let connection = session.connection();
     let (engine, backend) = (connection.engine(), connection.backend());
@@ -177,12 +207,9 @@ fn restarted(
     }
     let (_, container) = look(session, &network.id, &container.id)?;
     match container {
-        None => Err(changed(plan, "its container does not exist")),
+        None => Err(changed(plan, &Problem::Missing(Resource::Container))),
         Some(container) if container.state == State::Running => Ok(container),
-        Some(ContainerInfo { state, .. }) => {
-            let problem = format!("its container was started again, and is {state:?}");
-            Err(changed(plan, problem.to_lowercase()))
-        }
+        Some(container) => Err(changed(plan, &Problem::IsAfterStart(container.state))),
     }
 }
 
@@ -193,7 +220,7 @@ fn verify_address(
 ) -> Result<(), Error> {
     match container.status(&network.id, &network.name).address {
         Some(ip) if ip == plan.ip() => Ok(()),
-        Some(ip) => Err(changed(plan, format!("its address is {ip}, not {}", plan.ip()))),
-        None => Err(changed(plan, "its container is not on its network")),
+        Some(found) => Err(changed(plan, &Problem::Address { planned: plan.ip(), found })),
+        None => Err(changed(plan, &Problem::Disconnected)),
     }
 }

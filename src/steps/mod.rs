@@ -1,6 +1,6 @@
 //! The steps between the states, and what is asked of a running bundle.
 
-mod attach;
+pub(crate) mod attach;
 mod create;
 mod discard;
 mod launch;
