@@ -60,7 +60,21 @@ impl NetworkCreated {
     /// # Errors
     ///
     /// [`Error::Lease`] when the mark that the network stays cannot be written. This state is handed
-    /// back, and nothing has changed.
+    /// back, and nothing has changed. With `?` in a function that returns [`Error`] it is then closed, and what
+    /// was to be kept is removed; with its parts it is not:
+    ///
+    /// ```no_run
+    /// # use sidecar_bundle::{Engine, NetworkPlanned, Slug};
+    /// # let plan = NetworkPlanned::new(Slug::new("demo")?);
+    /// let network = plan.create_network(&Engine::docker())?;
+    /// if let Err(failed) = network.keep() {
+    ///     let (error, network) = failed.into_parts();
+    ///     eprintln!("not kept, and removed at the end: {error}");
+    ///     // ... it is still there.
+    ///     network.close()?;
+    /// }
+    /// # Ok::<(), sidecar_bundle::Error>(())
+    /// ```
     pub fn keep(self) -> Result<NetworkPlanned, StepError<Self>> {
         self.keep_with(None)
     }
@@ -140,6 +154,7 @@ impl fmt::Debug for NetworkCreated {
     }
 }
 
+/// Closes the network, which takes as long as its removal: see [`StepError`].
 impl From<StepError<NetworkCreated>> for Error {
     fn from(failed: StepError<NetworkCreated>) -> Self {
         let (error, state) = failed.into_parts();

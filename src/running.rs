@@ -70,8 +70,22 @@ impl BundleRunning {
     ///
     /// # Errors
     ///
-    /// [`Error::Lease`] when the mark that they stay cannot be written. This state is handed back, and
-    /// nothing has changed.
+    /// [`Error::Lease`] when the mark that they stay cannot be written. This state is handed
+    /// back, and nothing has changed. With `?` in a function that returns [`Error`] it is then closed, and what
+    /// was to be kept is removed; with its parts it is not:
+    ///
+    /// ```no_run
+    /// # use sidecar_bundle::{BundleSpec, Engine, NetworkPlanned, Slug};
+    /// # let plan = NetworkPlanned::new(Slug::new("demo")?);
+    /// let bundle = plan.launch(&Engine::docker(), BundleSpec::new())?;
+    /// if let Err(failed) = bundle.keep() {
+    ///     let (error, bundle) = failed.into_parts();
+    ///     eprintln!("not kept, and removed at the end: {error}");
+    ///     // ... it is still there.
+    ///     bundle.close()?;
+    /// }
+    /// # Ok::<(), sidecar_bundle::Error>(())
+    /// ```
     pub fn keep(self) -> Result<NetworkPlanned, StepError<Self>> {
         let Self { id, ready, guard, network } = self;
         match network.keep_with(Some(id.clone())) {
@@ -148,6 +162,7 @@ impl fmt::Debug for BundleRunning {
     }
 }
 
+/// Closes the bundle, which takes as long as its removal: see [`StepError`].
 impl From<StepError<BundleRunning>> for Error {
     fn from(failed: StepError<BundleRunning>) -> Self {
         let (error, state) = failed.into_parts();

@@ -81,13 +81,16 @@ pub enum RestartPolicy {
     UnlessStopped,
 }
 
-/// The time at which the image is pulled: a step of its own, before the container is created.
+/// The time at which the image is pulled, by a command of its own.
+///
+/// An image that cannot be pulled is [`Error::Pull`](crate::Error::Pull).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum PullPolicy {
-    /// Never: an image that is not there is an error.
+    /// Never: an image that is not there is [`Error::Start`](crate::Error::Start) with
+    /// [`Cause::ImageMissing`](crate::Cause::ImageMissing).
     Never,
-    /// If the image is not there.
+    /// If the container cannot be created because the image is not there. It is then created again.
     #[default]
     IfMissing,
     /// Before every start.

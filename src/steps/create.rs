@@ -35,12 +35,12 @@ impl NetworkPlanned {
     /// # Errors
     ///
     /// The plan is handed back, and nothing of this step is left, unless an [`Error::NotRemoved`]
-    /// comes with the error:
+    /// [comes with the error](Error::Several):
     ///
     /// - [`Error::Invalid`] for the network's options, before anything else,
     /// - [`Error::Look`] when the engine cannot be asked, and [`Error::Unsupported`] when it does not have
     ///   an option,
-    /// - [`Error::Taken`] or [`Error::Lease`] before the engine is asked for anything else,
+    /// - [`Error::Taken`] before the engine is asked for anything else, or [`Error::Lease`],
     /// - [`Error::Kept`] when a whole bundle of the slug was kept; it has been left alone,
     /// - [`Error::SubnetTaken`] when another network has the range, or, on the engine's host, an interface
     ///   or a closer route; [`Error::BridgeExists`] when the host has an interface of the bridge's name,

@@ -20,20 +20,22 @@ use crate::status::{State, Status};
 impl NetworkCreated {
     /// Starts the container at the planned address, `docker run --detach`, and looks at it once.
     ///
-    /// It runs then, and need not be ready: see [`BundleRunning::wait_ready`]. A missing image is pulled
-    /// first, unless the specification says otherwise.
+    /// It runs then, and need not be ready: see [`BundleRunning::wait_ready`]. An image that turns out to be
+    /// missing is pulled, and the container is created again, unless the specification has another
+    /// [`PullPolicy`].
     ///
     /// # Errors
     ///
-    /// This state is handed back, and no container of this step is left, unless an
-    /// [`Error::NotRemoved`] comes with the error:
+    /// This state is handed back with its network, and no container of this step is left, unless an
+    /// [`Error::NotRemoved`] [comes with the error](Error::Several):
     ///
     /// - [`Error::Invalid`] before the engine is asked for anything,
     /// - [`Error::Lease`] when the lease cannot be written; the engine was not asked for anything then,
     /// - [`Error::Pull`] when the image is missing and cannot be pulled,
     /// - [`Error::UnknownOwner`] when a container of this slug is under a lease that is not here; it has been
     ///   left alone,
-    /// - [`Error::Start`] when the engine did not start it,
+    /// - [`Error::Start`] when the engine did not start it, with [`Cause::ImageMissing`] when the image is
+    ///   missing and is [never](PullPolicy::Never) pulled,
     /// - [`Error::Died`] when it had ended already at the look that follows, with its exit code and last
     ///   lines,
     /// - [`Error::WrongAddress`], [`Error::Gone`] or [`Error::Look`] when that look found another
