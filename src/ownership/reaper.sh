@@ -68,7 +68,7 @@ now() {
 # Reads the lease of the owner $1: `exempt` has the ids that are kept or another owner's; `adopted_container`
 # and `adopted_network` those that are this owner's, whoever made them.
 read_lease() {
-    exempt='' adopted_container='' adopted_network='' network='' container='' kept='' owner='' path='' making=''
+    exempt='' adopted_container='' adopted_network='' network='' container='' kept='' owner='' path='' making='' settling=0
     eval "path=\$held_$1"
     [ -e "$path" ] || return 0
     ended=
@@ -79,6 +79,7 @@ read_lease() {
             container=*) container=${line#*=} ;;
             kept=*) kept=${line#*=} ;;
             making=*) making=${line#*=} ;;
+            settling=*) settling=${line#*=} ;;
             end) ended=yes ;;
         esac
     done <"$path"
@@ -143,7 +144,7 @@ reap_owner() {
     fi
     # A program that was killed, or does not end, may leave a request that the engine is at work on.
     looks=3
-    if [ -n "$endless" ]; then looks=40; elif [ -n "$making" ]; then looks=8; fi
+    if [ -n "$endless" ]; then looks=40; elif [ -n "$making" ] || [ "$settling" -gt "$(now)" ]; then looks=8; fi
     # Absences count on the same engine only: it was asked before the first of them.
     if [ "$absent" -ge "$looks" ] && ! is_same_engine; then
         absent=0

@@ -5,7 +5,9 @@ use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::fake::{CONTAINER, Fake, NETWORK};
+use sidecar_bundle::sweep_dry_run;
+
+use crate::fake::{CONTAINER, Fake, NETWORK, plan};
 use crate::owner::Owner;
 use crate::surroundings::wait_for;
 use crate::texts::refuse;
@@ -39,6 +41,45 @@ fn a_network_that_appears_after_its_owner_died_is_removed() {
     wait_for("the reaper", || fake.reapers() == 0);
     assert!(fake.operations().contains(&"network rm".into()), "{:?}", fake.operations());
     fake.assert_nothing_left();
+}
+
+#[test]
+fn a_reaper_looks_as_long_where_others_had_the_lease_for_a_moment() {
+    let fake = Fake::new();
+    let mut owner = fake.owner(&[]);
+    fake.once(
+        "network-create",
+        ": >\"$dir/asked\"; (sleep 1.4; obey) >/dev/null & sleep 0.1; exit 1",
+    );
+    owner.tell("launch demo");
+    wait_for("the create", || fake.path("asked").exists());
+    owner.kill();
+    sweep_dry_run(&fake.engine()).unwrap();
+    plan().attach(&fake.engine()).unwrap_err();
+    wait_for("the reaper", || fake.reapers() == 0);
+    assert!(fake.operations().contains(&"network rm".into()), "{:?}", fake.operations());
+    fake.assert_nothing_left();
+}
+
+#[test]
+fn a_reaper_knows_what_its_owner_adopted_where_others_had_the_lease_for_a_moment() {
+    let fake = Fake::new();
+    fake.up().keep().unwrap();
+    let mut owner = fake.owner(&[]);
+    owner.expect("attach demo", "up");
+    let away = "fail 1 'Cannot connect to the Docker daemon at unix:///x'";
+    fake.on("ps", away);
+    owner.kill();
+    // Before the reaper's first look, or after it; and one has the lease while the reaper looks.
+    plan().attach(&fake.engine()).unwrap_err();
+    fake.try_up().unwrap_err();
+    fake.on("ps", "case $PPID in \"$(cat \"$dir/owner\")\") sleep 4; exit 1 ;; *) obey ;; esac");
+    let mut next = fake.owner(&["reaper=false"]);
+    std::fs::write(fake.path("owner"), next.child.id().to_string()).unwrap();
+    next.tell("launch demo");
+    wait_for("the reaper", || fake.reapers() == 0);
+    assert_eq!(fake.resources().len(), 0);
+    assert!(next.answer().starts_with("error"), "it was not the one that removed it");
 }
 
 #[test]

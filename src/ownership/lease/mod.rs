@@ -32,8 +32,10 @@ const PATIENCE: Duration = Duration::from_secs(10);
 pub(crate) struct Lease {
     file: File,
     path: PathBuf,
+    owner: String,
+    /// The contents of the file. They are a previous owner's until this one makes or adopts something.
     record: Mutex<Record>,
-    /// The owner before this one.
+    /// The contents as they were.
     previous: Option<Record>,
     /// Nothing of the slug is left.
     clean: AtomicBool,
@@ -79,11 +81,11 @@ impl Lease {
                 Ok(()) if leads_to(&path, &file).map_err(at(&path))? => {
                     let previous = Record::read(&file).map_err(at(&path))?;
                     let record = match previous.clone() {
-                        Some(previous) => previous.passed_on(owner),
+                        Some(previous) => previous.taken(false),
                         None => Record::new(random_id().map_err(at(&path))?, prefix, slug, owner),
                     };
                     record.write(&file).map_err(at(&path))?;
-                    let lease = Self::of(file, path, record, previous);
+                    let lease = Self::of(file, path, owner, record, previous);
                     lease.wait_for_the_last_command();
                     return Ok(lease);
                 }
@@ -123,16 +125,22 @@ impl Lease {
             return Ok(Claim::Gone);
         };
         // Nobody is the owner, and a launcher that meets this lock waits for its end.
-        let record = Record { sweep: true, ..previous.clone().passed_on("") };
+        let record = previous.clone().taken(true);
         record.write(&file)?;
-        let lease = Self::of(file, path.to_owned(), record, Some(previous));
+        let lease = Self::of(file, path.to_owned(), "", record, Some(previous));
         lease.wait_for_the_last_command();
         Ok(Claim::Won(Box::new(lease)))
     }
 
-    fn of(file: File, path: PathBuf, record: Record, previous: Option<Record>) -> Self {
+    fn of(
+        file: File,
+        path: PathBuf,
+        owner: &str,
+        record: Record,
+        previous: Option<Record>,
+    ) -> Self {
         let (record, clean) = (Mutex::new(record), AtomicBool::new(false));
-        Self { file, path, record, previous, clean }
+        Self { file, path, owner: owner.to_owned(), record, previous, clean }
     }
 
     /// The label of everything that is made under this lease.
@@ -163,8 +171,8 @@ impl Lease {
 
     /// The resources that are not orphans, whoever made them.
     pub(crate) fn exempt(&self) -> Vec<Id> {
-        let record = self.record();
-        [&record.network, &record.container].into_iter().flatten().cloned().collect()
+        let record = self.record().clone().passed_on(&self.owner);
+        [record.network, record.container].into_iter().flatten().collect()
     }
 
     /// Marks what stays after its owner. The mark is on the disk afterwards.
@@ -192,6 +200,9 @@ impl Lease {
 
     /// Nothing that was kept exists any more.
     pub(crate) fn forget(&self) -> Result<(), Error> {
+        if self.kept() == Kept::Nothing {
+            return Ok(());
+        }
         self.change(|record| {
             (record.network, record.container, record.kept) = (None, None, false);
         })
@@ -217,7 +228,7 @@ impl Lease {
 
     fn change(&self, change: impl FnOnce(&mut Record)) -> Result<(), Error> {
         let mut record = self.record();
-        let mut changed = record.clone();
+        let mut changed = record.clone().passed_on(&self.owner);
         change(&mut changed);
         if changed != *record {
             changed.write(&self.file).map_err(|source| self.error(source))?;
@@ -252,8 +263,8 @@ impl Lease {
         if clean && leads_to(&self.path, &self.file)? {
             return fs::remove_file(&self.path);
         }
-        // A sweep gives the record back.
-        if let (true, Some(previous)) = (record.sweep, &self.previous) {
+        // A sweep, or a step that failed early, gives the record back: a reaper may be at work by it.
+        if let Some(previous) = self.previous.as_ref().filter(|_| record.owner != self.owner) {
             *record = Record { settling: record.settling, making: None, ..previous.clone() };
             record.write(&self.file)?;
         }
@@ -406,8 +417,8 @@ mod tests {
         lease.adopt().unwrap();
         assert_eq!((lease.kept(), lease.exempt()), (Kept::Nothing, vec![id("a"), id("b")]));
         drop(lease);
-        let lease = take(room.path()).unwrap();
-        assert_eq!(lease.exempt(), [], "they are a dead owner's");
+        let next = Lease::take(room.path(), "p", &slug(), "e", "next").unwrap();
+        assert_eq!(next.exempt(), [], "they are a dead owner's");
     }
 
     #[test]

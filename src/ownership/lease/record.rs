@@ -60,17 +60,23 @@ impl Record {
         }
     }
 
+    /// The record of a dead owner under the lock of this process. It stays that owner's, whose reaper reads
+    /// it, until something is made or adopted.
+    pub(super) fn taken(self, sweep: bool) -> Self {
+        let (pid, since) = (std::process::id(), SystemTime::now());
+        let mut taken = Self { pid, since, making: None, sweep, ..self };
+        if self.making.is_some() {
+            taken.unsettle();
+        }
+        taken
+    }
+
     /// The record of the next owner of the slug.
     pub(super) fn passed_on(self, owner: &str) -> Self {
-        let Self { id, prefix, slug, .. } = &self;
-        let next = Self::new(id.clone(), prefix, slug, owner);
+        let mut next = Self { owner: owner.to_owned(), ..self };
         // Resources that a dead owner had adopted are orphans.
-        let (network, container) =
-            if self.kept { (self.network, self.container) } else { (None, None) };
-        let mut next =
-            Self { network, container, kept: self.kept, settling: self.settling, ..next };
-        if self.making.is_some() {
-            next.unsettle();
+        if !self.kept && self.owner != owner {
+            (next.network, next.container) = (None, None);
         }
         next
     }
@@ -207,12 +213,14 @@ mod tests {
 
     #[test]
     fn the_next_owner_gets_what_is_kept_and_nothing_else() {
-        let next = record().passed_on("next");
+        let next = record().taken(false).passed_on("next");
         assert_eq!((next.owner.as_str(), next.kept, next.making), ("next", true, None));
-        assert_eq!((next.id, next.network), (record().id, record().network));
-        assert!(!record().passed_on("next").is_settled(), "a request of the dead was under way");
+        assert_eq!((&next.id, &next.network), (&record().id, &record().network));
+        assert!(!next.is_settled(), "a request of the dead was under way");
         let adopted = Record { kept: false, making: None, ..record() };
-        let next = adopted.passed_on("next");
+        let taken = adopted.taken(false);
+        assert_eq!((taken.owner.as_str(), &taken.network), ("o", &record().network));
+        let next = taken.passed_on("next");
         assert_eq!(next.network, None);
         assert!(next.is_settled());
     }
