@@ -83,12 +83,22 @@ read_lease() {
             end) ended=yes ;;
         esac
     done <"$path"
-    [ -n "$ended" ] || return
+    [ -n "$ended" ] && are_ids "$network$nl$container" || return
     if [ "$owner" = "$1" ] && [ "$kept" = false ]; then
         adopted_container=$container adopted_network=$network
     else
         exempt=" $network $container "
     fi
+}
+
+# Returns true if each line is an id. A wrapper's notice is none, and may be the name of another's resource.
+are_ids() {
+    for line in $1; do
+        case $line in
+            *[!0123456789abcdefABCDEF]*) return 1 ;;
+        esac
+        [ "${#line}" -eq 64 ] || return
+    done
 }
 
 # present LIST ADOPTED: the ids of the owner's resources.
@@ -135,7 +145,7 @@ reap_owner() {
         [ "$before" = "$exempt$adopted_container$adopted_network" ] &&
         { [ "$absent" -gt 0 ] || is_same_engine; } &&
         containers=$(present "$containers_list" "$adopted_container") &&
-        networks=$(present "$networks_list" "$adopted_network"); then
+        networks=$(present "$networks_list" "$adopted_network") && are_ids "$containers$nl$networks"; then
         absent=$((absent + 1))
         remove "$containers" "$container_remove"
         remove "$networks" "$network_remove"

@@ -393,6 +393,23 @@ fn a_reaper_believes_no_absence_of_an_engine_that_answered_meanwhile() {
 }
 
 #[test]
+fn a_reaper_removes_nothing_that_is_not_an_id() {
+    let fake = Fake::new();
+    let owner = fake.owner_up();
+    let words = ["postgres", "abc123", &"g".repeat(64), &"a".repeat(65), "--all"];
+    fake.on("ps", &format!("printf '%s\\n' {}; obey", words.join(" ")));
+    owner.kill();
+    wait_for("three looks", || fake.operations().iter().filter(|it| *it == "ps").count() > 2);
+    fake.obey("ps");
+    wait_for("the reaper", || fake.reapers() == 0);
+    fake.assert_nothing_left();
+    let is_id = |word: &String| word.len() == 64 && word.bytes().all(|it| it.is_ascii_hexdigit());
+    let mut removals = fake.calls();
+    removals.retain(|call| call.operation().ends_with("rm"));
+    assert!(removals.iter().all(|call| is_id(call.args.last().unwrap())), "{removals:?}");
+}
+
+#[test]
 fn a_reaper_removes_the_remains_beside_a_kept_network_and_leaves_the_network() {
     let fake = Fake::new();
     let mut owner = fake.owner(&[]);
