@@ -149,16 +149,14 @@ reap_owner() {
         absent=$((absent + 1))
         remove "$containers" "$container_remove"
         remove "$networks" "$network_remove"
+        # An absence counts between two checks: the one after it is the one before the next.
+        [ "$absent" -eq 0 ] || is_same_engine || absent=0
     else
         absent=0
     fi
     # A program that was killed, or does not end, may leave a request that the engine is at work on.
     looks=3
     if [ -n "$endless" ]; then looks=40; elif [ -n "$making" ] || [ "$settling" -gt "$(now)" ]; then looks=8; fi
-    # Absences count on the same engine only: it was asked before the first of them.
-    if [ "$absent" -ge "$looks" ] && ! is_same_engine; then
-        absent=0
-    fi
     eval "absent_$1=$absent"
     [ "$absent" -lt "$looks" ]
 }
