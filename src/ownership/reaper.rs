@@ -25,8 +25,8 @@ use crate::engine::ReaperChoice;
 use crate::engine::backend::ReaperSpec;
 use crate::engine::connection::Connection;
 
-/// The time that a reaper has to start.
-const START: Duration = Duration::from_secs(30);
+/// The time that a shell has to start. An owner waits for it, and for nothing else that a reaper does.
+const START: Duration = Duration::from_secs(15);
 
 /// The reapers of this process, by engine.
 static REAPERS: Mutex<BTreeMap<String, Arc<Reaper>>> = Mutex::new(BTreeMap::new());
@@ -209,6 +209,15 @@ impl Drop for Hold {
 
 /// Starts the process and waits until it listens.
 fn start(spec: &ReaperSpec) -> io::Result<Process> {
+    // bash can close any descriptor that it has inherited, dash only those of one digit.
+    start_in("bash", spec).or_else(|error| {
+        tracing::debug!(%error, "no bash");
+        start_in("sh", spec)
+    })
+}
+
+fn start_in(shell: &str, spec: &ReaperSpec) -> io::Result<Process> {
+    let end = Instant::now() + START;
     let (messages, theirs) = UnixStream::pair()?;
     let theirs = OwnedFd::from(theirs);
     let (liveness_end, liveness) = io::pipe()?;
@@ -219,41 +228,34 @@ fn start(spec: &ReaperSpec) -> io::Result<Process> {
         &spec.list_networks,
         &spec.remove_network,
     ];
-    let shell = |name| {
-        let mut shell = Command::new(name);
-        shell
-            .args(["-c", include_str!("reaper.sh"), "sidecar-bundle-reaper"])
-            .arg(&spec.program)
-            .args([OWNER, &spec.identity])
-            .args(lists.map(|words| words.join("\n")))
-            .arg(spec.list_attached.join("\n"))
-            .stderr(Stdio::null())
-            .process_group(0)
-            .current_dir("/")
-            .env_clear()
-            .envs(spec.env.iter().map(|(name, value)| (name, value)));
-        shell.stdin(theirs.try_clone()?).stdout(liveness_end.try_clone()?).spawn()
-    };
-    // bash can close any descriptor that it has inherited, dash only those of one digit.
-    let mut child = match shell("bash") {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => shell("sh")?,
-        child => child?,
-    };
-    drop((theirs, liveness_end));
+    let mut child = Command::new(shell)
+        .args(["-c", include_str!("reaper.sh"), "sidecar-bundle-reaper"])
+        .arg(&spec.program)
+        .args([OWNER, &spec.identity])
+        .args(lists.map(|words| words.join("\n")))
+        .arg(spec.list_attached.join("\n"))
+        .stdin(theirs)
+        .stdout(liveness_end)
+        .stderr(Stdio::null())
+        .process_group(0)
+        .current_dir("/")
+        .env_clear()
+        .envs(spec.env.iter().map(|(name, value)| (name, value)))
+        .spawn()?;
     messages.set_read_timeout(Some(START))?;
     let ready = (&messages).read_exact(&mut [0; 6]);
     if ready.is_err() {
         // It may have ended by itself.
         let _ = child.kill();
     }
-    reap(&mut child);
+    reap(&mut child, end);
     ready?;
     Ok(Process { messages, rest: Vec::new(), liveness })
 }
 
-/// It went into the background by itself: this process gets no child that it did not ask for.
-fn reap(child: &mut Child) {
-    let end = Instant::now() + START;
+/// It went into the background by itself, or was killed: this process gets no child that it did not ask for.
+fn reap(child: &mut Child, end: Instant) {
+    let end = end.max(Instant::now() + Duration::from_secs(1));
     // An error tells that somebody else waits for this process's children.
     while matches!(child.try_wait(), Ok(None)) && Instant::now() < end {
         thread::sleep(Duration::from_millis(1));

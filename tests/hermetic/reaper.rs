@@ -1,6 +1,7 @@
 //! The reaper of an owner that dies.
 
 use std::io::Write;
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -201,6 +202,40 @@ fn without_a_shell_everything_but_the_reaper_works() {
     fake.assert_nothing_left();
 }
 
+#[test]
+fn a_shell_that_does_not_work_is_replaced_by_another() {
+    use std::os::unix::fs::PermissionsExt;
+    for (bash, mode) in
+        [("", 0o644), ("#!/no/such/program\n", 0o755), ("#!/bin/sh\nexit 127\n", 0o755)]
+    {
+        let fake = Fake::new();
+        let tools = fake.path("tools");
+        link_tools(&tools, &["sh", "cat", "date", "sleep", "timeout"]);
+        std::fs::write(tools.join("bash"), bash).unwrap();
+        std::fs::set_permissions(tools.join("bash"), PermissionsExt::from_mode(mode)).unwrap();
+        let mut owner = Owner::program(&fake.engine_words());
+        owner.env("PATH", &tools);
+        let mut owner = Owner::spawn(owner);
+        owner.expect("launch demo", "up");
+        assert_eq!(fake.reapers(), 1, "{bash:?}");
+        owner.kill();
+        wait_for("the reaper", || fake.reapers() == 0);
+        fake.assert_nothing_left();
+    }
+}
+
+/// Makes a directory with links to these programs.
+#[track_caller]
+fn link_tools(directory: &Path, names: &[&str]) {
+    std::fs::create_dir(directory).unwrap();
+    for name in names {
+        let path = std::env::var_os("PATH").unwrap();
+        let mut paths = std::env::split_paths(&path).map(|it| it.join(name));
+        let path = paths.find(|it| it.exists()).unwrap();
+        std::os::unix::fs::symlink(path, directory.join(name)).unwrap();
+    }
+}
+
 /// The pid of a reaper of the fake's owners.
 #[track_caller]
 fn reaper_pid(fake: &Fake) -> String {
@@ -328,13 +363,7 @@ fn no_reaper_removes_what_its_process_kept() {
 fn a_reaper_without_timeout_works_like_any_other() {
     let fake = Fake::new();
     let tools = fake.path("tools");
-    std::fs::create_dir(&tools).unwrap();
-    for tool in ["sh", "cat", "date", "sed", "sleep"] {
-        let path = std::env::var_os("PATH").unwrap();
-        let mut paths = std::env::split_paths(&path).map(|it| it.join(tool));
-        let path = paths.find(|it| it.exists()).unwrap();
-        std::os::unix::fs::symlink(path, tools.join(tool)).unwrap();
-    }
+    link_tools(&tools, &["sh", "cat", "date", "sed", "sleep"]);
     let mut owner = Owner::program(&fake.engine_words());
     owner.env("PATH", &tools);
     let mut owner = Owner::spawn(owner);
