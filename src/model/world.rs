@@ -327,4 +327,10 @@ impl ReaperRecord {
             held.remove(owner);
         }
     }
+
+    pub(crate) fn release_others(&self, owner: &str, lease: &Path) {
+        for held in self.0.lock().unwrap().values_mut() {
+            held.retain(|other, path| other == owner || path != lease);
+        }
+    }
 }

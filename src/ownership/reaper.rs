@@ -2,8 +2,9 @@
 //!
 //! It is one `sh` for each engine that something is held on. It reads a socket until its process ends, in
 //! whatever way, and then removes what carries a held owner's label. The lease file tells it what has been
-//! kept or adopted; so it needs to be told nothing but the owners, and a reaper that missed a message does
-//! no harm.
+//! kept or adopted; so it needs to be told nothing but the owners. A reaper that was not told of an owner's
+//! end does no harm. One that was not told of an owner leaves what that one made to the next launch, so each
+//! creating request tells it again.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, PipeWriter, Read};
@@ -21,6 +22,7 @@ use nix::errno::Errno;
 use nix::sys::socket::{MsgFlags, send};
 
 use super::labels::OWNER;
+use super::lease::Lease;
 use crate::engine::ReaperChoice;
 use crate::engine::backend::ReaperSpec;
 use crate::engine::connection::Connection;
@@ -89,6 +91,34 @@ impl Reaper {
             }
         };
         Some(Hold { reaper, owner: owner.to_owned(), left: false })
+    }
+
+    /// Ends the protection of earlier owners of a lease in this process: all that was theirs is gone, and
+    /// nothing may appear.
+    pub(crate) fn forget_others(connection: &Connection, lease: &Lease) {
+        if !lease.is_settled() {
+            return;
+        }
+        let engine = connection.info().identity.digest();
+        match connection.engine().reaper() {
+            ReaperChoice::None | ReaperChoice::Process => {
+                let reapers = REAPERS.lock().unwrap_or_else(PoisonError::into_inner);
+                let reaper = reapers.get(&engine).cloned();
+                drop(reapers);
+                if let Some(reaper) = reaper {
+                    reaper.remove_others(lease.owner(), lease.path());
+                }
+            }
+            #[cfg(test)]
+            ReaperChoice::Model(record) => record.release_others(lease.owner(), lease.path()),
+        }
+    }
+
+    fn remove_others(&self, owner: &str, lease: &Path) {
+        let held = self.state().held.clone();
+        held.iter()
+            .filter(|(other, path)| *other != owner && *path == lease)
+            .for_each(|(other, _)| self.remove(other));
     }
 
     fn add(&self, owner: &str, lease: &Path, spec: impl FnOnce() -> ReaperSpec) {
@@ -185,15 +215,6 @@ impl Hold {
         }
     }
 
-    /// Ends the protection of an earlier owner of this process, whose resources are gone now.
-    pub(crate) fn forget(&self, owner: &str) {
-        match &self.reaper {
-            Handle::Process(reaper) => reaper.remove(owner),
-            #[cfg(test)]
-            Handle::Model(record) => record.release(owner),
-        }
-    }
-
     pub(crate) fn set_left(&mut self, left: bool) {
         self.left = left;
     }
@@ -201,8 +222,13 @@ impl Hold {
 
 impl Drop for Hold {
     fn drop(&mut self) {
-        if !self.left {
-            self.forget(&self.owner);
+        if self.left {
+            return;
+        }
+        match &self.reaper {
+            Handle::Process(reaper) => reaper.remove(&self.owner),
+            #[cfg(test)]
+            Handle::Model(record) => record.release(&self.owner),
         }
     }
 }

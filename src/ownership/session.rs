@@ -94,10 +94,8 @@ impl Session {
         let removed =
             orphans::remove(&self.connection, slug, &self.lease, Some(&self.own())).map(drop);
         self.left.store(removed.is_err(), Ordering::SeqCst);
-        if removed.is_ok()
-            && let (Some(hold), Some(previous)) = (&self.reaper, self.lease.previous_owner())
-        {
-            hold.forget(previous);
+        if removed.is_ok() {
+            Reaper::forget_others(&self.connection, &self.lease);
         }
         removed
     }
@@ -137,7 +135,7 @@ impl Session {
     /// Notes that nothing of the slug is left.
     pub(crate) fn set_clean(&self) {
         self.left.store(false, Ordering::SeqCst);
-        self.failed.store(false, Ordering::SeqCst);
+        Reaper::forget_others(&self.connection, &self.lease);
     }
 }
 

@@ -9,6 +9,7 @@ use crate::engine::connection::Connection;
 use crate::error::Error;
 use crate::ownership::lease::{Claim, Kept, Lease, Record, directory_of, leases};
 use crate::ownership::orphans::{self, Removed};
+use crate::ownership::reaper::Reaper;
 use crate::plan::Slug;
 
 /// Removes the orphans of the leases in an engine value's state directory.
@@ -143,6 +144,7 @@ fn sweep_one(
     } else {
         let removed = orphans::remove(connection, &record.slug, &lease, None)?;
         lease.set_clean();
+        Reaper::forget_others(connection, &lease);
         removed
     };
     if removed == Removed::default() {

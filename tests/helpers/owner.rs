@@ -13,6 +13,7 @@
 //! | `launch SLUG [KEY=VALUE...]` launches a bundle | `up CONTAINER NETWORK SUBNET` |
 //! | `attach SLUG [KEY=VALUE...]` attaches to a kept bundle | `up CONTAINER NETWORK SUBNET` |
 //! | `discard SLUG` | `discarded` |
+//! | `sweep` | `swept` |
 //! | `cd DIRECTORY` changes its working directory | `ok` |
 //! | `free SLUG [KEY=VALUE...]` launches a bundle in a free subnet | `up CONTAINER NETWORK SUBNET` |
 //! | `reachable`, of the bundle | `reachable true` |
@@ -173,6 +174,10 @@ impl Owner {
             "attach" => {
                 let (plan, _) = planned(words);
                 up(plan.attach(engine).map_err(Error::from)?)
+            }
+            "sweep" => {
+                sidecar_bundle::sweep(engine)?;
+                "swept".into()
             }
             "discard" => {
                 planned(words).0.discard(engine)?;

@@ -333,6 +333,30 @@ fn a_reaper_ends_when_nothing_is_held_and_leaves_no_file() {
 }
 
 #[test]
+fn a_reaper_ends_when_what_a_failed_close_left_is_gone() {
+    for way in ["launch demo", "sweep", "discard demo"] {
+        let fake = Fake::new();
+        let mut owner = fake.owner_up();
+        for operation in ["rm", "network-rm"] {
+            fake.on(operation, &refuse(1, "Error response from daemon: the disk is tired"));
+        }
+        owner.expect("close", "error");
+        owner.expect("launch demo", "error");
+        for operation in ["rm", "network-rm"] {
+            fake.obey(operation);
+        }
+        assert_eq!((fake.resources().len(), fake.reapers()), (2, 1));
+        owner.ask(way);
+        if way.starts_with("launch") {
+            owner.expect("close", "closed");
+        }
+        fake.assert_nothing_left();
+        wait_for("the reaper's end", || fake.reapers() == 0);
+        owner.end();
+    }
+}
+
+#[test]
 fn no_reaper_removes_what_its_process_kept() {
     let fake = Fake::new();
     let mut owner = fake.owner(&[]);

@@ -152,6 +152,16 @@ impl Lease {
         &self.path
     }
 
+    /// The owner; empty for a sweep.
+    pub(crate) fn owner(&self) -> &str {
+        &self.owner
+    }
+
+    /// Returns true if no request of an owner, this one or an earlier one, may still have an effect.
+    pub(crate) fn is_settled(&self) -> bool {
+        self.record().is_settled()
+    }
+
     /// The owner before this one, if there was one since the slug was last clean.
     pub(crate) fn previous_owner(&self) -> Option<&str> {
         self.previous.as_ref().map(|previous| previous.owner.as_str())
