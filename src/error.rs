@@ -66,8 +66,9 @@ pub enum Error {
         /// The system's error.
         source: io::Error,
     },
-    /// The engine did not create the network. None of ours is left unless an [`Error::NotRemoved`]
-    /// [comes with it](Error::Several).
+    /// The engine did not create the network. None of ours was seen afterwards unless an [`Error::NotRemoved`]
+    /// [comes with it](Error::Several). After an answer that was lost, one may appear later: the reaper removes it
+    /// when this process ends, or else the slug's next launch does.
     #[error("network {network} could not be created")]
     #[non_exhaustive]
     CreateNetwork {
@@ -190,9 +191,9 @@ pub enum Error {
         /// The value of the network; `None` if it has none.
         found: Option<String>,
     },
-    /// The engine did not start the container. None of ours is left unless an [`Error::NotRemoved`]
-    /// [comes with it](Error::Several). The network is in the state that is handed back; after a launch it is
-    /// removed.
+    /// The engine did not start the container. None of ours was seen afterwards unless an [`Error::NotRemoved`]
+    /// [comes with it](Error::Several). After an answer that was lost, one may appear later, as of
+    /// [`Error::CreateNetwork`]. The network is in the state that is handed back; after a launch it is removed.
     ///
     /// A missing image is this error, with [`Cause::ImageMissing`], if it may [never](crate::PullPolicy::Never) be
     /// pulled.

@@ -51,7 +51,7 @@ pub(crate) fn remove_by_id(
 /// Removes the resources with these labels that exist, or appear: the answer to a create was lost.
 ///
 /// The engine may still be at work, so an absence counts only when it was seen three times over at least a
-/// second.
+/// second. What appears later is left to the reaper and to the next launch.
 pub(crate) fn remove_as_it_appears(
     connection: &Connection,
     resource: Resource,

@@ -22,8 +22,8 @@ pub(crate) struct Session {
     owner: String,
     /// Something may be left when the session ends.
     left: AtomicBool,
-    /// A resource of this session could not be removed.
-    failed: AtomicBool,
+    /// A resource of this session could not be removed, or may appear yet.
+    unsure: AtomicBool,
     // In the order of teardown: the slug is free when nobody is at work for it any more.
     reaper: Option<Hold>,
     lease: Lease,
@@ -46,8 +46,8 @@ impl Session {
         let engine = connection.info().identity.digest();
         let lease = Lease::take(&directory, naming.prefix(), slug, &engine, &owner)?;
         let left = AtomicBool::new(lease.previous_owner().is_some());
-        let failed = AtomicBool::new(false);
-        Ok(Self { connection, owner, left, failed, reaper: None, lease })
+        let unsure = AtomicBool::new(false);
+        Ok(Self { connection, owner, left, unsure, reaper: None, lease })
     }
 
     /// The session under the protection of a reaper, if there is to be one.
@@ -120,6 +120,7 @@ impl Session {
     pub(crate) fn settle(&self, made: &Made) {
         if *made == Made::Perhaps {
             self.lease.unsettle();
+            self.unsure.store(true, Ordering::SeqCst);
         }
         if let Err(error) = self.lease.making(None) {
             tracing::warn!(error = %error.chain(), "a lease could not be written");
@@ -129,7 +130,7 @@ impl Session {
     /// Notes that a removal failed.
     pub(crate) fn set_left(&self) {
         self.left.store(true, Ordering::SeqCst);
-        self.failed.store(true, Ordering::SeqCst);
+        self.unsure.store(true, Ordering::SeqCst);
     }
 
     /// Notes that nothing of the slug is left.
@@ -145,8 +146,8 @@ impl Drop for Session {
             self.lease.set_clean();
         }
         if let Some(hold) = &mut self.reaper {
-            // The reaper tries again what could not be removed now.
-            hold.set_left(self.failed.load(Ordering::SeqCst));
+            // The reaper looks again at the end of this process.
+            hold.set_left(self.unsure.load(Ordering::SeqCst));
         }
     }
 }

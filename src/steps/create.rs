@@ -34,7 +34,7 @@ impl NetworkPlanned {
     ///
     /// # Errors
     ///
-    /// The plan is handed back, and nothing of this step is left, unless an [`Error::NotRemoved`]
+    /// The plan is handed back, and nothing of this step was seen afterwards, unless an [`Error::NotRemoved`]
     /// [comes with the error](Error::Several):
     ///
     /// - [`Error::Invalid`] for the network's options, before anything else,

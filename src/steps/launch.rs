@@ -22,7 +22,7 @@ impl NetworkPlanned {
     /// # Errors
     ///
     /// Those of both steps, and a wrong specification before either. The plan is handed back, and
-    /// nothing of either step is left, unless an [`Error::NotRemoved`](crate::Error::NotRemoved)
+    /// nothing of either step was seen afterwards, unless an [`Error::NotRemoved`](crate::Error::NotRemoved)
     /// [comes with the error](crate::Error::Several).
     #[expect(clippy::needless_pass_by_value, reason = "a specification is built for one start")]
     pub fn launch(

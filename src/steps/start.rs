@@ -26,7 +26,7 @@ impl NetworkCreated {
     ///
     /// # Errors
     ///
-    /// This state is handed back with its network, and no container of this step is left, unless an
+    /// This state is handed back with its network, and no container of this step was seen afterwards, unless an
     /// [`Error::NotRemoved`] [comes with the error](Error::Several):
     ///
     /// - [`Error::Invalid`] before the engine is asked for anything,

@@ -3,6 +3,7 @@
 use sidecar_bundle::{BundleSpec, NetworkPlanned, Slug};
 
 use crate::fake::Fake;
+use crate::surroundings::wait_for;
 
 #[test]
 fn each_bundle_has_an_owner_and_a_lease_of_its_own() {
@@ -36,4 +37,19 @@ fn an_engine_is_asked_for_its_identity_once_for_each_session() {
     }
     bundle.close().unwrap();
     assert_eq!(fake.infos(), 6, "each absence is the same engine's, before and after");
+}
+
+#[test]
+fn what_appears_after_the_last_look_for_it_is_removed_at_the_end_of_the_process() {
+    let fake = Fake::new();
+    let late = "(until [ -e \"$dir/now\" ]; do sleep 0.05; done; obey) >/dev/null 2>&1";
+    fake.once("network-create", &format!("{late} & sleep 0.1; exit 1"));
+    let mut owner = fake.owner(&[]);
+    owner.expect("launch demo", "error network claude-bottle-bundle-demo could not be created");
+    std::fs::write(fake.path("now"), "").unwrap();
+    wait_for("the network", || fake.resources().len() == 1);
+    assert_eq!(fake.reapers(), 1);
+    owner.end();
+    wait_for("the reaper", || fake.reapers() == 0);
+    fake.assert_nothing_left();
 }
