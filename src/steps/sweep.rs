@@ -7,7 +7,7 @@ use crate::engine::Engine;
 use crate::engine::backend::Id;
 use crate::engine::connection::Connection;
 use crate::error::Error;
-use crate::ownership::lease::{Claim, Kept, Lease, Record, directory_of, leases};
+use crate::ownership::lease::{Claim, Kept, Lease, Record, directory_of, leases, remove_unwritten};
 use crate::ownership::orphans::{self, Removed};
 use crate::ownership::reaper::Reaper;
 use crate::plan::Slug;
@@ -103,8 +103,12 @@ fn walk(engine: &Engine, dry_run: bool) -> Result<Vec<Swept>, Error> {
     let directory = directory_of(engine)?;
     let connection =
         Connection::open(engine).map_err(|source| Error::Look { what: "its identity", source })?;
-    let leases = leases(&directory, &connection.info().identity.digest())
-        .map_err(|source| Error::Lease { path: directory.clone(), source })?;
+    let engine = connection.info().identity.digest();
+    let failed = |source| Error::Lease { path: directory.clone(), source };
+    let leases = leases(&directory, &engine).map_err(failed)?;
+    if !dry_run && let Err(error) = remove_unwritten(&directory, &engine) {
+        tracing::debug!(%error, "an empty lease stays");
+    }
     let swept = leases.into_iter().filter_map(|(path, record)| {
         let outcome = sweep_one(&connection, &path, &record, dry_run);
         let outcome = outcome.unwrap_or_else(|error| Some(SweptOutcome::Failed(error)))?;

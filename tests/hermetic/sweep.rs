@@ -1,8 +1,11 @@
 //! Removing orphans on request.
 
+use std::fs::OpenOptions;
+use std::os::unix::fs::OpenOptionsExt;
+
 use sidecar_bundle::{BundleSpec, Cause, NetworkPlanned, Slug, SweptOutcome, sweep, sweep_dry_run};
 
-use crate::fake::Fake;
+use crate::fake::{Fake, plan};
 
 #[test]
 fn a_sweep_removes_orphans_and_nothing_else() {
@@ -63,4 +66,17 @@ fn a_dry_run_says_nothing_of_another_engine() {
     let swept = sweep(&fake.engine()).unwrap();
     assert!(matches!(&swept[0].outcome, SweptOutcome::Removed { .. }), "{swept:?}");
     fake.assert_nothing_left();
+}
+
+#[test]
+fn a_sweep_removes_the_lease_of_an_owner_that_died_before_it_wrote_it() {
+    let fake = Fake::new();
+    let network = plan().create_network(&fake.engine()).unwrap();
+    let mut entries = std::fs::read_dir(fake.path("leases")).unwrap();
+    let lease = entries.next().unwrap().unwrap().path();
+    network.close().unwrap();
+    OpenOptions::new().write(true).create_new(true).mode(0o600).open(&lease).unwrap();
+    assert!(sweep_dry_run(&fake.engine()).unwrap().is_empty() && lease.exists());
+    assert!(sweep(&fake.engine()).unwrap().is_empty());
+    assert!(!lease.exists());
 }

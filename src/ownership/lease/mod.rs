@@ -6,6 +6,7 @@
 mod directory;
 mod record;
 
+use std::ffi::OsStr;
 use std::fs::{self, File, TryLockError};
 use std::io;
 use std::os::unix::fs::MetadataExt;
@@ -84,7 +85,11 @@ impl Lease {
                         Some(previous) => previous.taken(false),
                         None => Record::new(random_id().map_err(at(&path))?, prefix, slug, owner),
                     };
-                    record.write(&file).map_err(at(&path))?;
+                    let written = match &previous {
+                        Some(_) => record.write(&file),
+                        None => write_first(&record, &path, &file),
+                    };
+                    written.map_err(at(&path))?;
                     let lease = Self::of(file, path, owner, record, previous);
                     lease.wait_for_the_last_command();
                     return Ok(lease);
@@ -315,11 +320,7 @@ pub(crate) fn leases(directory: &Path, engine: &str) -> io::Result<Vec<(PathBuf,
         checked => checked?,
     }
     let (mut leases, host) = (Vec::new(), directory::host());
-    for entry in fs::read_dir(directory)? {
-        let path = entry?.path();
-        if path.extension().is_none_or(|extension| extension != "lease") {
-            continue;
-        }
+    for path in paths(directory)? {
         let Ok(file) = directory::open(&path, false) else { continue };
         let Ok(Some(record)) = Record::read(&file) else { continue };
         let name = file_name(&record.prefix, &record.slug, engine, &host);
@@ -329,6 +330,50 @@ pub(crate) fn leases(directory: &Path, engine: &str) -> io::Result<Vec<(PathBuf,
     }
     leases.sort_by(|(a, _), (b, _)| a.cmp(b));
     Ok(leases)
+}
+
+/// Removes the files of an engine that were never written: their owners died before they did anything.
+pub(crate) fn remove_unwritten(directory: &Path, engine: &str) -> io::Result<()> {
+    let host = directory::host();
+    for path in paths(directory)? {
+        let Ok(file) = directory::open(&path, false) else { continue };
+        // Another host's lock is not seen here, so that the name alone has to tell whose it is.
+        let name = path.file_name().and_then(OsStr::to_str).unwrap_or_default();
+        let ours = name.match_indices('.').any(|(dot, _)| {
+            let (prefix, rest) = (&name[..dot], &name[dot + 1..]);
+            let slug = rest.rsplitn(3, '.').nth(2).and_then(|slug| Slug::new(slug).ok());
+            slug.is_some_and(|slug| file_name(prefix, &slug, engine, &host) == name)
+        });
+        let is_empty = || file.metadata().is_ok_and(|metadata| metadata.len() == 0);
+        if !ours || !is_empty() || file.try_lock().is_err() {
+            continue;
+        }
+        if is_empty() && leads_to(&path, &file)? {
+            fs::remove_file(&path)?;
+        }
+        file.unlock()?;
+    }
+    Ok(())
+}
+
+/// The paths of the leases in a directory.
+fn paths(directory: &Path) -> io::Result<Vec<PathBuf>> {
+    let mut paths = Vec::new();
+    for entry in fs::read_dir(directory)? {
+        let path = entry?.path();
+        if path.extension().is_some_and(|extension| extension == "lease") {
+            paths.push(path);
+        }
+    }
+    Ok(paths)
+}
+
+/// Writes a record to a new file, which is locked. It stays only if it is written.
+fn write_first(record: &Record, path: &Path, file: &File) -> io::Result<()> {
+    record.write(file).inspect_err(|_| {
+        // The error of the write says more.
+        let _ = fs::remove_file(path);
+    })
 }
 
 /// Distinct for each prefix, slug, engine and host: the hash separates what the name alone does not.
@@ -429,6 +474,40 @@ mod tests {
         drop(lease);
         let next = Lease::take(room.path(), "p", &slug(), "e", "next").unwrap();
         assert_eq!(next.exempt(), [], "they are a dead owner's");
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_written_does_not_stay() {
+        let room = room();
+        let path = room.path().join("lease");
+        fs::write(&path, "half a rec").unwrap();
+        let record = Record::new("0".repeat(32), "p", &slug(), "o");
+        // As on a full disk.
+        write_first(&record, &path, &File::open(&path).unwrap()).unwrap_err();
+        assert!(!path.exists());
+    }
+
+    #[test]
+    fn a_file_that_was_never_written_goes_if_it_is_this_engines_and_nobody_holds_it() {
+        let room = room();
+        let slug = Slug::new("s.t").unwrap();
+        let path = |prefix, engine, host: &str| {
+            let path = room.path().join(file_name(prefix, &slug, engine, host));
+            drop(directory::open(&path, true).unwrap());
+            path
+        };
+        let host = directory::host();
+        let (ours, held) = (path("p.q", "e", &host), path("held", "e", &host));
+        let others = [path("p.q", "f", &host), path("p.q", "e", "elsewhere")];
+        let lock = directory::open(&held, false).unwrap();
+        lock.lock().unwrap();
+        let written = take(room.path()).unwrap().path.clone();
+        remove_unwritten(room.path(), "e").unwrap();
+        assert!(!ours.exists());
+        assert!(held.exists() && written.exists() && others.iter().all(|it| it.exists()));
+        drop(lock);
+        remove_unwritten(room.path(), "e").unwrap();
+        assert!(!held.exists());
     }
 
     #[test]
