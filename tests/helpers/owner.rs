@@ -175,14 +175,8 @@ impl Owner {
                 let (plan, _) = planned(words);
                 up(plan.attach(engine).map_err(Error::from)?)
             }
-            "sweep" => {
-                sidecar_bundle::sweep(engine)?;
-                "swept".into()
-            }
-            "discard" => {
-                planned(words).0.discard(engine)?;
-                "discarded".into()
-            }
+            "sweep" => sidecar_bundle::sweep(engine).map(|_| "swept".into())?,
+            "discard" => planned(words).0.discard(engine).map(|_| "discarded".into())?,
             "cd" => {
                 std::env::set_current_dir(rest)?;
                 "ok".into()
