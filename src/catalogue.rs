@@ -183,10 +183,10 @@ fn specifications(catalogue: &mut Catalogue) {
         new().add_capability("NET ADMIN"),
         new().security_option(""),
         new().command(["a\0"]),
-        new().engine_option("--name=x"),
-        new().engine_option("--rm"),
-        new().engine_option("--tty"),
-        new().engine_option("-d"),
+        new().engine_flag("--name=x"),
+        new().engine_flag("--rm"),
+        new().engine_flag("--tty"),
+        new().engine_flag("-d"),
     ] {
         catalogue.invalid(spec.check(&Naming::default()));
     }

@@ -36,7 +36,7 @@ fuzz_target!(|input: Input<'_>| {
         spec =
             if *read_only { spec.mount_read_only(host, target) } else { spec.mount(host, target) };
     }
-    spec = input.options.iter().fold(spec, |spec, option| spec.engine_option(*option));
+    spec = input.options.iter().fold(spec, |spec, option| spec.engine_flag(*option));
     spec = input.labels.iter().fold(spec, |spec, (key, value)| spec.label(*key, *value));
     let Some(arguments) = run_arguments(&slug, &spec.daemon(daemon)) else { return };
 

@@ -207,15 +207,14 @@ mod tests {
             "--userns=host",
             "--link=x",
             "--dns",
+            "--tty=true",
         ] {
-            let spec = BundleSpec::new().engine_option(word);
+            let spec = BundleSpec::new().engine_flag(word);
             let refused = spec.check(&Naming::default()).is_err();
             assert!(refused, "{word:?} was let through");
         }
-        for word in
-            ["--dns=1.1.1.1", "--tty=true", "--shm-size=1g", "--network-alias=x", "--sysctl=a=b"]
-        {
-            let spec = BundleSpec::new().engine_option(word);
+        for word in ["--dns=1.1.1.1", "--shm-size=1g", "--network-alias=x", "--sysctl=a=b"] {
+            let spec = BundleSpec::new().engine_flag(word);
             let checked = spec.check(&Naming::default()).unwrap_or_else(|error| panic!("{error}"));
             assert_eq!(checked.options.flags, [word]);
         }

@@ -2,6 +2,7 @@
 
 mod check;
 mod daemon;
+mod engine_options;
 mod options;
 mod parts;
 mod readiness;
@@ -9,6 +10,7 @@ mod spec;
 
 pub(crate) use check::CheckedSpec;
 pub use daemon::Daemon;
+pub(crate) use engine_options::Field;
 pub(crate) use options::Options;
 pub use options::{PortMapping, PullPolicy, RestartPolicy};
 pub(crate) use parts::{CheckedMount, CheckedVariable, MountKind, is_read_by_engine_programs};

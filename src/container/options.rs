@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
+use super::engine_options::{self, Field};
 use super::parts::Mount;
 use crate::invalid::InvalidInput;
 
@@ -27,6 +28,8 @@ pub(crate) struct Options {
     pub(crate) init: bool,
     pub(crate) restart: RestartPolicy,
     pub(crate) pull: PullPolicy,
+    /// Fields of the API's create body, and options of the program's `run`.
+    pub(crate) fields: Vec<Field>,
     pub(crate) flags: Vec<String>,
     pub(crate) grace: Duration,
 }
@@ -64,6 +67,11 @@ impl PortMapping {
     pub fn host_address(self, address: impl Into<IpAddr>) -> Self {
         Self { host_address: Some(address.into()), ..self }
     }
+
+    /// The container's port as engines write it: `80/tcp`.
+    pub(crate) fn name(&self) -> String {
+        format!("{}/{}", self.container, if self.udp { "udp" } else { "tcp" })
+    }
 }
 
 /// The action of the engine when the container ends by itself.
@@ -98,6 +106,16 @@ pub enum PullPolicy {
 }
 
 impl Options {
+    /// The limit of processors in billionths, as an engine counts them.
+    pub(crate) fn nano_cpus(&self) -> Option<u64> {
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "it is positive, and saturates"
+        )]
+        self.cpus.map(|cpus| (cpus * 1e9).round() as u64)
+    }
+
     pub(super) fn check(&self) -> Result<&Self, InvalidInput> {
         for (name, value) in [("entrypoint", &self.entrypoint), ("user", &self.user)] {
             value.as_deref().map_or(Ok(()), |value| filled(name, value))?;
@@ -131,13 +149,14 @@ impl Options {
             }
         }
         self.security.iter().try_for_each(|option| filled("security option", option))?;
-        self.flags.iter().try_for_each(|option| check_engine_option(option))?;
+        engine_options::check_fields(&self.fields)?;
+        self.flags.iter().try_for_each(|flag| engine_options::check_flag(flag))?;
         self.command.iter().try_for_each(|word| no_nul("command", word))?;
         Ok(self)
     }
 }
 
-fn no_nul(what: &str, value: &str) -> Result<(), InvalidInput> {
+pub(super) fn no_nul(what: &str, value: &str) -> Result<(), InvalidInput> {
     if value.contains('\0') {
         return Err(InvalidInput::new(format_args!("{what} {value:?} contains a NUL byte")));
     }
@@ -149,68 +168,4 @@ fn filled(what: &str, value: &str) -> Result<(), InvalidInput> {
         return Err(InvalidInput::new(format_args!("the {what} is empty")));
     }
     no_nul(what, value)
-}
-
-/// Options of docker's and podman's `run` that change nothing that the library guarantees.
-const ENGINE_OPTIONS: [&str; 42] = [
-    "blkio-weight",
-    "cgroup-parent",
-    "cgroupns",
-    "cpu-period",
-    "cpu-quota",
-    "cpu-rt-period",
-    "cpu-rt-runtime",
-    "cpu-shares",
-    "cpuset-cpus",
-    "cpuset-mems",
-    "device",
-    "device-cgroup-rule",
-    "dns",
-    "dns-opt",
-    "dns-option",
-    "dns-search",
-    "domainname",
-    "gpus",
-    "group-add",
-    "health-cmd",
-    "health-interval",
-    "health-retries",
-    "health-start-period",
-    "health-timeout",
-    "hostname",
-    "log-driver",
-    "log-opt",
-    "mac-address",
-    "memory-reservation",
-    "memory-swappiness",
-    "network-alias",
-    "no-healthcheck",
-    "oom-kill-disable",
-    "oom-score-adj",
-    "platform",
-    "runtime",
-    "shm-size",
-    "stop-signal",
-    "stop-timeout",
-    "sysctl",
-    "tty",
-    "ulimit",
-];
-
-/// One word, in its long form with its value: without one, an option takes the next word of the command.
-fn check_engine_option(option: &str) -> Result<(), InvalidInput> {
-    let refused = |problem: &str| {
-        Err(InvalidInput::new(format_args!("engine option {option:?} is refused: {problem}")))
-    };
-    let Some(word) = option.strip_prefix("--") else {
-        return refused("write it in its long form, such as --dns=1.1.1.1");
-    };
-    let name = word.split_once('=').map_or(word, |(name, _)| name);
-    if !ENGINE_OPTIONS.contains(&name) {
-        return refused("it is not among those that BundleSpec::engine_option lists");
-    }
-    if name.len() == word.len() {
-        return refused("it has no value, such as in --tty=true");
-    }
-    no_nul("engine option", option)
 }

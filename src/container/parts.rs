@@ -15,6 +15,16 @@ pub(crate) enum CheckedVariable {
 }
 
 impl CheckedVariable {
+    pub(crate) fn name(&self) -> &str {
+        let (Self::Literal(name, _) | Self::Hidden(name, _)) = self;
+        name
+    }
+
+    pub(crate) fn value(&self) -> &str {
+        let (Self::Literal(_, value) | Self::Hidden(_, value)) = self;
+        value
+    }
+
     pub(crate) fn hidden_value(&self) -> Option<&str> {
         match self {
             Self::Literal(..) => None,

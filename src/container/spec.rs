@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::daemon::Daemon;
+use super::engine_options::Field;
 use super::options::{Options, PortMapping, PullPolicy, RestartPolicy};
 use super::parts::{Mount, Parts, Source};
 
@@ -275,8 +276,27 @@ impl BundleSpec {
         self
     }
 
-    /// Adds an option of the engine's `run` that has no method here, as one word in its long form with its
-    /// value: `--dns=1.1.1.1`, `--tty=true`.
+    /// Adds a field of the body of the API's
+    /// [`POST /containers/create`](https://docs.docker.com/reference/api/engine/version/v1.41/#tag/Container/operation/ContainerCreate)
+    /// that has no method here, with its value in JSON: `engine_option("HostConfig.Dns", r#"["1.1.1.1"]"#)`.
+    ///
+    /// Only these are allowed, since they change nothing that the library guarantees: `Domainname`,
+    /// `Healthcheck`, `Hostname`, `Shell`, `StopSignal`, `StopTimeout` and `WorkingDir`; and of `HostConfig`:
+    /// `Annotations`, `BlkioDeviceReadBps`, `BlkioDeviceReadIOps`, `BlkioDeviceWriteBps`,
+    /// `BlkioDeviceWriteIOps`, `BlkioWeight`, `BlkioWeightDevice`, `CgroupParent`, `CgroupnsMode`, `CpuPeriod`,
+    /// `CpuQuota`, `CpuRealtimePeriod`, `CpuRealtimeRuntime`, `CpuShares`, `CpusetCpus`, `CpusetMems`,
+    /// `DeviceCgroupRules`, `DeviceRequests`, `Devices`, `Dns`, `DnsOptions`, `DnsSearch`, `GroupAdd`,
+    /// `LogConfig`, `MemoryReservation`, `MemorySwappiness`, `OomKillDisable`, `OomScoreAdj`, `Runtime`,
+    /// `ShmSize`, `StorageOpt`, `Sysctls` and `Ulimits`.
+    ///
+    /// An engine that is driven by commands has no such fields: see [`engine_flag`](Self::engine_flag).
+    pub fn engine_option(mut self, field: impl Into<String>, json: impl Into<String>) -> Self {
+        self.options.fields.push(Field { path: field.into(), json: json.into() });
+        self
+    }
+
+    /// Adds an option of the program's `run` that has no method here, as one word in its long form with its
+    /// value: `--dns=1.1.1.1`.
     ///
     /// Only these are allowed, since they change nothing that the library guarantees: `blkio-weight`,
     /// `cgroup-parent`, `cgroupns`, `cpu-period`, `cpu-quota`, `cpu-rt-period`, `cpu-rt-runtime`, `cpu-shares`,
@@ -284,10 +304,11 @@ impl BundleSpec {
     /// `dns-search`, `domainname`, `gpus`, `group-add`, `health-cmd`, `health-interval`, `health-retries`,
     /// `health-start-period`, `health-timeout`, `hostname`, `log-driver`, `log-opt`, `mac-address`,
     /// `memory-reservation`, `memory-swappiness`, `network-alias`, `no-healthcheck`, `oom-kill-disable`,
-    /// `oom-score-adj`, `platform`, `runtime`, `shm-size`, `stop-signal`, `stop-timeout`, `sysctl`, `tty` and
-    /// `ulimit`.
-    pub fn engine_option(mut self, option: impl Into<String>) -> Self {
-        self.options.flags.push(option.into());
+    /// `oom-score-adj`, `platform`, `runtime`, `shm-size`, `stop-signal`, `stop-timeout`, `sysctl` and `ulimit`.
+    ///
+    /// An engine that is asked by its API has no such options: see [`engine_option`](Self::engine_option).
+    pub fn engine_flag(mut self, flag: impl Into<String>) -> Self {
+        self.options.flags.push(flag.into());
         self
     }
 

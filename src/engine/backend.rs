@@ -5,13 +5,14 @@ use std::ffi::OsString;
 use std::fmt;
 use std::io::PipeWriter;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
-use std::sync::mpsc::Sender;
+use std::sync::mpsc::SyncSender;
 use std::time::{Duration, Instant};
 
 use ipnet::IpNet;
 
 use super::error::EngineError;
 use super::identity::EngineInfo;
+use super::support::Unsupported;
 use crate::container::CheckedSpec;
 use crate::plan::{Addressing, Ipv6Addressing, NetworkOptions};
 use crate::status::{ExecOutput, Exit, Health, LogLine, State, Status};
@@ -28,6 +29,9 @@ pub(crate) trait Backend: fmt::Debug + Send + Sync {
 
     /// The address of the engine, where it is known.
     fn address(&self, deadline: Instant) -> Result<Option<String>, EngineError>;
+
+    /// Checks that the container can be made with these options.
+    fn supports(&self, spec: &CheckedSpec, info: &EngineInfo) -> Result<(), Unsupported>;
 
     /// Creates the network and returns its id.
     fn create_network(
@@ -80,11 +84,11 @@ pub(crate) trait Backend: fmt::Debug + Send + Sync {
         &self,
         id: &Id,
         last: Option<usize>,
-        events: Sender<Event>,
+        events: SyncSender<Event>,
     ) -> Result<Follow, EngineError>;
 
     /// Sends the container's end.
-    fn follow_end(&self, id: &Id, events: Sender<Event>) -> Result<Follow, EngineError>;
+    fn follow_end(&self, id: &Id, events: SyncSender<Event>) -> Result<Follow, EngineError>;
 
     /// Runs a command in the container.
     fn exec(&self, id: &Id, words: &[String], deadline: Instant)
@@ -261,6 +265,9 @@ impl ContainerInfo {
         }
     }
 }
+
+/// The events that wait for their reader at most. A follower waits until there is room.
+pub(crate) const EVENTS: usize = 1000;
 
 /// An event of something that is followed.
 #[derive(Debug)]

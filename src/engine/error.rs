@@ -35,6 +35,14 @@ pub(crate) enum End {
     Lost(Arc<io::Error>),
     Exited(ExitStatus),
     Killed(Duration),
+    /// There was no way to the engine: nothing was sent.
+    NotReached(Arc<io::Error>),
+    /// It was sent, and the connection ended before the answer did.
+    Cut(Arc<io::Error>),
+    /// It was sent, and not answered within this time.
+    Late(Duration),
+    /// It was answered with this status.
+    Refused(u16),
     /// It succeeded, and its answer is not this.
     Unexpected(&'static str),
     /// It was not made, or its answer does not count, for this reason.
@@ -97,21 +105,26 @@ impl fmt::Display for EngineError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Inner { program, request, end, cause, word, .. } = &*self.0;
         match end {
-            End::NotStarted(_) if *cause == Cause::ProgramMissing => {
+            End::NotStarted(_) | End::NotReached(_) if *cause == Cause::ProgramMissing => {
                 return write!(f, "{program} was not found; is it installed, and on PATH?");
             }
             End::NotStarted(_) => return write!(f, "{request} could not be run"),
             End::Lost(_) => return write!(f, "{request} was started, and could not be waited for"),
             End::Withheld(why) => return f.write_str(why),
+            End::NotReached(_) => write!(f, "{request} was not sent")?,
+            End::Cut(_) => write!(f, "{request} was sent, and its answer was lost")?,
+            End::Late(after) => write!(f, "{request} was not answered within {after:?}")?,
+            End::Refused(status) => write!(f, "{request} was answered with status {status}")?,
             End::Killed(after) => {
                 write!(f, "{request} was killed at its deadline, after {after:?}")?;
             }
             End::Exited(status) => write!(f, "{request} ended with {status}")?,
-            End::Unexpected(expected) => write!(f, "{request} did not print {expected}")?,
+            End::Unexpected(expected) => write!(f, "{request} did not answer with {expected}")?,
         }
-        match word {
-            Some(line) => write!(f, ": {line}"),
-            None => write!(f, " and printed nothing"),
+        match (word, end) {
+            (Some(line), _) => write!(f, ": {line}"),
+            (None, End::Killed(_) | End::Exited(_)) => f.write_str(" and printed nothing"),
+            (None, _) => Ok(()),
         }
     }
 }
@@ -125,8 +138,16 @@ impl fmt::Debug for EngineError {
 impl std::error::Error for EngineError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match &self.0.end {
-            End::NotStarted(error) | End::Lost(error) => Some(error.as_ref()),
-            End::Exited(_) | End::Killed(_) | End::Unexpected(_) | End::Withheld(_) => None,
+            End::NotStarted(error)
+            | End::Lost(error)
+            | End::NotReached(error)
+            | End::Cut(error) => Some(error.as_ref()),
+            End::Exited(_)
+            | End::Killed(_)
+            | End::Late(_)
+            | End::Refused(_)
+            | End::Unexpected(_)
+            | End::Withheld(_) => None,
         }
     }
 }

@@ -1,12 +1,15 @@
 //! Engines: Docker and podman, and the ways to talk to them.
 
+mod api;
 pub(crate) mod backend;
 pub(crate) mod cause;
 pub(crate) mod cli;
 pub(crate) mod clock;
 pub(crate) mod connection;
+mod dialect;
 pub(crate) mod error;
 pub(crate) mod identity;
+mod inspect;
 mod reachability;
 pub(crate) mod redactor;
 mod support;
@@ -18,9 +21,11 @@ use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 use std::{env, path};
 
+use api::{Api, Connections};
 use backend::Backend;
-use cli::{Cli, Dialect};
+use cli::Cli;
 use clock::{Clock, SystemClock, deadline};
+use dialect::Dialect;
 use error::EngineError;
 use identity::EngineKind;
 pub use reachability::Reachability;
@@ -86,6 +91,7 @@ pub struct Engine {
 /// The configuration from which a backend is made.
 #[derive(Clone, Debug)]
 enum Access {
+    Api(Cli, Connections),
     Cli(Cli),
     #[cfg(test)]
     Model(Arc<dyn Backend>),
@@ -115,13 +121,21 @@ impl Engine {
     /// [`detect`](Self::detect) or [`podman`](Self::podman).
     #[must_use]
     pub fn docker() -> Self {
-        Self::of(Cli::new(Dialect::Docker))
+        Self::of(Access::Api(Cli::new(Dialect::Docker), Connections::default()))
+    }
+
+    /// The program `docker`, found on `PATH`, run once for each request: for places where only the program's
+    /// commands are allowed, such as a wrapper around `sudo docker`. Where that is podman under another name,
+    /// use [`detect`](Self::detect) or [`podman`](Self::podman).
+    #[must_use]
+    pub fn docker_cli() -> Self {
+        Self::of(Access::Cli(Cli::new(Dialect::Docker)))
     }
 
     /// The program `podman`, found on `PATH`, with netavark as its network backend; as root or rootless.
     #[must_use]
     pub fn podman() -> Self {
-        Self::of(Cli::new(Dialect::Podman))
+        Self::of(Access::Cli(Cli::new(Dialect::Podman)))
     }
 
     /// The first that answers: `docker`, then `podman`. A `docker` that is podman under another name is
@@ -132,24 +146,24 @@ impl Engine {
     /// [`NoEngine`] with the error of each, when neither answers.
     pub fn detect() -> Result<Self, NoEngine> {
         let mut errors = Vec::new();
-        for cli in [Cli::new(Dialect::Docker), Cli::new(Dialect::Podman)] {
-            let program = cli.program().to_owned();
-            let engine = Self::of(cli);
+        for engine in [Self::docker(), Self::podman()] {
             match engine.backend().info(engine.look_deadline()) {
-                // It finds its engine as podman does.
-                Ok(info) if info.program == EngineKind::Podman => {
-                    return Ok(Self::podman().with_program(program));
-                }
                 Ok(_) => return Ok(engine),
                 Err(error) => errors.push(error),
             }
         }
+        let program = Self::docker_cli();
+        let info = program.backend().info(program.look_deadline());
+        // It finds its engine as podman does.
+        if info.is_ok_and(|info| info.program == EngineKind::Podman) {
+            return Ok(Self::podman().with_program("docker"));
+        }
         Err(NoEngine(errors))
     }
 
-    fn of(cli: Cli) -> Self {
+    fn of(access: Access) -> Self {
         Self {
-            access: Access::Cli(cli),
+            access,
             state_dir: default_state_dir(),
             deadlines: Deadlines {
                 start: Duration::from_secs(120),
@@ -188,6 +202,7 @@ impl Engine {
 
     fn with_cli(mut self, change: impl FnOnce(Cli) -> Cli) -> Self {
         self.access = match self.access {
+            Access::Api(cli, _) => Access::Api(change(cli), Connections::default()),
             Access::Cli(cli) => Access::Cli(change(cli)),
             #[cfg(test)]
             model @ Access::Model(_) => model,
@@ -270,7 +285,9 @@ impl Engine {
             return Ok(known.clone());
         }
         let found = match &self.access {
-            Access::Cli(cli) => reachability::locate(cli, self.look_deadline())?,
+            Access::Api(..) | Access::Cli(_) => {
+                reachability::locate(&*self.backend(), self.look_deadline())?
+            }
             #[cfg(test)]
             Access::Model(_) => Reachability::OtherNamespace,
         };
@@ -280,6 +297,9 @@ impl Engine {
     /// A connection with a redactor of its own.
     pub(crate) fn backend(&self) -> Arc<dyn Backend> {
         match &self.access {
+            Access::Api(cli, connections) => {
+                Arc::new(Api::new(cli.clone().with_new_redactor(), connections))
+            }
             Access::Cli(cli) => Arc::new(cli.clone().with_new_redactor()),
             #[cfg(test)]
             Access::Model(backend) => Arc::clone(backend),
@@ -336,7 +356,7 @@ impl fmt::Debug for Engine {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut debug = f.debug_struct("Engine");
         match &self.access {
-            Access::Cli(cli) => cli.fmt_way(&mut debug),
+            Access::Api(cli, _) | Access::Cli(cli) => cli.fmt_way(&mut debug),
             #[cfg(test)]
             Access::Model(backend) => _ = debug.field("model", backend),
         }

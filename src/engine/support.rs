@@ -5,7 +5,7 @@ use std::fmt;
 use super::identity::{EngineInfo, EngineKind};
 use crate::plan::{GatewayMode, NetworkOptions};
 
-/// A network option that the engine does not have. Nothing has been touched.
+/// An option that the engine, or the way to it, does not have. Nothing has been touched.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Unsupported {
     what: String,
@@ -14,6 +14,10 @@ pub struct Unsupported {
 }
 
 impl Unsupported {
+    pub(super) fn new(what: String, needs: &str, info: &EngineInfo) -> Self {
+        Self { what, needs: needs.to_owned(), engine: info.to_string() }
+    }
+
     /// The option.
     #[must_use]
     pub fn option(&self) -> &str {

@@ -1,12 +1,13 @@
 //! The backend of the model, and its clock.
 
 use std::net::Ipv4Addr;
-use std::sync::mpsc::Sender;
+use std::sync::mpsc::SyncSender;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use super::world::{Fault, Item, World};
 use crate::container::CheckedSpec;
+use crate::engine::Unsupported;
 use crate::engine::backend::{
     Backend, ContainerInfo, ContainerRequest, CreateError, Endpoint, Event, Filter, Follow, Id,
     Made, NetworkInfo, NetworkRequest, Notice, ReaperSpec, Resource,
@@ -109,6 +110,10 @@ impl Backend for ModelBackend {
 
     fn address(&self, _: Instant) -> Result<Option<String>, EngineError> {
         unused()
+    }
+
+    fn supports(&self, _: &CheckedSpec, _: &EngineInfo) -> Result<(), Unsupported> {
+        Ok(())
     }
 
     fn create_network(
@@ -215,12 +220,12 @@ impl Backend for ModelBackend {
         &self,
         _: &Id,
         _: Option<usize>,
-        _: Sender<Event>,
+        _: SyncSender<Event>,
     ) -> Result<Follow, EngineError> {
         unused()
     }
 
-    fn follow_end(&self, _: &Id, _: Sender<Event>) -> Result<Follow, EngineError> {
+    fn follow_end(&self, _: &Id, _: SyncSender<Event>) -> Result<Follow, EngineError> {
         unused()
     }
 

@@ -78,6 +78,9 @@ fn create(
     plan.options().check(ipv6)?;
     let connection = Connection::open_for(engine, spec).map_err(asked("its identity"))?;
     connection.info().supports(plan.options(), ipv6)?;
+    if let Some(spec) = spec {
+        connection.backend().supports(spec, connection.info())?;
+    }
     let session = Session::on(connection, plan.naming(), plan.slug())?;
     let kept = session.lease().kept();
     if matches!(kept, Kept::Bundle { .. }) {

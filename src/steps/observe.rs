@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::mpsc;
 use std::time::Duration;
 
-use crate::engine::backend::{Event, Follow, Id};
+use crate::engine::backend::{EVENTS, Event, Follow, Id};
 use crate::engine::clock::deadline;
 use crate::engine::error::last_bytes;
 use crate::error::Error;
@@ -56,7 +56,7 @@ impl BundleRunning {
     ///
     /// [`Error::Look`] when the engine's program cannot be started.
     pub fn follow_logs(&self, last: impl Into<Option<usize>>) -> Result<LogFollower, Error> {
-        let (events, incoming) = mpsc::channel();
+        let (events, incoming) = mpsc::sync_channel(EVENTS);
         let backend = self.session().connection().backend();
         let log = backend.follow_log(self.id(), last.into(), events);
         let log = log.map_err(|source| Error::Look { what: "the container's log", source })?;

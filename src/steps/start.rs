@@ -30,6 +30,7 @@ impl NetworkCreated {
     /// [`Error::NotRemoved`] [comes with the error](Error::Several):
     ///
     /// - [`Error::Invalid`] before the engine is asked for anything,
+    /// - [`Error::Unsupported`] when the way to the engine does not have an option,
     /// - [`Error::Lease`] when the lease cannot be written; the engine was not asked for anything then,
     /// - [`Error::Pull`] when the image is missing and cannot be pulled,
     /// - [`Error::UnknownOwner`] when a container of this slug is under a lease that is not here; it has been
@@ -63,6 +64,7 @@ fn run(network: &NetworkCreated, spec: &CheckedSpec) -> Result<(Id, Guard), Erro
     let connection = session.connection();
     let (engine, backend) = (connection.engine(), connection.backend());
     backend.redact(spec);
+    backend.supports(spec, connection.info())?;
     let name = plan.container_name();
     let mut guard = Guard::new(Arc::clone(session), Resource::Container, name.clone());
     guard.set_grace(spec.options.grace);

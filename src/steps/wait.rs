@@ -3,13 +3,13 @@
 use std::collections::HashSet;
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
-use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, SyncSender};
 use std::time::{Duration, Instant};
 
 use super::observe::last_lines;
 use crate::container::{Condition, Ready};
 use crate::engine::Reachability;
-use crate::engine::backend::{Event, Follow};
+use crate::engine::backend::{EVENTS, Event, Follow};
 use crate::engine::clock::deadline;
 use crate::engine::error::EngineError;
 use crate::error::Error;
@@ -229,7 +229,7 @@ impl BundleRunning {
 }
 
 /// The start of what follows the container.
-type Start<'a> = Box<dyn Fn(Sender<Event>) -> Result<Follow, EngineError> + 'a>;
+type Start<'a> = Box<dyn Fn(SyncSender<Event>) -> Result<Follow, EngineError> + 'a>;
 
 /// The container's log or its end, which is followed again when what follows it has ended.
 struct Watch<'a> {
@@ -246,7 +246,7 @@ struct Watch<'a> {
 impl<'a> Watch<'a> {
     fn start(
         what: &'static str,
-        start: impl Fn(Sender<Event>) -> Result<Follow, EngineError> + 'a,
+        start: impl Fn(SyncSender<Event>) -> Result<Follow, EngineError> + 'a,
     ) -> Result<Self, Error> {
         let start = Box::new(start);
         let mut watch = Self { what, start, followed: None, since: Instant::now(), pause: TICK };
@@ -255,7 +255,7 @@ impl<'a> Watch<'a> {
     }
 
     fn follow(&mut self) -> Result<(), Error> {
-        let (events, incoming) = mpsc::channel();
+        let (events, incoming) = mpsc::sync_channel(EVENTS);
         let what = self.what;
         let follow = (self.start)(events).map_err(|source| Error::Look { what, source })?;
         self.followed = Some((incoming, follow));

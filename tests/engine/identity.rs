@@ -39,11 +39,11 @@ fn the_engine_that_answers_is_found() {
     }
     // If none answers, the error has the words of each.
     let mut owner = Owner::program(&world.engine_words());
-    owner.env("PATH", world.state.path());
+    owner.env("PATH", world.state.path()).env_remove("DOCKER_HOST");
     let mut owner = Owner::spawn(owner);
     assert_eq!(
         owner.ask("engine detect"),
-        "error no engine answers: docker was not found; is it installed, and on PATH?; podman was not found; is it installed, and on PATH?"
+        "error no engine answers: GET /info was not sent: /var/run/docker.sock: No such file or directory (os error 2); podman was not found; is it installed, and on PATH?"
     );
     owner.end();
 }
@@ -131,10 +131,12 @@ fn a_context_that_leads_to_another_engine_makes_nothing_disappear() {
     let mut owner = Owner::program(&[""; 0]);
     owner.env("DOCKER_CONFIG", config.path()).env_remove("DOCKER_HOST");
     let mut owner = Owner::spawn(owner);
-    owner.expect(&format!("engine docker context=moving {}", world.engine_words()[1]), "ok");
+    let words = world.engine_words();
+    owner.expect(&format!("engine {} context=moving {}", words[0], words[1]), "ok");
     let up = owner.expect("launch repointed", "up");
     let container = up.split(' ').next().unwrap().to_owned();
     point("update", &second);
+    owner.cut();
     // The other engine has no such resources, and that does not count.
     let answer = owner.ask("close");
     assert!(answer.contains(&format!("rm --force --volumes {container}")), "{answer}");
@@ -144,6 +146,7 @@ fn a_context_that_leads_to_another_engine_makes_nothing_disappear() {
     owner.expect("launch repointed", "up");
     owner.expect("close", "closed");
     point("update", &first);
+    owner.cut();
     owner.expect("launch repointed", "up");
     owner.expect("close", "closed");
     owner.end();
@@ -227,7 +230,8 @@ fn a_context_leads_to_its_engine() {
     owner.expect("version", "error");
     owner.expect("engine docker", "ok");
     owner.expect("version", "version");
-    owner.expect(&format!("engine docker context=near {}", world.engine_words()[1]), "ok");
+    let words = world.engine_words();
+    owner.expect(&format!("engine {} context=near {}", words[0], words[1]), "ok");
     let here = owner.ask("reachability") == format!("reachability {}", Reachability::Here);
     assert_eq!(here, !is_rootless());
     owner.expect("launch by-context", "up");

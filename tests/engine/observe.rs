@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use sidecar_bundle::{Cause, Error, LogStream, Ready, State};
 
-use crate::engine::{LONG, cli, program, sh, world};
+use crate::engine::{LONG, backend, cli, sh, world};
 
 #[test]
 fn logs_exits_and_commands_are_reported_as_they_are() {
@@ -65,7 +65,7 @@ fn logs_exits_and_commands_are_reported_as_they_are() {
 fn two_hundred_followers_and_commands_come_and_go() {
     let Some(world) = world("crowd") else { return };
     let output = Command::new(env!("CARGO_BIN_EXE_sidecar-bundle-test-followers"))
-        .arg(program())
+        .arg(backend())
         .arg(world.state.path())
         .output()
         .unwrap();

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use sidecar_bundle::{BundleSpec, Cause, Error, NetworkPlanned, PullPolicy};
 
-use crate::engine::{LONG, cli, inspect, is_podman, is_rootless, required, shout, world};
+use crate::engine::{LONG, cli, inspect, is_api, is_podman, is_rootless, required, shout, world};
 
 #[test]
 fn a_missing_image_hands_the_network_back() {
@@ -58,7 +58,8 @@ fn a_missing_command_is_an_error_every_time() {
         let failed = world.plan().launch(&world.engine(), spec).unwrap_err();
         assert_eq!(failed.error().cause(), Some(Cause::CommandNotRun), "{failed:?}");
         let Error::Start { source, .. } = failed.error() else { panic!("{failed:?}") };
-        assert!(source.to_string().contains("exit status: 127"), "{source}");
+        let end = if is_api() { "/start was answered with status 4" } else { "exit status: 127" };
+        assert!(source.to_string().contains(end), "{source}");
     }
     world.assert_nothing_left();
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use sidecar_bundle::{BundleSpec, Daemon, Error, Exit, NetworkPlanned, Ready};
 
 use crate::engine::{
-    LONG, World, cli, has_limits, is_podman, is_rootless, plan_apart, sh, shout, world,
+    LONG, World, cli, has_limits, is_podman, is_rootless, plan_apart, sh, shout, with_option, world,
 };
 
 /// Launches a container that dies soon, and returns its exit and log from the error of the step that
@@ -112,9 +112,10 @@ fn each_condition_is_met_or_named_in_the_error() {
     let egress = Daemon::new("egress").ready(Ready::http(8080, "/", 200)).ready(Ready::tcp(8080));
     let spec = BundleSpec::new()
         .daemon(egress)
-        .daemon(Daemon::new("pipelock").ready(Ready::log("pipelock: listening on 8081")))
-        .engine_option("--health-cmd=test -e /tmp/healthy")
-        .engine_option("--health-interval=200ms");
+        .daemon(Daemon::new("pipelock").ready(Ready::log("pipelock: listening on 8081")));
+    let check = r#"{"Test": ["CMD-SHELL", "test -e /tmp/healthy"], "Interval": 200000000}"#;
+    let flags = ["--health-cmd=test -e /tmp/healthy", "--health-interval=200ms"];
+    let spec = with_option(spec, ("Healthcheck", check), &flags);
     let bundle = world.plan().launch(&world.engine(), spec).unwrap();
     if is_rootless() {
         let error = bundle.wait_ready(LONG).unwrap_err();

@@ -5,7 +5,7 @@
 //!
 //! | command | answer |
 //! |---|---|
-//! | `engine docker\|podman\|detect [KEY=VALUE...]` uses another engine from now on | `ok` |
+//! | `engine docker\|docker-cli\|podman\|detect [KEY=VALUE...]` uses another engine from now on | `ok` |
 //! | `version` | `version Docker 28.5.2` |
 //! | `reachability`, of the engine | `reachability TEXT` |
 //! | `create SLUG [KEY=VALUE...]` creates a network | `network NETWORK SUBNET` |
@@ -258,6 +258,7 @@ fn die(death: &str, messages: &Sender<Message>) -> ! {
 fn engine<'a>(mut words: impl Iterator<Item = &'a str>) -> Result<Engine, Error> {
     let mut engine = match words.next().unwrap() {
         "docker" => Engine::docker(),
+        "docker-cli" => Engine::docker_cli(),
         "podman" => Engine::podman(),
         "detect" => Engine::detect()?,
         other => panic!("there is no engine {other:?}"),

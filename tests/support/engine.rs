@@ -52,7 +52,7 @@ impl World {
 
     /// The same engine, in the words of an owner that is another process.
     pub(crate) fn engine_words(&self) -> [String; 2] {
-        [program().into(), format!("state={}", self.state.path().display())]
+        [backend().into(), format!("state={}", self.state.path().display())]
     }
 
     pub(crate) fn plan(&self) -> NetworkPlanned {
@@ -120,9 +120,19 @@ pub(crate) fn is_rootless() -> bool {
     std::env::var("SIDECAR_BUNDLE_ENGINE").is_ok_and(|engine| engine.contains("rootless"))
 }
 
+/// The backend that the tests drive, in the words of an owner: `docker-cli` where the variable says so.
+pub(crate) fn backend() -> &'static str {
+    let cli = std::env::var("SIDECAR_BUNDLE_ENGINE_BACKEND").is_ok_and(|it| it == "cli");
+    if cli && !is_podman() { "docker-cli" } else { program() }
+}
+
 /// The engine that the tests run on.
 pub(crate) fn engine() -> Engine {
-    if is_podman() { Engine::podman() } else { Engine::docker() }
+    match backend() {
+        "podman" => Engine::podman(),
+        "docker-cli" => Engine::docker_cli(),
+        _ => Engine::docker(),
+    }
 }
 
 /// Runs the engine's program behind the library's back; it must succeed.
@@ -137,6 +147,23 @@ pub(crate) fn cli(arguments: &[&str]) -> String {
 /// Returns true if the engine bounds memory and processes: rootless, it does not with cgroups of version 1.
 pub(crate) fn has_limits() -> bool {
     !is_rootless() || Path::new("/sys/fs/cgroup/cgroup.controllers").exists()
+}
+
+/// The specification with an option that has no method: a field of the API, or else a flag of the program.
+pub(crate) fn with_option(
+    spec: BundleSpec,
+    (field, json): (&str, &str),
+    flags: &[&str],
+) -> BundleSpec {
+    if is_api() {
+        return spec.engine_option(field, json);
+    }
+    flags.iter().fold(spec, |spec, flag| spec.engine_flag(*flag))
+}
+
+/// Returns true if the engine is asked by its API, and not by commands.
+pub(crate) fn is_api() -> bool {
+    backend() == "docker"
 }
 
 /// A bundle that runs a script.

@@ -56,7 +56,7 @@ impl Fake {
     }
 
     pub(crate) fn engine(&self) -> Engine {
-        let docker = Engine::docker().with_program(self.path("docker"));
+        let docker = Engine::docker_cli().with_program(self.path("docker"));
         docker.with_state_dir(self.path("leases"))
     }
 
@@ -70,7 +70,7 @@ impl Fake {
     /// The same engine, in the words of an owner that is another process.
     pub(crate) fn engine_words(&self) -> [String; 3] {
         let word = |key: &str, path: &str| format!("{key}={}", self.path(path).display());
-        ["docker".into(), word("program", "docker"), word("state", "leases")]
+        ["docker-cli".into(), word("program", "docker"), word("state", "leases")]
     }
 
     /// An owner that is another process, with further words for its engine.

@@ -69,6 +69,20 @@ impl Owner {
         rest.trim_start().to_owned()
     }
 
+    /// Ends the programs that lead it to its engine, so that it has to find its way anew.
+    pub(crate) fn cut(&self) {
+        let tasks = std::fs::read_dir(format!("/proc/{}/task", self.child.id())).unwrap();
+        let children = tasks.map(|task| task.unwrap().path().join("children"));
+        let children: String = children.map(|it| std::fs::read_to_string(it).unwrap()).collect();
+        for child in children.split_whitespace() {
+            let cmdline = std::fs::read(format!("/proc/{child}/cmdline")).unwrap_or_default();
+            if String::from_utf8_lossy(&cmdline).contains("dial-stdio") {
+                let pid = nix::unistd::Pid::from_raw(child.parse().unwrap());
+                nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGKILL).unwrap();
+            }
+        }
+    }
+
     /// Its debug output and traces so far.
     #[track_caller]
     pub(crate) fn stderr(&self) -> String {

@@ -5,14 +5,14 @@ use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
 use std::os::unix::process::CommandExt;
 use std::process::ExitStatus;
-use std::sync::mpsc::Sender;
+use std::sync::mpsc::SyncSender;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::dialect::Dialect;
 use super::follow::{self, Followed};
 use crate::engine::backend::{Event, Notice};
 use crate::engine::cause::{Cause, MadeNothing, diagnose};
+use crate::engine::dialect::Dialect;
 use crate::engine::error::{End, EngineError};
 use crate::engine::redactor::Redactor;
 
@@ -138,7 +138,7 @@ impl Command {
                 End::NotStarted(error) | End::Lost(error) => {
                     self.redactor.redacted(&error.to_string())
                 }
-                End::Unexpected(_) | End::Withheld(_) => String::new(),
+                _ => String::new(),
             },
             "engine command"
         );
@@ -162,7 +162,7 @@ impl Command {
     }
 
     /// Starts it and sends its output as it comes.
-    pub(super) fn follow(self, events: &Sender<Event>) -> Result<Followed, EngineError> {
+    pub(super) fn follow(self, events: &SyncSender<Event>) -> Result<Followed, EngineError> {
         tracing::debug!(command = %self.shown_line(), "engine command, followed");
         let followed = follow::follow(&self.expression().stdin_null(), events);
         followed.map_err(|error| self.not_started(error))
@@ -245,7 +245,7 @@ impl Command {
             }
             End::Lost(_) => (Cause::Other, MadeNothing(false)),
             End::Killed(_) => (Cause::TimedOut, MadeNothing(false)),
-            End::Exited(_) | End::Unexpected(_) | End::Withheld(_) => diagnose(stderr),
+            _ => diagnose(stderr),
         };
         let printed = if stderr.trim().is_empty() { &stdout } else { stderr };
         let error = self.error(end, cause, printed);

@@ -3,7 +3,7 @@
 use std::io::{self, BufRead, BufReader, PipeReader, Read};
 use std::process::ExitStatus;
 use std::sync::Arc;
-use std::sync::mpsc::Sender;
+use std::sync::mpsc::SyncSender;
 use std::thread;
 use std::time::Duration;
 
@@ -47,7 +47,7 @@ impl Drop for Followed {
 /// Starts it, with threads that read its streams until they end.
 pub(super) fn follow(
     expression: &duct::Expression,
-    events: &Sender<Event>,
+    events: &SyncSender<Event>,
 ) -> io::Result<Followed> {
     let (stdout, stdout_end) = io::pipe()?;
     let (stderr, stderr_end) = io::pipe()?;
@@ -64,7 +64,7 @@ pub(super) fn follow(
     Ok(child)
 }
 
-fn read(pipe: PipeReader, stream: LogStream, events: &Sender<Event>, both: Arc<()>) {
+fn read(pipe: PipeReader, stream: LogStream, events: &SyncSender<Event>, both: Arc<()>) {
     let mut pipe = BufReader::new(pipe);
     let mut bytes = Vec::new();
     loop {

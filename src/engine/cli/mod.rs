@@ -1,9 +1,7 @@
 //! The command-line backend: the engine's program, run once for each request.
 
 mod command;
-mod dialect;
 mod follow;
-mod inspect;
 mod network;
 mod operations;
 mod run;
@@ -18,8 +16,8 @@ use std::sync::{Mutex, PoisonError};
 
 use serde_json::Value;
 
+use crate::engine::dialect::Dialect;
 use command::Command;
-pub(crate) use dialect::Dialect;
 
 use super::identity::EngineInfo;
 use super::redactor::Redactor;
@@ -85,8 +83,28 @@ impl Cli {
         Self { redactor: Redactor::default(), ..self }
     }
 
-    pub(crate) fn program(&self) -> &OsStr {
+    pub(super) fn program(&self) -> &OsStr {
         &self.program
+    }
+
+    pub(super) fn redactor(&self) -> &Redactor {
+        &self.redactor
+    }
+
+    /// The path of the engine's socket, if that is the way to it.
+    pub(super) fn socket(&self) -> Option<PathBuf> {
+        match (&self.host, &self.context) {
+            (Some(host), _) => host.to_str()?.strip_prefix("unix://").map(PathBuf::from),
+            (None, Some(name)) if !self.dialect.is_default(name) => None,
+            (None, _) => Some(PathBuf::from("/var/run/docker.sock")),
+        }
+    }
+
+    /// The program, the arguments and the changes of the environment that lead to the engine's API.
+    pub(super) fn dial_stdio(
+        &self,
+    ) -> (OsString, [&'static str; 2], Vec<(&'static str, Option<OsString>)>) {
+        (self.program.clone(), ["system", "dial-stdio"], self.pinned().collect())
     }
 
     /// The fields of `Debug` that tell the engine.

@@ -1,9 +1,9 @@
 //! The arguments of `network create`.
 
 use super::command::Command;
-use super::dialect::Dialect;
 use crate::engine::backend::NetworkRequest;
-use crate::plan::{GatewayMode, NetworkOptions};
+use crate::engine::dialect::Dialect;
+use crate::plan::NetworkOptions;
 
 pub(super) fn create_network(
     program: Command,
@@ -39,40 +39,8 @@ pub(super) fn create_network(
 }
 
 fn arguments(dialect: Dialect, options: &NetworkOptions, ipv6: bool) -> Vec<String> {
-    let mut arguments = Vec::new();
-    let mut option = |key: &str, value: &str| arguments.push(format!("--opt={key}={value}"));
-    if options.isolated && dialect == Dialect::Podman {
-        option("isolate", "true");
-    }
-    if let Some(bytes) = options.mtu {
-        let key = match dialect {
-            Dialect::Docker => "com.docker.network.driver.mtu",
-            Dialect::Podman => "mtu",
-        };
-        option(key, &bytes.to_string());
-    }
-    if dialect == Dialect::Docker {
-        let mut bridge =
-            |key: &str, value: &str| option(&format!("com.docker.network.bridge.{key}"), value);
-        if let Some(name) = &options.bridge_name {
-            bridge("name", name);
-        }
-        if let Some(masquerade) = options.masquerade {
-            bridge("enable_ip_masquerade", &masquerade.to_string());
-        }
-        if options.gateway_mode != GatewayMode::Nat {
-            bridge("gateway_mode_ipv4", &options.gateway_mode.to_string());
-            if ipv6 {
-                bridge("gateway_mode_ipv6", &options.gateway_mode.to_string());
-            }
-        }
-        if !options.trusted_host_interfaces.is_empty() {
-            bridge("trusted_host_interfaces", &options.trusted_host_interfaces.join(":"));
-        }
-    }
-    for (key, value) in &options.driver_options {
-        option(key, value);
-    }
+    let driver = dialect.driver_options(options, ipv6).into_iter();
+    let mut arguments: Vec<_> = driver.map(|(key, value)| format!("--opt={key}={value}")).collect();
     if options.internal {
         arguments.push("--internal".into());
     }
@@ -86,6 +54,7 @@ fn arguments(dialect: Dialect, options: &NetworkOptions, ipv6: bool) -> Vec<Stri
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::plan::GatewayMode;
 
     #[test]
     fn each_engine_is_told_in_its_own_words() {

@@ -1,24 +1,25 @@
 //! Each operation, as commands of the engine's program.
 
-use std::sync::mpsc::{self, RecvTimeoutError, Sender};
+use std::sync::mpsc::{self, RecvTimeoutError, SyncSender};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
 use super::Cli;
 use super::command::{Command, Failure};
-use super::dialect::{Dialect, list};
-use super::inspect::{attached_names, container_info, network_info};
 use super::network::create_network;
 use super::run::run;
-use crate::container::CheckedSpec;
+use crate::container::{CheckedSpec, Field};
 use crate::engine::backend::{
-    Backend, ContainerInfo, ContainerRequest, CreateError, Event, Filter, Follow, Id, Made,
+    Backend, ContainerInfo, ContainerRequest, CreateError, EVENTS, Event, Filter, Follow, Id, Made,
     NetworkInfo, NetworkRequest, Notice, ReaperSpec, Resource,
 };
 use crate::engine::cause::{Cause, MadeNothing};
+use crate::engine::dialect::{Dialect, list};
 use crate::engine::error::EngineError;
 use crate::engine::identity::{EngineInfo, EngineKind};
+use crate::engine::inspect::{attached_names, container_info, network_info};
+use crate::engine::support::Unsupported;
 use crate::status::{ExecOutput, LogLine, LogStream};
 
 impl Backend for Cli {
@@ -68,6 +69,16 @@ impl Backend for Cli {
                 Ok(Some(address.map_or_else(|| text(name), str::to_owned)))
             }
             (None, None) => Ok(None),
+        }
+    }
+
+    fn supports(&self, spec: &CheckedSpec, info: &EngineInfo) -> Result<(), Unsupported> {
+        match spec.options.fields.first() {
+            None => Ok(()),
+            Some(Field { path, .. }) => {
+                let what = format!("the option {path}");
+                Err(Unsupported::new(what, "an engine that is asked by its API", info))
+            }
         }
     }
 
@@ -168,7 +179,7 @@ impl Backend for Cli {
     fn pull(&self, image: &str, deadline: Instant) -> Result<(), EngineError> {
         let command = self.command().args(["pull", image]);
         let start = Instant::now();
-        let (events, incoming) = mpsc::channel();
+        let (events, incoming) = mpsc::sync_channel(EVENTS);
         let followed = command.clone().follow(&events)?;
         drop(events);
         let mut stderr = String::new();
@@ -229,13 +240,13 @@ impl Backend for Cli {
         &self,
         id: &Id,
         last: Option<usize>,
-        events: Sender<Event>,
+        events: SyncSender<Event>,
     ) -> Result<Follow, EngineError> {
         let command = log_command(self.command().args(["logs", "--follow"]), last);
         command.arg(id.as_str()).follow(&events).map(Follow::new)
     }
 
-    fn follow_end(&self, id: &Id, events: Sender<Event>) -> Result<Follow, EngineError> {
+    fn follow_end(&self, id: &Id, events: SyncSender<Event>) -> Result<Follow, EngineError> {
         let command = self.command().args(self.dialect.wait().iter().copied());
         command.arg(id.as_str()).follow(&events).map(Follow::new)
     }

@@ -104,7 +104,7 @@ fn published(port: &PortMapping) -> String {
         None if host.is_empty() => String::new(),
         None => format!("{host}:"),
     };
-    format!("{before}{}/{}", port.container, if port.udp { "udp" } else { "tcp" })
+    format!("{before}{}", port.name())
 }
 
 /// One record of CSV, as `--mount` wants it.

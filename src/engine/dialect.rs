@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::engine::backend::{Id, Resource};
+use super::backend::{Id, Resource};
+use crate::plan::{GatewayMode, NetworkOptions};
 
 /// The program whose commands are used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -111,6 +112,47 @@ impl Dialect {
                 .any(|it| code != 0 && stderr.starts_with(it)),
             Self::Podman => matches!(code, 125 | 255) && stderr.contains("Error: "),
         }
+    }
+
+    /// The options of the network's driver, by the names of this engine.
+    pub(super) fn driver_options(
+        self,
+        options: &NetworkOptions,
+        ipv6: bool,
+    ) -> Vec<(String, String)> {
+        let mut all = Vec::new();
+        let mut option = |key: &str, value: String| all.push((key.to_owned(), value));
+        if options.isolated && self == Self::Podman {
+            option("isolate", "true".into());
+        }
+        if let Some(bytes) = options.mtu {
+            let key = match self {
+                Self::Docker => "com.docker.network.driver.mtu",
+                Self::Podman => "mtu",
+            };
+            option(key, bytes.to_string());
+        }
+        if self == Self::Docker {
+            let mut bridge =
+                |key: &str, value| option(&format!("com.docker.network.bridge.{key}"), value);
+            if let Some(name) = &options.bridge_name {
+                bridge("name", name.clone());
+            }
+            if let Some(masquerade) = options.masquerade {
+                bridge("enable_ip_masquerade", masquerade.to_string());
+            }
+            if options.gateway_mode != GatewayMode::Nat {
+                bridge("gateway_mode_ipv4", options.gateway_mode.to_string());
+                if ipv6 {
+                    bridge("gateway_mode_ipv6", options.gateway_mode.to_string());
+                }
+            }
+            if !options.trusted_host_interfaces.is_empty() {
+                bridge("trusted_host_interfaces", options.trusted_host_interfaces.join(":"));
+            }
+        }
+        all.extend(options.driver_options.iter().cloned());
+        all
     }
 
     /// The interface of a network's bridge, by what `network inspect` says.

@@ -1,0 +1,363 @@
+//! Requests of the Engine API and their answers.
+
+use std::fmt;
+use std::io;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+use ureq::http::{Method, Response};
+use ureq::{Agent, Body, Error};
+
+use super::wire::{NotOpened, Way};
+use crate::engine::cause::Cause;
+use crate::engine::error::End;
+use crate::engine::identity::{EngineInfo, Identity};
+
+/// The bytes that are read of an answer: docker describes a thousand networks in two million.
+const ANSWER: u64 = 64 << 20;
+
+/// The versions of the API that this library speaks: of Docker 20.10 and of Docker 28.5.
+const OLDEST: (u32, u32) = (1, 41);
+const NEWEST: (u32, u32) = (1, 51);
+
+/// The connections that are kept while nothing is asked.
+const IDLE: usize = 2;
+
+/// The time for which a connection is kept: relays cut those that are idle.
+const IDLE_TIME: Duration = Duration::from_secs(30);
+
+/// The connections to an engine.
+#[derive(Debug)]
+pub(super) struct Client {
+    way: Way,
+    idle: Mutex<Vec<(Line, Instant)>>,
+}
+
+/// A connection whose engine has said what it is, before anything else was asked.
+pub(super) struct Line {
+    agent: Agent,
+    pub(super) info: EngineInfo,
+    /// The prefix of every path, such as `/v1.41`.
+    version: String,
+}
+
+impl fmt::Debug for Line {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Line").field("info", &self.info).finish_non_exhaustive()
+    }
+}
+
+/// One request.
+#[derive(Clone)]
+pub(super) struct Request {
+    method: Method,
+    path: String,
+    query: Vec<(&'static str, String)>,
+    body: Option<Value>,
+}
+
+/// A whole answer.
+#[derive(Debug)]
+pub(super) struct Answer {
+    pub(super) status: u16,
+    pub(super) text: String,
+}
+
+/// A request that got no whole answer: how it ended, and what was said of it.
+pub(super) struct Unanswered {
+    pub(super) end: End,
+    /// Its cause, where the end does not tell.
+    pub(super) cause: Cause,
+    pub(super) words: String,
+}
+
+impl Request {
+    pub(super) fn get(path: impl Into<String>) -> Self {
+        Self::new(Method::GET, path.into())
+    }
+
+    pub(super) fn post(path: impl Into<String>) -> Self {
+        Self::new(Method::POST, path.into())
+    }
+
+    pub(super) fn delete(path: impl Into<String>) -> Self {
+        Self::new(Method::DELETE, path.into())
+    }
+
+    fn new(method: Method, path: String) -> Self {
+        Self { method, path, query: Vec::new(), body: None }
+    }
+
+    pub(super) fn query(mut self, name: &'static str, value: impl ToString) -> Self {
+        self.query.push((name, value.to_string()));
+        self
+    }
+
+    /// Sets the body. It is never shown.
+    pub(super) fn json(mut self, body: Value) -> Self {
+        self.body = Some(body);
+        self
+    }
+}
+
+/// Prints `POST /containers/create`.
+impl fmt::Display for Request {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.method, self.path)
+    }
+}
+
+impl Answer {
+    pub(super) fn is_success(&self) -> bool {
+        (200..300).contains(&self.status)
+    }
+
+    pub(super) fn json(&self) -> Value {
+        serde_json::from_str(&self.text).unwrap_or_default()
+    }
+
+    /// The engine's message, or the whole text where it is none of the engine's.
+    pub(super) fn message(&self) -> String {
+        match self.json()["message"].as_str() {
+            Some(message) => message.to_owned(),
+            None => self.text.clone(),
+        }
+    }
+}
+
+impl Client {
+    pub(super) fn new(way: Way) -> Self {
+        Self { way, idle: Mutex::default() }
+    }
+
+    /// Sends a request on a connection that was kept, or on a new one, to the engine that is expected. The answer
+    /// is read as it comes, until the deadline.
+    pub(super) fn send(
+        &self,
+        request: &Request,
+        expected: Option<&Identity>,
+        deadline: Instant,
+    ) -> Result<(Response<Body>, Line), Unanswered> {
+        while let Some(line) = self.kept() {
+            line.check(expected)?;
+            match line.send(request, Some(deadline)) {
+                // It had ended: nothing was sent.
+                Err(Unanswered { end: End::NotReached(_), .. }) => {}
+                sent => return Ok((sent?, line)),
+            }
+        }
+        let line = self.open(deadline)?;
+        line.check(expected)?;
+        Ok((line.send(request, Some(deadline))?, line))
+    }
+
+    /// Sends a request and reads the whole answer.
+    pub(super) fn ask(
+        &self,
+        request: &Request,
+        expected: Option<&Identity>,
+        deadline: Instant,
+    ) -> Result<Answer, Unanswered> {
+        let start = Instant::now();
+        let (response, line) = self.send(request, expected, deadline)?;
+        let answer = read(response);
+        let answer = answer.map_err(|error| Unanswered::new(unanswered(error, start)))?;
+        self.keep(line);
+        Ok(answer)
+    }
+
+    /// Asks the engine that answers now what it is.
+    pub(super) fn info(&self, deadline: Instant) -> Result<EngineInfo, Unanswered> {
+        let request = Request::get(self.way.info());
+        while let Some(line) = self.kept() {
+            let start = Instant::now();
+            match line.send(&request, Some(deadline)) {
+                Err(Unanswered { end: End::NotReached(_), .. }) => {}
+                sent => {
+                    let answer = read(sent?);
+                    let answer = answer.map_err(|it| Unanswered::new(unanswered(it, start)))?;
+                    let info = engine_info(&answer)?;
+                    self.keep(line);
+                    return Ok(info);
+                }
+            }
+        }
+        let line = self.open(deadline)?;
+        let info = line.info.clone();
+        self.keep(line);
+        Ok(info)
+    }
+
+    fn kept(&self) -> Option<Line> {
+        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        while let Some((line, since)) = idle.pop() {
+            if since.elapsed() < IDLE_TIME {
+                return Some(line);
+            }
+        }
+        None
+    }
+
+    /// Keeps a connection on which everything was answered.
+    fn keep(&self, line: Line) {
+        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        if idle.len() < IDLE {
+            idle.push((line, Instant::now()));
+        }
+    }
+
+    /// Opens a connection, and asks what engine is at its end.
+    pub(super) fn open(&self, deadline: Instant) -> Result<Line, Unanswered> {
+        let start = Instant::now();
+        let agent = self.way.agent();
+        let request = Request::get(self.way.info());
+        let unreached = |error: Error| {
+            let end = match unanswered(error, start) {
+                End::Cut(error) => End::NotReached(error),
+                end => end,
+            };
+            let cause = match &end {
+                End::NotReached(error) => self.way.cause(error),
+                _ => Cause::Other,
+            };
+            Unanswered { words: self.way.said(&end), end, cause }
+        };
+        let response = send(&agent, "", &request, Some(deadline)).map_err(unreached)?;
+        let version = response.headers().get("api-version");
+        let version = version.and_then(|it| number(it.to_str().ok()?));
+        let answer = read(response).map_err(unreached)?;
+        let info = engine_info(&answer)?;
+        let Some(version) = version else { return Err(Unanswered::no_engine()) };
+        if version < OLDEST {
+            let ((major, minor), (least, most)) = (version, (OLDEST.1, NEWEST.1));
+            return Err(Unanswered::withheld(format!(
+                "the engine speaks version {major}.{minor} of its API, and this library 1.{least} to 1.{most}"
+            )));
+        }
+        let (major, minor) = version.min(NEWEST);
+        Ok(Line { agent, info, version: format!("/v{major}.{minor}") })
+    }
+}
+
+impl Line {
+    pub(super) fn check(&self, expected: Option<&Identity>) -> Result<(), Unanswered> {
+        match expected {
+            Some(expected) if self.info.identity != *expected => Err(Unanswered::another_engine()),
+            _ => Ok(()),
+        }
+    }
+
+    /// Sends a request, whose answer is read as it comes, until the deadline if there is one.
+    fn send(
+        &self,
+        request: &Request,
+        deadline: Option<Instant>,
+    ) -> Result<Response<Body>, Unanswered> {
+        let start = Instant::now();
+        let sent = send(&self.agent, &self.version, request, deadline);
+        tracing::debug!(
+            %request,
+            duration_ms = start.elapsed().as_millis(),
+            status = sent.as_ref().ok().map(|response| response.status().as_u16()),
+            "engine request"
+        );
+        sent.map_err(|error| Unanswered::new(unanswered(error, start)))
+    }
+
+    /// Sends a request whose answer is read as it comes, without end.
+    pub(super) fn follow(&self, request: &Request) -> Result<Response<Body>, Unanswered> {
+        self.send(request, None)
+    }
+
+    /// Ends the connection, whoever reads from it.
+    pub(super) fn end(self) {
+        self.agent.shutdown();
+    }
+}
+
+impl Unanswered {
+    pub(super) fn new(end: End) -> Self {
+        Self::with_words(end, String::new())
+    }
+
+    fn with_words(end: End, words: String) -> Self {
+        Self { end, cause: Cause::Other, words }
+    }
+
+    fn withheld(why: impl Into<String>) -> Self {
+        Self::new(End::Withheld(why.into()))
+    }
+
+    fn another_engine() -> Self {
+        let cause = Cause::AnotherEngine;
+        Self { cause, ..Self::withheld("another engine answers at this address now") }
+    }
+
+    fn no_engine() -> Self {
+        Self::withheld("what answers is no engine")
+    }
+}
+
+/// The engine's description of itself.
+fn engine_info(answer: &Answer) -> Result<EngineInfo, Unanswered> {
+    if !answer.is_success() {
+        return Err(Unanswered::with_words(End::Refused(answer.status), answer.message()));
+    }
+    EngineInfo::read(&answer.json()).ok_or_else(Unanswered::no_engine)
+}
+
+/// Reads an answer to its end.
+fn read(response: Response<Body>) -> Result<Answer, Error> {
+    let status = response.status().as_u16();
+    let body = response.into_body().into_with_config().limit(ANSWER).lossy_utf8(true);
+    Ok(Answer { status, text: body.read_to_string()? })
+}
+
+/// The end of a request that got no whole answer.
+pub(super) fn unanswered(error: Error, start: Instant) -> End {
+    match error {
+        Error::Timeout(_) => End::Late(start.elapsed()),
+        Error::Other(other) => match other.downcast::<NotOpened>() {
+            Ok(opened) => End::NotReached(Arc::new(opened.0)),
+            Err(other) => End::Cut(Arc::new(io::Error::other(other))),
+        },
+        error => End::Cut(Arc::new(error.into_io())),
+    }
+}
+
+fn send(
+    agent: &Agent,
+    version: &str,
+    request: &Request,
+    deadline: Option<Instant>,
+) -> Result<Response<Body>, Error> {
+    // The API of podman's own has versions of its own.
+    let version = if request.path.starts_with("/libpod/") { "" } else { version };
+    let uri = format!("http://engine{version}{}", request.path);
+    let left = deadline.map(|it| it.saturating_duration_since(Instant::now()));
+    // A timeout of no time at all is one that has passed.
+    let left = left.map(|it| it.max(Duration::from_millis(1)));
+    let query = request.query.iter().map(|(name, value)| (*name, value.as_str()));
+    let builder = match (&request.method, &request.body) {
+        (&Method::GET, _) => {
+            let it = agent.get(uri).query_pairs(query).config().timeout_global(left).build();
+            return it.call();
+        }
+        (&Method::DELETE, _) => {
+            let it = agent.delete(uri).query_pairs(query).config().timeout_global(left).build();
+            return it.call();
+        }
+        _ => agent.post(uri).query_pairs(query).config().timeout_global(left).build(),
+    };
+    match &request.body {
+        Some(body) => builder.content_type("application/json").send(body.to_string()),
+        None => builder.send_empty(),
+    }
+}
+
+/// A version such as `1.41`.
+fn number(version: &str) -> Option<(u32, u32)> {
+    let (major, minor) = version.split_once('.')?;
+    Some((major.parse().ok()?, minor.parse().ok()?))
+}

@@ -1,0 +1,402 @@
+//! Each operation, as requests of the Engine API.
+
+use std::io::Read;
+use std::sync::Arc;
+use std::sync::mpsc::SyncSender;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+use ureq::Body;
+use ureq::http::Response;
+
+use super::client::{Answer, Line, Request, Unanswered, unanswered};
+use super::follow::Follower;
+use super::log::{Lines, Tail};
+use super::{Api, Failure, bodies, frames};
+use crate::container::CheckedSpec;
+use crate::engine::backend::{
+    Backend, ContainerInfo, ContainerRequest, CreateError, Event, Filter, Follow, Id, Made,
+    NetworkInfo, NetworkRequest, Notice, ReaperSpec, Resource,
+};
+use crate::engine::cause::{Cause, MadeNothing};
+use crate::engine::dialect::Dialect;
+use crate::engine::error::EngineError;
+use crate::engine::identity::EngineInfo;
+use crate::engine::inspect::{attached_names, container_info, network_info};
+use crate::engine::support::Unsupported;
+use crate::status::{ExecOutput, LogLine, LogStream};
+
+/// The bytes of each stream of a command's output that are kept.
+const OUTPUT: usize = 1 << 20;
+
+/// The time in which an engine notices that a command has ended, after its output has.
+const LAG: Duration = Duration::from_millis(500);
+
+impl Backend for Api {
+    fn info(&self, deadline: Instant) -> Result<EngineInfo, EngineError> {
+        let info = self.client.info(deadline);
+        let info = info.map_err(|it| self.unanswered(&Request::get("/info"), it).error)?;
+        self.expected.get_or_init(|| info.identity.clone());
+        Ok(info)
+    }
+
+    fn address(&self, deadline: Instant) -> Result<Option<String>, EngineError> {
+        self.program.address(deadline)
+    }
+
+    fn supports(&self, spec: &CheckedSpec, info: &EngineInfo) -> Result<(), Unsupported> {
+        match spec.options.flags.first() {
+            None => Ok(()),
+            Some(flag) => {
+                let what = format!("the flag {flag}");
+                Err(Unsupported::new(what, "an engine that is driven by commands", info))
+            }
+        }
+    }
+
+    fn create_network(
+        &self,
+        request: &NetworkRequest<'_>,
+        _: &Notice<'_>,
+        deadline: Instant,
+    ) -> Result<Id, CreateError> {
+        self.create("/networks/create", "", bodies::network(Dialect::Docker, request), deadline)
+    }
+
+    fn run_container(
+        &self,
+        request: &ContainerRequest<'_>,
+        _: &Notice<'_>,
+        deadline: Instant,
+    ) -> Result<Id, CreateError> {
+        let body = bodies::container(request);
+        let id = self.create("/containers/create", request.name, body, deadline)?;
+        match self.start_container(&id, deadline) {
+            Ok(()) => Ok(id),
+            Err(error) => Err(CreateError { error, made: Made::Id(id) }),
+        }
+    }
+
+    fn start_container(&self, id: &Id, deadline: Instant) -> Result<(), EngineError> {
+        let request = Request::post(format!("/containers/{id}/start"));
+        match self.ask(&request, deadline) {
+            // It runs already.
+            Err(Failure { status: Some(304), .. }) | Ok(_) => Ok(()),
+            Err(failure) => Err(failure.error),
+        }
+    }
+
+    fn networks(&self, names: &[&str], deadline: Instant) -> Result<Vec<NetworkInfo>, EngineError> {
+        if names.is_empty() {
+            let request = Request::get("/networks");
+            let answer = self.ask(&request, deadline).map_err(Failure::into_error)?;
+            let all = answer.json();
+            let all = all.as_array().into_iter().flatten();
+            let all = all.map(|it| network_info(Dialect::Docker, it)).collect::<Option<_>>();
+            return all.ok_or_else(|| self.unexpected(&request, "networks"));
+        }
+        let mut found = Vec::new();
+        for name in names {
+            let request = Request::get(format!("/networks/{name}"));
+            if let Some(network) = self.look(&request, deadline)? {
+                let info = network_info(Dialect::Docker, &network);
+                found.push(info.ok_or_else(|| self.unexpected(&request, "a network"))?);
+            }
+        }
+        Ok(found)
+    }
+
+    fn attached(&self, network: &Id, deadline: Instant) -> Result<Vec<String>, EngineError> {
+        let request = Request::get(format!("/networks/{network}"));
+        let network = self.look(&request, deadline)?;
+        Ok(network.map(|it| attached_names(&it)).unwrap_or_default())
+    }
+
+    fn container(
+        &self,
+        name: &str,
+        deadline: Instant,
+    ) -> Result<Option<ContainerInfo>, EngineError> {
+        let request = Request::get(format!("/containers/{name}/json"));
+        let Some(container) = self.look(&request, deadline)? else { return Ok(None) };
+        let info = container_info(&container);
+        info.map(Some).ok_or_else(|| self.unexpected(&request, "a container"))
+    }
+
+    /// The program knows the credentials of registries.
+    fn pull(&self, image: &str, deadline: Instant) -> Result<(), EngineError> {
+        self.program.pull(image, deadline)
+    }
+
+    fn stop(&self, id: &Id, grace: Duration, deadline: Instant) -> Result<(), EngineError> {
+        let seconds = grace.as_secs().saturating_add(u64::from(grace.subsec_nanos() > 0));
+        // An engine counts them in 32 bits.
+        let seconds = seconds.min(i32::MAX.unsigned_abs().into());
+        let request = Request::post(format!("/containers/{id}/stop")).query("t", seconds);
+        match self.ask(&request, deadline) {
+            // It has ended already.
+            Err(Failure { status: Some(304), .. }) | Ok(_) => Ok(()),
+            Err(failure) => Err(failure.error),
+        }
+    }
+
+    fn logs(
+        &self,
+        id: &Id,
+        last: Option<usize>,
+        deadline: Instant,
+    ) -> Result<Vec<LogLine>, EngineError> {
+        let request = log_request(id).query("tail", tail(last));
+        let (mut lines, mut kept) = (Lines::default(), Tail::default());
+        self.stream(&request, deadline, |stream, data| {
+            lines.push(stream, data, |line| kept.push(line));
+        })?;
+        lines.finish(|line| kept.push(line));
+        Ok(kept.into_lines())
+    }
+
+    fn follow_log(
+        &self,
+        id: &Id,
+        last: Option<usize>,
+        events: SyncSender<Event>,
+    ) -> Result<Follow, EngineError> {
+        let further = log_request(id).query("follow", 1).query("timestamps", 1);
+        let first = further.clone().query("tail", tail(last));
+        let follower = self.follower(id, events);
+        let answer = self.begin(&follower, &first)?;
+        Ok(follower.follow_log(first, further, answer))
+    }
+
+    fn follow_end(&self, id: &Id, events: SyncSender<Event>) -> Result<Follow, EngineError> {
+        let request = Request::post(format!("/containers/{id}/wait"));
+        let request = request.query("condition", "not-running");
+        let follower = self.follower(id, events);
+        let answer = self.begin(&follower, &request)?;
+        Ok(follower.follow_end(request, answer))
+    }
+
+    fn exec(
+        &self,
+        id: &Id,
+        words: &[String],
+        deadline: Instant,
+    ) -> Result<ExecOutput, EngineError> {
+        let body = json!({"AttachStdout": true, "AttachStderr": true, "Cmd": words});
+        let create = Request::post(format!("/containers/{id}/exec")).json(body);
+        let answer = self.ask(&create, deadline).map_err(Failure::into_error)?.json();
+        let Some(exec) = answer["Id"].as_str() else {
+            return Err(self.unexpected(&create, "an id"));
+        };
+        let start = Request::post(format!("/exec/{exec}/start"));
+        let start = start.json(json!({"Detach": false, "Tty": false}));
+        let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
+        let streamed = self.stream(&start, deadline, |stream, data| match stream {
+            LogStream::Stdout => keep(&mut stdout, data),
+            LogStream::Stderr => keep(&mut stderr, data),
+        });
+        if let Err(error) = streamed {
+            // A command that could not be run has an exit code, too.
+            return match self.exit_code(exec, deadline) {
+                Ok(code @ (126 | 127)) => {
+                    let stderr = error.message().to_owned();
+                    Ok(ExecOutput { code, stdout: String::new(), stderr })
+                }
+                _ => Err(error),
+            };
+        }
+        let code = self.exit_code(exec, deadline)?;
+        let [stdout, stderr] = [stdout, stderr].map(|it| last_bytes(&it));
+        Ok(ExecOutput { code, stdout, stderr })
+    }
+
+    fn find(
+        &self,
+        resource: Resource,
+        filter: &Filter,
+        deadline: Instant,
+    ) -> Result<Vec<Id>, EngineError> {
+        let filters = match filter {
+            Filter::Id(id) => json!({"id": [id.as_str()]}),
+            Filter::Labels(labels) => {
+                let labels: Vec<_> =
+                    labels.iter().map(|(key, value)| format!("{key}={value}")).collect();
+                json!({"label": labels})
+            }
+        };
+        let request = match resource {
+            Resource::Container => Request::get("/containers/json").query("all", 1),
+            Resource::Network => Request::get("/networks"),
+        };
+        let request = request.query("filters", filters);
+        let answer = self.ask(&request, deadline).map_err(Failure::into_error)?.json();
+        let ids = answer.as_array().and_then(|all| {
+            all.iter().map(|it| Id::parse(it["Id"].as_str()?)).collect::<Option<_>>()
+        });
+        ids.ok_or_else(|| self.unexpected(&request, "a list of ids"))
+    }
+
+    fn remove(&self, resource: Resource, id: &Id, deadline: Instant) -> Result<(), EngineError> {
+        let request = match resource {
+            Resource::Container => {
+                Request::delete(format!("/containers/{id}")).query("force", 1).query("v", 1)
+            }
+            Resource::Network => Request::delete(format!("/networks/{id}")),
+        };
+        self.ask(&request, deadline).map(drop).map_err(Failure::into_error)
+    }
+
+    fn advice(&self, resource: Resource, filter: &Filter) -> String {
+        self.program.advice(resource, filter)
+    }
+
+    fn reaper_spec(&self, info: &EngineInfo) -> ReaperSpec {
+        self.program.reaper_spec(info)
+    }
+
+    fn redact(&self, spec: &CheckedSpec) {
+        self.program.redact(spec);
+    }
+
+    fn redacted(&self, text: &str) -> String {
+        self.program.redacted(text)
+    }
+}
+
+impl Api {
+    /// Sends a request that makes a resource, and returns the id of what was made.
+    fn create(
+        &self,
+        path: &str,
+        name: &str,
+        body: Value,
+        deadline: Instant,
+    ) -> Result<Id, CreateError> {
+        let request = Request::post(path).json(body);
+        let request = if name.is_empty() { request } else { request.query("name", name) };
+        match self.ask(&request, deadline) {
+            Ok(answer) => {
+                let id = answer.json()["Id"].as_str().and_then(Id::parse);
+                id.ok_or_else(|| CreateError {
+                    error: self.unexpected(&request, "an id"),
+                    made: Made::Perhaps,
+                })
+            }
+            Err(Failure { error, made_nothing: MadeNothing(true), .. }) => {
+                Err(CreateError { error, made: Made::Nothing })
+            }
+            Err(Failure { error, .. }) => Err(CreateError { error, made: Made::Perhaps }),
+        }
+    }
+
+    /// Asks for one resource; `None` if the engine says that it does not exist.
+    fn look(&self, request: &Request, deadline: Instant) -> Result<Option<Value>, EngineError> {
+        match self.ask(request, deadline) {
+            Ok(answer) => Ok(Some(answer.json())),
+            Err(Failure { status: Some(404), error, .. })
+                if matches!(error.cause(), Cause::NetworkMissing | Cause::ContainerMissing) =>
+            {
+                Ok(None)
+            }
+            Err(failure) => Err(failure.error),
+        }
+    }
+
+    /// Reads an answer of frames to its end.
+    fn stream(
+        &self,
+        request: &Request,
+        deadline: Instant,
+        mut sink: impl FnMut(LogStream, &[u8]),
+    ) -> Result<(), EngineError> {
+        let start = Instant::now();
+        let sent = self.client.send(request, self.expected.get(), deadline);
+        // An answer whose end is that of its connection; the connection is not kept.
+        let (response, _line) = sent.map_err(|it| self.unanswered(request, it).error)?;
+        let status = response.status();
+        let mut reader = response.into_body().into_reader();
+        if !status.is_success() {
+            let mut text = String::new();
+            // What can be read of it is the message.
+            let _ = reader.take(1 << 20).read_to_string(&mut text);
+            let answer = Answer { status: status.as_u16(), text };
+            return Err(self.refused(request, &answer).error);
+        }
+        let read = frames::read(&mut reader, |piece| {
+            sink(piece.stream, piece.data);
+            true
+        });
+        read.map_err(|error| {
+            let unanswered = Unanswered::new(unanswered(error.into(), start));
+            self.unanswered(request, unanswered).error
+        })
+    }
+
+    /// Begins an answer that is read as it comes, on a connection of its own.
+    fn begin(
+        &self,
+        follower: &Follower,
+        request: &Request,
+    ) -> Result<(Response<Body>, Line), EngineError> {
+        let begun = follower.begin(request);
+        let (response, line) = begun.map_err(|it| self.unanswered(request, it).error)?;
+        let status = response.status();
+        if status.is_success() {
+            return Ok((response, line));
+        }
+        let text = response.into_body().read_to_string().unwrap_or_default();
+        let answer = Answer { status: status.as_u16(), text };
+        Err(self.refused(request, &answer).error)
+    }
+
+    fn follower(&self, id: &Id, events: SyncSender<Event>) -> Follower {
+        let (client, expected) = (Arc::clone(&self.client), self.expected.get().cloned());
+        Follower { client, expected, id: id.clone(), events }
+    }
+
+    /// The exit code of a command whose output has ended. A command that goes on has lost its connection.
+    fn exit_code(&self, exec: &str, deadline: Instant) -> Result<i32, EngineError> {
+        let request = Request::get(format!("/exec/{exec}/json"));
+        let lag = Instant::now() + LAG;
+        loop {
+            let answer = self.ask(&request, deadline).map_err(Failure::into_error)?.json();
+            let code = answer["ExitCode"].as_i64().and_then(|code| code.try_into().ok());
+            match (answer["Running"].as_bool(), code) {
+                (Some(false), Some(code)) => return Ok(code),
+                (Some(true), _) if Instant::now() < lag.min(deadline) => {
+                    thread::sleep(Duration::from_millis(10));
+                }
+                _ => return Err(self.unexpected(&request, "the command's end")),
+            }
+        }
+    }
+}
+
+impl Failure {
+    fn into_error(self) -> EngineError {
+        self.error
+    }
+}
+
+fn log_request(id: &Id) -> Request {
+    Request::get(format!("/containers/{id}/logs")).query("stdout", 1).query("stderr", 1)
+}
+
+fn tail(last: Option<usize>) -> String {
+    last.map_or_else(|| "all".to_owned(), |last| last.to_string())
+}
+
+/// The end of an output.
+fn last_bytes(output: &[u8]) -> String {
+    let from = output.len().saturating_sub(OUTPUT);
+    String::from_utf8_lossy(&output[from..]).into_owned()
+}
+
+/// Adds data to the end of an output, of which only the end is kept.
+fn keep(output: &mut Vec<u8>, data: &[u8]) {
+    output.extend(data);
+    if output.len() > 2 * OUTPUT {
+        output.drain(..output.len() - OUTPUT);
+    }
+}

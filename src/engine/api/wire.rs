@@ -1,0 +1,354 @@
+//! The connection that carries the engine's HTTP API: a socket, or the program that leads to one.
+
+use std::ffi::OsString;
+use std::fmt;
+use std::io::{self, ErrorKind, Read};
+use std::net::Shutdown;
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+use std::os::unix::process::CommandExt;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::thread;
+use std::time::Duration;
+
+use nix::errno::Errno;
+use nix::sys::socket::{MsgFlags, recv, send};
+use ureq::config::Config;
+use ureq::http::Uri;
+use ureq::unversioned::resolver::{ResolvedSocketAddrs, Resolver};
+use ureq::unversioned::transport::{
+    Buffers, ConnectionDetails, Connector, LazyBuffers, NextTimeout, ShutdownHandle, Transport,
+};
+use ureq::{Agent, Error};
+
+use crate::engine::cause::Cause;
+use crate::engine::error::End;
+
+/// The way to an engine.
+#[derive(Clone, Debug)]
+pub(super) enum Way {
+    /// Its socket on this host.
+    Socket(PathBuf),
+    /// `docker system dial-stdio`: one raw connection on its standard input and output.
+    Program(DialStdio),
+}
+
+/// The program that leads to the engine, with its arguments and what it changes in the environment.
+#[derive(Clone)]
+pub(super) struct DialStdio {
+    program: OsString,
+    arguments: [&'static str; 2],
+    env: Vec<(&'static str, Option<OsString>)>,
+    /// The standard error of the connection that ended last.
+    words: Arc<Mutex<String>>,
+}
+
+impl fmt::Debug for DialStdio {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("DialStdio").field("program", &self.program).finish_non_exhaustive()
+    }
+}
+
+/// No way could be opened: nothing has been sent.
+#[derive(Debug)]
+pub(super) struct NotOpened(pub(super) io::Error);
+
+impl fmt::Display for NotOpened {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl std::error::Error for NotOpened {}
+
+impl Way {
+    /// The path that describes the engine.
+    pub(super) fn info(&self) -> &'static str {
+        "/info"
+    }
+
+    /// A client that opens one connection, and no second one when that has ended.
+    pub(super) fn agent(&self) -> Agent {
+        let config = Config::builder()
+            .http_status_as_error(false)
+            .max_redirects(0)
+            .max_redirects_will_error(false)
+            .proxy(None)
+            .user_agent(concat!("sidecar-bundle/", env!("CARGO_PKG_VERSION")))
+            .input_buffer_size(BUFFER)
+            .output_buffer_size(BUFFER)
+            .max_response_header_size(BUFFER)
+            .max_idle_connections(1)
+            .max_idle_connections_per_host(1)
+            .max_idle_age(Duration::from_secs(1 << 30))
+            .build();
+        Agent::with_parts(
+            config,
+            Once { way: self.clone(), opened: AtomicBool::new(false) },
+            NoNames,
+        )
+    }
+
+    /// What there is to say of a way that was not open: the words of the program, or the path and its error.
+    pub(super) fn said(&self, end: &End) -> String {
+        match (self, end) {
+            (Self::Program(dial), _) => {
+                let words = dial.words.lock().unwrap_or_else(PoisonError::into_inner).clone();
+                match end {
+                    End::NotReached(error) if words.trim().is_empty() => {
+                        format!("{}: {error}", dial.program.display())
+                    }
+                    _ => words,
+                }
+            }
+            (Self::Socket(path), End::NotReached(error)) => format!("{}: {error}", path.display()),
+            (Self::Socket(_), _) => String::new(),
+        }
+    }
+
+    /// The cause of a way that was not open, as far as the operating system tells.
+    pub(super) fn cause(&self, error: &io::Error) -> Cause {
+        match (self, error.kind()) {
+            (Self::Program(_), ErrorKind::NotFound) => Cause::ProgramMissing,
+            (Self::Socket(_), ErrorKind::PermissionDenied) => Cause::PermissionDenied,
+            _ => Cause::Other,
+        }
+    }
+
+    fn open(&self) -> io::Result<Wire> {
+        match self {
+            Self::Socket(path) => Ok(Wire::new(UnixStream::connect(path)?, None)),
+            Self::Program(dial) => dial.open(),
+        }
+    }
+}
+
+/// The bytes of a buffer, of which a connection has two.
+const BUFFER: usize = 32 << 10;
+
+/// A way that is taken once.
+#[derive(Debug)]
+struct Once {
+    way: Way,
+    opened: AtomicBool,
+}
+
+impl Connector for Once {
+    type Out = Wire;
+
+    fn connect(
+        &self,
+        details: &ConnectionDetails<'_>,
+        _: Option<()>,
+    ) -> Result<Option<Wire>, Error> {
+        if self.opened.swap(true, Ordering::SeqCst) {
+            let ended = io::Error::from(ErrorKind::NotConnected);
+            return Err(Error::Other(Box::new(NotOpened(ended))));
+        }
+        let wire = self.way.open().map_err(|error| Error::Other(Box::new(NotOpened(error))))?;
+        let stream: Weak<Stream> = Arc::downgrade(&wire.stream);
+        (details.register_shutdown)(stream)?;
+        Ok(Some(wire))
+    }
+}
+
+/// The engine has no name that could be looked up.
+#[derive(Debug)]
+struct NoNames;
+
+impl Resolver for NoNames {
+    fn resolve(&self, _: &Uri, _: &Config, _: NextTimeout) -> Result<ResolvedSocketAddrs, Error> {
+        Ok(self.empty())
+    }
+}
+
+impl DialStdio {
+    pub(super) fn new(
+        (program, arguments, env): (
+            OsString,
+            [&'static str; 2],
+            Vec<(&'static str, Option<OsString>)>,
+        ),
+    ) -> Self {
+        Self { program, arguments, env, words: Arc::default() }
+    }
+
+    fn open(&self) -> io::Result<Wire> {
+        let (ours, theirs) = UnixStream::pair()?;
+        let (words, their_words) = UnixStream::pair()?;
+        words.set_nonblocking(true)?;
+        let theirs = OwnedFd::from(theirs);
+        let expression = duct::cmd(&self.program, self.arguments);
+        let expression = self.env.iter().fold(expression, |it, (name, value)| match value {
+            Some(value) => it.env(name, value),
+            None => it.env_remove(name),
+        });
+        let handle = expression
+            .stdin_file(theirs.try_clone()?)
+            .stdout_file(theirs)
+            .stderr_file(OwnedFd::from(their_words))
+            // Ctrl-C is for the launcher; without it, the program ends with the connection.
+            .before_spawn(|command| {
+                command.process_group(0);
+                Ok(())
+            })
+            .unchecked()
+            .start()?;
+        let program = Program { handle, stderr: words, words: Arc::clone(&self.words) };
+        Ok(Wire::new(ours, Some(program)))
+    }
+}
+
+/// A socket that another thread can shut down.
+#[derive(Debug)]
+struct Stream(UnixStream);
+
+impl ShutdownHandle for Stream {
+    fn shutdown(&self) {
+        // It may be closed already.
+        let _ = self.0.shutdown(Shutdown::Both);
+    }
+}
+
+/// A connection to an engine.
+#[derive(Debug)]
+pub(super) struct Wire {
+    stream: Arc<Stream>,
+    program: Option<Program>,
+    buffers: LazyBuffers,
+    read_timeout: Option<Duration>,
+    write_timeout: Option<Duration>,
+}
+
+/// The program at the other end.
+#[derive(Debug)]
+struct Program {
+    handle: duct::Handle,
+    stderr: UnixStream,
+    words: Arc<Mutex<String>>,
+}
+
+impl Wire {
+    fn new(stream: UnixStream, program: Option<Program>) -> Self {
+        let buffers = LazyBuffers::new(BUFFER, BUFFER);
+        let stream = Arc::new(Stream(stream));
+        Self { stream, program, buffers, read_timeout: None, write_timeout: None }
+    }
+}
+
+impl Program {
+    /// Keeps its standard error, at most 4 KiB of it: its connection has ended.
+    fn ended(&mut self) {
+        let mut all = Vec::new();
+        let mut piece = [0; 4096];
+        for _ in 0..50 {
+            match self.stderr.read(&mut piece) {
+                Ok(0) => break,
+                Ok(length) if all.len() < piece.len() => all.extend(&piece[..length]),
+                Ok(_) => {}
+                // It may be about to say why.
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                    thread::sleep(Duration::from_millis(4));
+                }
+                Err(_) => break,
+            }
+        }
+        let words = String::from_utf8_lossy(&all).into_owned();
+        *self.words.lock().unwrap_or_else(PoisonError::into_inner) = words;
+    }
+}
+
+impl Drop for Wire {
+    fn drop(&mut self) {
+        self.stream.shutdown();
+        if let Some(Program { handle, .. }) = &self.program {
+            // It may have ended by itself.
+            let _ = handle.kill();
+            // A killed process needs a moment until it can be waited for, so that it is no zombie.
+            for _ in 0..100 {
+                match handle.try_wait() {
+                    Ok(None) => thread::sleep(Duration::from_millis(2)),
+                    Ok(Some(_)) | Err(_) => break,
+                }
+            }
+        }
+    }
+}
+
+/// Changes a timeout of the socket where that is necessary.
+fn set(
+    known: &mut Option<Duration>,
+    wanted: &NextTimeout,
+    set: impl FnOnce(Option<Duration>) -> io::Result<()>,
+) -> io::Result<()> {
+    // No bound, or one that no clock can count.
+    let wanted = wanted.not_zero().map(|it| *it).filter(|it| it.as_secs() < 1 << 31);
+    if *known != wanted {
+        set(wanted)?;
+        *known = wanted;
+    }
+    Ok(())
+}
+
+impl Transport for Wire {
+    fn buffers(&mut self) -> &mut dyn Buffers {
+        &mut self.buffers
+    }
+
+    fn transmit_output(&mut self, amount: usize, timeout: NextTimeout) -> Result<(), Error> {
+        let stream = &self.stream.0;
+        set(&mut self.write_timeout, &timeout, |it| stream.set_write_timeout(it))?;
+        let mut rest = &self.buffers.output()[..amount];
+        while !rest.is_empty() {
+            match send(stream.as_raw_fd(), rest, NO_SIGNAL) {
+                Ok(sent) => rest = &rest[sent..],
+                Err(Errno::EINTR) => {}
+                Err(Errno::EAGAIN) => return Err(Error::Timeout(timeout.reason)),
+                Err(error) => {
+                    self.program.iter_mut().for_each(Program::ended);
+                    return Err(Error::Io(error.into()));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn await_input(&mut self, timeout: NextTimeout) -> Result<bool, Error> {
+        let stream = &self.stream.0;
+        set(&mut self.read_timeout, &timeout, |it| stream.set_read_timeout(it))?;
+        loop {
+            match (&self.stream.0).read(self.buffers.input_append_buf()) {
+                Ok(0) => {
+                    self.program.iter_mut().for_each(Program::ended);
+                    return Ok(false);
+                }
+                Ok(length) => {
+                    self.buffers.input_appended(length);
+                    return Ok(true);
+                }
+                Err(error) => match error.kind() {
+                    ErrorKind::Interrupted => {}
+                    ErrorKind::WouldBlock => return Err(Error::Timeout(timeout.reason)),
+                    _ => {
+                        self.program.iter_mut().for_each(Program::ended);
+                        return Err(Error::Io(error));
+                    }
+                },
+            }
+        }
+    }
+
+    /// Nothing waits to be read, not even the connection's end.
+    fn is_open(&mut self) -> bool {
+        let flags = MsgFlags::MSG_PEEK | MsgFlags::MSG_DONTWAIT;
+        recv(self.stream.0.as_raw_fd(), &mut [0], flags) == Err(Errno::EAGAIN)
+    }
+}
+
+/// A connection that the engine has closed is an error, and no signal to this process.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+const NO_SIGNAL: MsgFlags = MsgFlags::MSG_NOSIGNAL;
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+const NO_SIGNAL: MsgFlags = MsgFlags::empty();
