@@ -14,6 +14,7 @@ use sidecar_bundle::{BundleSpec, Engine, Error, NetworkPlanned};
 
 use crate::engine::{self, cli, engine, has_bridge, inspect, plan_apart, shout, world};
 use crate::owner::Owner;
+use crate::relay::{Hold, Relay, Treatment};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Death {
@@ -124,6 +125,8 @@ struct Trial {
     state: PathBuf,
     mark: PathBuf,
     program: PathBuf,
+    /// The way to the engine where it is asked by its API, which pauses as `held-engine` does.
+    relay: Option<Relay>,
 }
 
 impl Trial {
@@ -142,7 +145,12 @@ impl Trial {
         std::fs::create_dir(&room).unwrap();
         let program = room.join(engine::program());
         std::os::unix::fs::symlink(held_engine(), &program).unwrap();
-        Self { mark: state.join(&id), id, phase, death, jitter, state, program }
+        let mark = state.join(&id);
+        let (op, when) = PHASES[phase];
+        let hold = Some(Hold { op, when, mark: mark.clone() });
+        let treatment = Treatment { hold, cut_idle: None };
+        let relay = engine::is_api().then(|| Relay::start(&room.join("s"), &treatment));
+        Self { mark, id, phase, death, jitter, state, program, relay }
     }
 
     fn run(&self, followed: bool, tally: &Mutex<Tally>) {
@@ -177,11 +185,12 @@ impl Trial {
     }
 
     fn start(&self) -> Owner {
-        let engine = [
-            engine::program().into(),
+        let mut engine = vec![
+            engine::backend().into(),
             format!("program={}", self.program.display()),
             format!("state={}", self.state.display()),
         ];
+        engine.extend(self.relay.as_ref().map(|relay| format!("host={}", relay.address())));
         let mut command = Owner::program(&engine);
         if self.death == Death::HangUp {
             // Its terminal hangs up when `script`, the other end, is killed.
@@ -194,7 +203,7 @@ impl Trial {
         }
         let (op, when) = PHASES[self.phase];
         command
-            .env("HELD_OP", op)
+            .env("HELD_OP", if self.relay.is_some() { "" } else { op })
             .env("HELD_WHEN", when)
             .env("HELD_MARK", &self.mark)
             .process_group(0);

@@ -16,6 +16,8 @@ mod engine;
 #[path = "../support/owner.rs"]
 #[expect(dead_code, reason = "other tests use the rest")]
 mod owner;
+#[path = "../support/relay.rs"]
+mod relay;
 
 use engine::World;
 use owner::Owner;

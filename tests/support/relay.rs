@@ -1,0 +1,135 @@
+//! A relay on a socket of its own, between an owner and the engine's API.
+
+use std::io::{Read, Write};
+use std::net::Shutdown;
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::Duration;
+
+/// A relay that works as long as this lives.
+pub(crate) struct Relay {
+    socket: PathBuf,
+    ended: Arc<AtomicBool>,
+}
+
+/// A relay's treatment of what passes.
+#[derive(Clone, Default)]
+pub(crate) struct Treatment {
+    /// The request at which it pauses once, and makes a file.
+    pub(crate) hold: Option<Hold>,
+    /// The time after which it cuts a connection on which nothing passes.
+    pub(crate) cut_idle: Option<Duration>,
+}
+
+/// A pause at one kind of request: before it is passed on, while it is carried out, or after it was answered.
+#[derive(Clone)]
+pub(crate) struct Hold {
+    pub(crate) op: &'static str,
+    pub(crate) when: &'static str,
+    pub(crate) mark: PathBuf,
+}
+
+/// The pause before and after a held request.
+const PAUSE: Duration = Duration::from_millis(300);
+
+impl Relay {
+    /// Relays to the engine's socket.
+    pub(crate) fn start(socket: &Path, treatment: &Treatment) -> Self {
+        let engine =
+            std::env::var("DOCKER_HOST").unwrap_or_else(|_| "unix:///var/run/docker.sock".into());
+        let engine = PathBuf::from(engine.strip_prefix("unix://").unwrap());
+        let listener = UnixListener::bind(socket).unwrap();
+        let ended = Arc::new(AtomicBool::new(false));
+        let (is_ended, treatment) = (Arc::clone(&ended), treatment.clone());
+        thread::spawn(move || {
+            for client in listener.incoming() {
+                if is_ended.load(Ordering::SeqCst) {
+                    break;
+                }
+                let (client, engine) = (client.unwrap(), UnixStream::connect(&engine));
+                // Without an engine, the connection is closed.
+                let Ok(engine) = engine else { continue };
+                let treatment = treatment.clone();
+                thread::spawn(move || relay(&client, &engine, &treatment));
+            }
+        });
+        Self { socket: socket.to_owned(), ended }
+    }
+
+    pub(crate) fn address(&self) -> String {
+        format!("unix://{}", self.socket.display())
+    }
+}
+
+impl Drop for Relay {
+    fn drop(&mut self) {
+        self.ended.store(true, Ordering::SeqCst);
+        // Its thread sees it at the next connection.
+        let _ended_already = UnixStream::connect(&self.socket);
+    }
+}
+
+fn relay(client: &UnixStream, engine: &UnixStream, treatment: &Treatment) {
+    client.set_read_timeout(treatment.cut_idle).unwrap();
+    engine.set_read_timeout(treatment.cut_idle).unwrap();
+    // A request whose answer is held back.
+    let held = AtomicBool::new(false);
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            pass(client, engine, |bytes| {
+                let hold = treatment.hold.as_ref().filter(|it| is_op(bytes, it.op, it.when));
+                let Some(hold) = hold.filter(|it| !it.mark.exists()) else { return };
+                match hold.when {
+                    "before" => {
+                        std::fs::write(&hold.mark, "").unwrap();
+                        thread::sleep(PAUSE);
+                    }
+                    "inside" => std::fs::write(&hold.mark, "").unwrap(),
+                    _ => held.store(true, Ordering::SeqCst),
+                }
+            });
+        });
+        pass(engine, client, |_| {
+            if let Some(hold) = &treatment.hold
+                && held.swap(false, Ordering::SeqCst)
+            {
+                std::fs::write(&hold.mark, "").unwrap();
+                thread::sleep(PAUSE);
+            }
+        });
+    });
+}
+
+/// Passes everything on until one side ends, and ends both then.
+fn pass(mut from: &UnixStream, mut to: &UnixStream, meet: impl Fn(&[u8])) {
+    let mut buffer = vec![0; 64 << 10];
+    while let Ok(length @ 1..) = from.read(&mut buffer) {
+        meet(&buffer[..length]);
+        if to.write_all(&buffer[..length]).is_err() {
+            break;
+        }
+    }
+    // The engine finishes a request whose client is gone.
+    for it in [from, to] {
+        let _ended_already = it.shutdown(Shutdown::Both);
+    }
+}
+
+/// Returns true of the first bytes of a request of this kind. A container is created, and then started: what is
+/// inside and after a run is inside and after its start.
+fn is_op(bytes: &[u8], op: &str, when: &str) -> bool {
+    let line = bytes.split(|byte| *byte == b'\r').next().unwrap_or_default();
+    let line = String::from_utf8_lossy(line);
+    let is = |method: &str, part: &str| line.starts_with(method) && line.contains(part);
+    match (op, when) {
+        ("create", _) => is("POST ", "/networks/create"),
+        ("run", "before") => is("POST ", "/containers/create"),
+        ("run", _) => is("POST ", "/containers/") && line.contains("/start"),
+        ("rm", _) => is("DELETE ", "/containers/"),
+        ("network-rm", _) => is("DELETE ", "/networks/"),
+        _ => false,
+    }
+}
