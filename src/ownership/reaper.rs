@@ -236,13 +236,14 @@ impl Drop for Hold {
 /// Starts the process and waits until it listens.
 fn start(spec: &ReaperSpec) -> io::Result<Process> {
     // bash can close any descriptor that it has inherited, dash only those of one digit.
-    start_in("bash", spec).or_else(|error| {
+    // With a socket as its standard input, bash takes itself for a remote shell, and reads the user's ~/.bashrc.
+    start_in("bash", &["--norc"], spec).or_else(|error| {
         tracing::debug!(%error, "no bash");
-        start_in("sh", spec)
+        start_in("sh", &[], spec)
     })
 }
 
-fn start_in(shell: &str, spec: &ReaperSpec) -> io::Result<Process> {
+fn start_in(shell: &str, options: &[&str], spec: &ReaperSpec) -> io::Result<Process> {
     let end = Instant::now() + START;
     let (messages, theirs) = UnixStream::pair()?;
     let theirs = OwnedFd::from(theirs);
@@ -255,6 +256,7 @@ fn start_in(shell: &str, spec: &ReaperSpec) -> io::Result<Process> {
         &spec.remove_network,
     ];
     let mut child = Command::new(shell)
+        .args(options)
         .args(["-c", include_str!("reaper.sh"), "sidecar-bundle-reaper"])
         .arg(&spec.program)
         .args([OWNER, &spec.identity])

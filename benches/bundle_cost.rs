@@ -1,0 +1,127 @@
+//! The time and the processor time of a bundle, launched and closed: `tests/with-docker cargo bench --bench
+//! bundle_cost`. The plain API, the commands of docker in sequence, and both backends, in turns.
+#![expect(clippy::unwrap_used, reason = "a benchmark may panic")]
+
+#[path = "../tests/support/engine.rs"]
+#[expect(dead_code, reason = "tests use the rest")]
+mod engine;
+
+use std::io::{Read, Write};
+use std::os::unix::net::UnixStream;
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+use sidecar_bundle::{BundleSpec, Engine};
+
+use engine::{World, cli, is_podman, world};
+
+const ROUNDS: usize = 24;
+
+/// Each way to make and remove a bundle.
+const WAYS: [(&str, fn(&World)); 4] = [
+    ("the plain API", plain_api),
+    ("Engine::docker()", |world| bundle(world, &Engine::docker())),
+    ("docker's commands", commands),
+    ("Engine::docker_cli()", |world| bundle(world, &Engine::docker_cli())),
+];
+
+fn main() {
+    let Some(world) = world("bundle-cost") else { return };
+    assert!(!is_podman(), "the plain API is Docker's");
+    let mut taken = [(); WAYS.len()].map(|()| Vec::new());
+    for _ in 0..ROUNDS {
+        for ((_, way), taken) in WAYS.iter().zip(&mut taken) {
+            let (start, before) = (Instant::now(), processor_time());
+            way(&world);
+            taken.push((start.elapsed(), processor_time() - before));
+        }
+    }
+    let median = |mut all: Vec<Duration>| {
+        all.sort();
+        all[all.len() / 2]
+    };
+    let medians: Vec<_> = taken
+        .iter()
+        .map(|taken| {
+            let (wall, processor) = taken.iter().copied().unzip();
+            (median(wall), median(processor))
+        })
+        .collect();
+    for ((name, _), (wall, processor)) in WAYS.iter().zip(&medians) {
+        let ratio = wall.as_secs_f64() / medians[0].0.as_secs_f64();
+        println!(
+            "{name:<22} {wall:>10.1?}  {ratio:.3} of the plain API, {processor:>8.1?} of processor time"
+        );
+    }
+    let ratio = medians[3].0.as_secs_f64() / medians[2].0.as_secs_f64();
+    println!("Engine::docker_cli() is {ratio:.3} of docker's commands");
+    world.assert_nothing_left();
+}
+
+/// The processor time of this process and of the children that it has waited for.
+fn processor_time() -> Duration {
+    let stat = std::fs::read_to_string("/proc/self/stat").unwrap();
+    let fields: Vec<_> = stat.rsplit_once(") ").unwrap().1.split(' ').collect();
+    let ticks: u64 = fields[11..15].iter().map(|it| it.parse::<u64>().unwrap()).sum();
+    Duration::from_millis(ticks * 10)
+}
+
+fn bundle(world: &World, engine: &Engine) {
+    let engine = engine.clone().with_state_dir(world.state.path());
+    world.plan().launch(&engine, BundleSpec::new()).unwrap().close().unwrap();
+}
+
+/// The requests of a bundle in plain order, by hand.
+fn plain_api(world: &World) {
+    let plan = world.plan();
+    let network = json!({
+        "Name": plan.network_name(), "Driver": "bridge", "CheckDuplicate": true,
+        "IPAM": {"Config": [{"Subnet": plan.subnet().to_string(), "Gateway": plan.gateway()}]},
+    });
+    let network = request("POST", "/networks/create", Some(network));
+    let network = network["Id"].as_str().unwrap();
+    let container = json!({
+        "Image": "claude-bottle-sidecars:latest",
+        "HostConfig": {"NetworkMode": network},
+        "NetworkingConfig": {"EndpointsConfig": {network: {"IPAMConfig": {"IPv4Address": plan.ip()}}}},
+    });
+    let path = format!("/containers/create?name={}", plan.container_name());
+    let container = request("POST", &path, Some(container));
+    let container = container["Id"].as_str().unwrap();
+    request("POST", &format!("/containers/{container}/start"), None);
+    request("GET", &format!("/containers/{container}/json"), None);
+    request("DELETE", &format!("/containers/{container}?force=1&v=1"), None);
+    request("DELETE", &format!("/networks/{network}"), None);
+}
+
+fn request(method: &str, path: &str, body: Option<Value>) -> Value {
+    let host =
+        std::env::var("DOCKER_HOST").unwrap_or_else(|_| "unix:///var/run/docker.sock".into());
+    let mut engine = UnixStream::connect(host.strip_prefix("unix://").unwrap()).unwrap();
+    let body = body.map(|it| it.to_string()).unwrap_or_default();
+    write!(
+        engine,
+        "{method} {path} HTTP/1.0\r\nHost: engine\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
+        body.len()
+    )
+    .unwrap();
+    let mut answer = String::new();
+    engine.read_to_string(&mut answer).unwrap();
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+    assert!(head.contains(" 20"), "{answer}");
+    serde_json::from_str(body).unwrap_or_default()
+}
+
+/// The commands of a bundle in plain order.
+fn commands(world: &World) {
+    let plan = world.plan();
+    let (subnet, gateway, ip) =
+        (plan.subnet().to_string(), plan.gateway().to_string(), plan.ip().to_string());
+    let (network, container) = (plan.network_name(), plan.container_name());
+    cli(&["network", "create", "--subnet", &subnet, "--gateway", &gateway, &network]);
+    let image = "claude-bottle-sidecars:latest";
+    cli(&["run", "--detach", "--name", &container, "--network", &network, "--ip", &ip, image]);
+    cli(&["inspect", &container]);
+    cli(&["rm", "--force", "--volumes", &container]);
+    cli(&["network", "rm", &network]);
+}
