@@ -1,6 +1,7 @@
 //! The library on a real engine. Each module is named after the source file that it tests.
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
+mod api;
 mod cause;
 mod create;
 mod discard;
@@ -22,3 +23,5 @@ mod wait;
 mod engine;
 #[path = "../support/owner.rs"]
 mod owner;
+#[path = "../support/relay.rs"]
+mod relay;

@@ -1,7 +1,9 @@
-//! The library against a fake `docker` program: no engine is needed. Each module is named after the source
+//! The library against a fake `docker` program, and against an engine that does as a script says: no real engine
+//! is needed. Each module is named after the source
 //! file that it tests.
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
+mod api;
 mod attach;
 mod cli;
 mod create;
@@ -27,7 +29,10 @@ mod fake;
 #[path = "../support/faults.rs"]
 mod faults;
 #[path = "../support/owner.rs"]
+#[expect(dead_code, reason = "other tests use the rest")]
 mod owner;
+#[path = "../support/scripted.rs"]
+mod scripted;
 #[path = "../support/surroundings.rs"]
 mod surroundings;
 #[path = "../support/texts.rs"]

@@ -1,0 +1,276 @@
+//! An engine in this process, which speaks the API on a socket of its own and does as a script says.
+
+use std::collections::BTreeMap;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use sidecar_bundle::Engine;
+
+/// What happens to a request.
+#[derive(Clone, Debug)]
+pub(crate) enum Act {
+    /// It is answered as Docker answers it.
+    Obey,
+    /// It is carried out, and the connection ends before the answer.
+    ObeyAndCut,
+    /// It is carried out, and only half of the answer comes.
+    ObeyHalf,
+    /// It is not answered.
+    Hang,
+    /// It is answered with this status and text.
+    Answer(u16, String),
+    /// These bytes are sent.
+    Bytes(&'static str),
+}
+
+/// The script: what happens to `METHOD PATH`, with the body.
+type Script = Box<dyn Fn(&str, &str) -> Act + Send>;
+
+/// The engine. It ends with the process; its socket is removed when this is dropped.
+pub(crate) struct Scripted {
+    dir: tempfile::TempDir,
+    state: Arc<Mutex<State>>,
+}
+
+struct State {
+    name: String,
+    version: String,
+    networks: BTreeMap<String, Value>,
+    containers: BTreeMap<String, Value>,
+    requests: Vec<String>,
+    script: Script,
+    ids: u32,
+}
+
+impl Scripted {
+    pub(crate) fn new(script: impl Fn(&str, &str) -> Act + Send + 'static) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let listener = UnixListener::bind(dir.path().join("s")).unwrap();
+        let state = Arc::new(Mutex::new(State {
+            name: "one".into(),
+            version: "1.41".into(),
+            networks: BTreeMap::new(),
+            containers: BTreeMap::new(),
+            requests: Vec::new(),
+            script: Box::new(script),
+            ids: 0,
+        }));
+        let shared = Arc::clone(&state);
+        thread::spawn(move || {
+            for connection in listener.incoming() {
+                let state = Arc::clone(&shared);
+                thread::spawn(move || serve(&connection.unwrap(), &state));
+            }
+        });
+        Self { dir, state }
+    }
+
+    /// The engine, without a reaper: a shell has no way to it.
+    pub(crate) fn engine(&self) -> Engine {
+        let address = format!("unix://{}", self.dir.path().join("s").display());
+        let engine = Engine::docker().with_host(address).without_reaper();
+        engine.with_state_dir(self.dir.path().join("leases"))
+    }
+
+    /// Becomes another engine, with nothing on it.
+    pub(crate) fn rename(&self, name: &str) {
+        self.state.lock().unwrap().name = name.into();
+    }
+
+    pub(crate) fn set_version(&self, version: &str) {
+        self.state.lock().unwrap().version = version.into();
+    }
+
+    /// Replaces the script.
+    pub(crate) fn script(&self, script: impl Fn(&str, &str) -> Act + Send + 'static) {
+        self.state.lock().unwrap().script = Box::new(script);
+    }
+
+    /// The networks and containers that there are.
+    pub(crate) fn resources(&self) -> usize {
+        let state = self.state.lock().unwrap();
+        state.networks.len() + state.containers.len()
+    }
+
+    /// The requests so far, such as `POST /networks/create`.
+    pub(crate) fn requests(&self) -> Vec<String> {
+        self.state.lock().unwrap().requests.clone()
+    }
+}
+
+fn serve(connection: &UnixStream, state: &Mutex<State>) {
+    let mut reader = BufReader::new(connection);
+    let mut writer = connection;
+    let name = state.lock().unwrap().name.clone();
+    loop {
+        let Some((request, body)) = read_request(&mut reader) else { return };
+        let mut state = state.lock().unwrap();
+        state.requests.push(request.clone());
+        let act = (state.script)(&request, &body);
+        let (status, text) = match &act {
+            Act::Hang | Act::Bytes(_) | Act::Answer(..) => (0, String::new()),
+            _ => state.obey(&name, &request, &body),
+        };
+        let version = state.version.clone();
+        drop(state);
+        let whole = |status: u16, text: &str| {
+            format!(
+                "HTTP/1.1 {status} X\r\nApi-Version: {version}\r\nContent-Length: {}\r\n\r\n{text}",
+                text.len()
+            )
+        };
+        let answer = match act {
+            Act::Obey => whole(status, &text),
+            Act::Answer(status, text) => whole(status, &text),
+            Act::ObeyAndCut => return,
+            Act::ObeyHalf => {
+                let whole = whole(status, &text);
+                let _gone = writer.write_all(&whole.as_bytes()[..whole.len() - 3]);
+                return;
+            }
+            Act::Hang => {
+                thread::sleep(Duration::from_secs(60));
+                return;
+            }
+            Act::Bytes(bytes) => {
+                let _gone = writer.write_all(bytes.as_bytes());
+                return;
+            }
+        };
+        if writer.write_all(answer.as_bytes()).is_err() {
+            return;
+        }
+    }
+}
+
+/// A request without the version in its path, and its body.
+fn read_request(reader: &mut BufReader<&UnixStream>) -> Option<(String, String)> {
+    let mut lines = Vec::new();
+    loop {
+        let mut line = String::new();
+        reader.read_line(&mut line).ok().filter(|length| *length > 0)?;
+        match line.trim_end() {
+            "" => break,
+            line => lines.push(line.to_lowercase()),
+        }
+    }
+    let length = lines.iter().find_map(|it| it.strip_prefix("content-length: ")?.parse().ok());
+    let mut body = vec![0; length.unwrap_or(0)];
+    reader.read_exact(&mut body).ok()?;
+    let mut words = lines[0].split(' ');
+    let (method, path) = (words.next()?.to_uppercase(), decoded(words.next()?));
+    let path = path
+        .strip_prefix("/v1.")
+        .and_then(|it| it.split_once('/'))
+        .map_or(path.clone(), |it| format!("/{}", it.1));
+    Some((format!("{method} {path}"), String::from_utf8(body).unwrap()))
+}
+
+/// A path without percent signs.
+fn decoded(path: &str) -> String {
+    let mut parts = path.split('%');
+    let first = parts.next().unwrap_or_default().to_owned();
+    parts.fold(first, |decoded, part| {
+        let byte = u8::from_str_radix(&part[..2], 16).unwrap();
+        decoded + &char::from(byte).to_string() + &part[2..]
+    })
+}
+
+impl State {
+    /// Answers as Docker does.
+    fn obey(&mut self, name: &str, request: &str, body: &str) -> (u16, String) {
+        let (method, path) = request.split_once(' ').unwrap();
+        let (path, query) = path.split_once('?').unwrap_or((path, ""));
+        let words: Vec<_> = path.split('/').skip(1).collect();
+        let body: Value = serde_json::from_str(body).unwrap_or_default();
+        // Another engine has nothing.
+        let mut nothing = (BTreeMap::new(), BTreeMap::new());
+        let (networks, containers) = match name {
+            "one" => (&mut self.networks, &mut self.containers),
+            _ => (&mut nothing.0, &mut nothing.1),
+        };
+        let json = |status: u16, value: Value| (status, value.to_string());
+        match (method, &*words) {
+            ("GET", ["info"]) => json(
+                200,
+                json!({
+                    "ID": "ID", "Name": name, "DockerRootDir": "/", "ServerVersion": "20.10.24",
+                    "OperatingSystem": "Docker Desktop",
+                }),
+            ),
+            ("POST", ["networks", "create"]) => {
+                self.ids += 1;
+                let id = format!("{:064x}", self.ids);
+                let mut network = body;
+                network["Id"] = id.clone().into();
+                networks.insert(id.clone(), network);
+                json(201, json!({"Id": id}))
+            }
+            ("POST", ["containers", "create"]) => {
+                self.ids += 1;
+                let id = format!("{:064x}", self.ids);
+                let (network, endpoint) = body["NetworkingConfig"]["EndpointsConfig"]
+                    .as_object()
+                    .unwrap()
+                    .iter()
+                    .next()
+                    .unwrap();
+                let address = &endpoint["IPAMConfig"]["IPv4Address"];
+                let container = json!({
+                    "Id": id,
+                    "Name": query.strip_prefix("name=").unwrap(),
+                    "Labels": body["Labels"],
+                    "Config": {"Labels": body["Labels"]},
+                    "State": {"Status": "running", "Running": true, "FinishedAt": "0001-01-01T00:00:00Z"},
+                    "NetworkSettings": {"Networks": {"n": {"NetworkID": network, "IPAddress": address}}},
+                });
+                containers.insert(id.clone(), container);
+                json(201, json!({"Id": id}))
+            }
+            ("POST", ["containers", _, _]) => (204, String::new()),
+            ("GET", ["networks"]) => json(200, listed(networks, query)),
+            ("GET", ["containers", "json"]) => json(200, listed(containers, query)),
+            ("GET", ["networks", key]) => found(networks, key, "network KEY not found"),
+            ("GET", ["containers", key, "json"]) => {
+                found(containers, key, "No such container: KEY")
+            }
+            ("DELETE", ["networks", key]) => match networks.remove(*key) {
+                Some(_) => (204, String::new()),
+                None => json(404, json!({"message": format!("network {key} not found")})),
+            },
+            ("DELETE", ["containers", key]) => match containers.remove(*key) {
+                Some(_) => (204, String::new()),
+                None => json(404, json!({"message": format!("No such container: {key}")})),
+            },
+            _ => json(404, json!({"message": "page not found"})),
+        }
+    }
+}
+
+fn found(all: &BTreeMap<String, Value>, key: &str, message: &str) -> (u16, String) {
+    match all.iter().find(|(id, it)| *id == key || it["Name"] == key) {
+        Some((_, found)) => (200, found.to_string()),
+        None => (404, json!({"message": message.replace("KEY", key)}).to_string()),
+    }
+}
+
+/// The resources with the id or the labels of the filters.
+fn listed(all: &BTreeMap<String, Value>, query: &str) -> Value {
+    let filters = query.split_once("filters=").map_or("{}", |(_, filters)| filters);
+    let filters: Value = serde_json::from_str(filters).unwrap();
+    let texts = |key: &str| -> Vec<String> {
+        serde_json::from_value(filters[key].clone()).unwrap_or_default()
+    };
+    let fits = |(id, it): &(&String, &Value)| {
+        let has = |label: &String| {
+            let (key, value) = label.split_once('=').unwrap();
+            it["Labels"][key] == value
+        };
+        texts("id").iter().all(|wanted| wanted == *id) && texts("label").iter().all(has)
+    };
+    all.iter().filter(fits).map(|(_, it)| it.clone()).collect()
+}
