@@ -187,6 +187,10 @@ fn specifications(catalogue: &mut Catalogue) {
         new().engine_flag("--rm"),
         new().engine_flag("--tty"),
         new().engine_flag("-d"),
+        new().engine_flag("--dns"),
+        new().engine_option("HostConfig.Binds", "[]"),
+        new().engine_option("HostConfig.Dns", "1.1.1.1,"),
+        new().engine_option("Hostname", "\"a\"").engine_option("Hostname", "\"b\""),
     ] {
         catalogue.invalid(spec.check(&Naming::default()));
     }
@@ -196,6 +200,15 @@ fn specifications(catalogue: &mut Catalogue) {
 fn engine_error(end: End, cause: Cause, printed: &str) -> EngineError {
     let (program, request) = ("docker".into(), "docker network create".into());
     EngineError::new(program, request, end, cause, printed, &Redactor::default())
+}
+
+fn request_error(end: End, cause: Cause, words: &str) -> EngineError {
+    let (program, request) = ("docker".into(), "POST /networks/create".into());
+    EngineError::new(program, request, end, cause, words, &Redactor::default())
+}
+
+fn lost() -> Arc<io::Error> {
+    Arc::new(io::ErrorKind::UnexpectedEof.into())
 }
 
 fn refused(text: &str) -> EngineError {
@@ -214,6 +227,20 @@ fn engines(catalogue: &mut Catalogue) {
         refused("the moon is full\n\nRun 'docker run --help' for more information"),
         refused(""),
         engine_error(End::Lost(Arc::new(io::Error::other("it is gone"))), Cause::Other, ""),
+        request_error(
+            End::NotReached(lost()),
+            Cause::EngineUnreachable,
+            "/run/docker.sock: no such file",
+        ),
+        request_error(End::Cut(lost()), Cause::EngineUnreachable, ""),
+        request_error(End::Late(Duration::from_secs(2)), Cause::TimedOut, ""),
+        request_error(
+            End::Refused(409),
+            Cause::NetworkExists,
+            "network with name n already exists",
+        ),
+        request_error(End::Refused(500), Cause::Other, ""),
+        request_error(End::Unexpected("an id"), Cause::Other, ""),
         EngineError::another_engine(),
         EngineError::in_use(&["x".into(), "y".into()]),
     ] {

@@ -220,7 +220,7 @@
 //! # Logging
 //!
 //! Steps are `tracing` spans at level `INFO`: `create_network`, `start`, `close`, `attach`, `discard` and `wait`,
-//! with the slug, and `sweep`. Each engine command is an event at level `DEBUG`, without secret values.
+//! with the slug, and `sweep`. Each request to an engine is an event at level `DEBUG`, without secret values.
 //! A resource that a drop could not remove is a `WARN`. The target is `sidecar_bundle`.
 //!
 //! # Limits

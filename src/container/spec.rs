@@ -16,11 +16,11 @@ use super::parts::{Mount, Parts, Source};
 /// The parts of the bundle and of its [`Daemon`]s are merged; the order does not matter. The error of a
 /// conflict names both sides.
 ///
-/// There are three kinds of variables. A [`variable`](Self::variable) is a literal and stands on the
-/// engine's command line, where every user of the host can read it. An [`inherit`](Self::inherit)ed one
-/// takes its value from this process's environment, a [`secret`](Self::secret) from the caller. The
-/// values of these two reach the container through the environment of the engine's program alone, and
-/// show neither in `Debug` nor in errors or traces.
+/// There are three kinds of variables. A [`variable`](Self::variable) is a literal; with an engine that is driven
+/// by commands, it stands on a command line, where every user of the host can read it. An
+/// [`inherit`](Self::inherit)ed one takes its value from this process's environment, a [`secret`](Self::secret)
+/// from the caller. The values of these two travel in the body of a request, or in the environment of the engine's
+/// program, and show neither in `Debug` nor in errors or traces.
 ///
 /// ```
 /// use sidecar_bundle::BundleSpec;

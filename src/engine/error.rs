@@ -138,6 +138,8 @@ impl fmt::Debug for EngineError {
 impl std::error::Error for EngineError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match &self.0.end {
+            // It stands in the line already.
+            End::NotReached(_) if self.0.word.is_some() => None,
             End::NotStarted(error)
             | End::Lost(error)
             | End::NotReached(error)

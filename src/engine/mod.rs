@@ -31,24 +31,36 @@ use identity::EngineKind;
 pub use reachability::Reachability;
 pub use support::Unsupported;
 
-/// An engine: Docker or podman, driven through its command-line program.
+/// An engine: Docker or podman.
 ///
-/// The program finds its engine as it always does: `DOCKER_HOST`, contexts, TLS and ssh work as the user
-/// has set them up, and so do `CONTAINER_HOST` and connections. They are read when this value is made, and
-/// apply to every command of every bundle that is made with it: a later `docker context use`, `set_var` or
-/// `set_current_dir` does not send a removal to another engine.
+/// | constructor | the way |
+/// |---|---|
+/// | [`docker`](Self::docker) | the Engine API: over the socket of a `unix://` address, else over `docker system dial-stdio`, for contexts, TLS and ssh |
+/// | [`docker_cli`](Self::docker_cli) | the commands of the program `docker` |
+/// | [`podman`](Self::podman) | the commands of the program `podman` |
+///
+/// The engine is found as its program finds it: `DOCKER_HOST`, contexts, TLS and ssh work as the user has set
+/// them up, and so do `CONTAINER_HOST` and connections. They are read when this value is made, and apply to
+/// every request of every bundle that is made with it: a later `docker context use`, `set_var` or
+/// `set_current_dir` does not send a removal to another engine. Over the API, a connection leads to the engine
+/// that described itself on it; if a new one leads to another engine, nothing is asked of that.
+///
+/// The program also pulls images, since it knows the credentials of registries, and the reaper removes by it.
+///
+/// The `proxies` of the program's `config.json` do not reach a container that is made over the API. The commands
+/// of docker set them as its environment.
 ///
 /// An engine is identified by its answer, not by its configuration. Two values that lead to one engine share its
 /// slugs: while one of them holds a slug, the other gets [`Error::Taken`](crate::Error::Taken).
 ///
 /// | set by | bounds | default |
 /// |---|---|---|
-/// | [`with_start_deadline`](Self::with_start_deadline) | each command that creates or starts | 120 s |
+/// | [`with_start_deadline`](Self::with_start_deadline) | each request that creates or starts | 120 s |
 /// | [`with_pull_deadline`](Self::with_pull_deadline) | each pull of an image | 600 s |
 /// | [`with_remove_deadline`](Self::with_remove_deadline) | each removal, with its looks; each other look | 30 s |
 ///
-/// A look is a request that only reads, such as an `inspect` or a list. A command that passes its deadline is
-/// killed, and has failed. Podman's program does all the work itself, and leaves interfaces behind if it is
+/// A look is a request that only reads, such as an `inspect` or a list. A request that passes its deadline has
+/// failed; a command is killed. Podman's program does all the work itself, and leaves interfaces behind if it is
 /// killed half-way; so it gets ten seconds more to end by itself, but for a command in the container.
 ///
 /// ```
@@ -117,16 +129,21 @@ pub(crate) struct Deadlines {
 }
 
 impl Engine {
-    /// The program `docker`, found on `PATH`. Where that is podman under another name, use
-    /// [`detect`](Self::detect) or [`podman`](Self::podman).
+    /// Docker, by its API: version 1.41 or newer, that of Docker 20.10.
+    ///
+    /// A `unix://` address, which is the default, is connected to directly. Every other is reached by the program
+    /// `docker`, found on `PATH`.
     #[must_use]
     pub fn docker() -> Self {
         Self::of(Access::Api(Cli::new(Dialect::Docker), Connections::default()))
     }
 
-    /// The program `docker`, found on `PATH`, run once for each request: for places where only the program's
-    /// commands are allowed, such as a wrapper around `sudo docker`. Where that is podman under another name,
-    /// use [`detect`](Self::detect) or [`podman`](Self::podman).
+    /// Docker, by the commands of the program `docker`, found on `PATH`: for places where only these are allowed,
+    /// such as a wrapper around `sudo docker`.
+    ///
+    /// It believes what the program prints. The program's own words cannot be told from those of the container in
+    /// a log, and not always from those of a command in it. Where the program is podman under another name, use
+    /// [`detect`](Self::detect) or [`podman`](Self::podman).
     #[must_use]
     pub fn docker_cli() -> Self {
         Self::of(Access::Cli(Cli::new(Dialect::Docker)))
@@ -194,7 +211,7 @@ impl Engine {
     }
 
     /// Replaces the program: a name that is looked up on `PATH`, or a path. It must understand the
-    /// commands of the program that it replaces.
+    /// commands of the program that it replaces. A `unix://` address is connected to without it all the same.
     #[must_use]
     pub fn with_program(self, program: impl Into<OsString>) -> Self {
         self.with_cli(|cli| cli.with_program(program.into()))

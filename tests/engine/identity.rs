@@ -7,8 +7,8 @@ use std::process::Command;
 use sidecar_bundle::{BundleSpec, Cause, Engine, Error, Reachability, Ready};
 
 use crate::engine::{
-    LONG, cli, has_bridge, http_body, inspect, is_podman, is_rootless, program, required, shout,
-    wait_for, world,
+    LONG, backend, cli, has_bridge, http_body, inspect, is_podman, is_rootless, program, required,
+    shout, wait_for, world,
 };
 use crate::owner::Owner;
 
@@ -83,7 +83,8 @@ fn two_engines_may_have_the_same_slug_at_once() {
         let mut owner = Owner::start(&world.engine_words());
         owner.expect("launch two-engines", "up");
         let host = std::env::var("SIDECAR_BUNDLE_SECOND_ENGINE").unwrap();
-        owner.expect(&format!("engine docker host={host} {}", world.engine_words()[1]), "ok");
+        let words = world.engine_words();
+        owner.expect(&format!("engine {} host={host} {}", words[0], words[1]), "ok");
         owner.expect("launch two-engines", "up");
         assert_ne!(second_has(world.slug), "");
         owner.kill();
@@ -224,11 +225,11 @@ fn a_context_leads_to_its_engine() {
     let mut owner = Owner::program(&[""; 0]);
     owner.env("DOCKER_CONFIG", config.path()).env_remove("DOCKER_HOST");
     let mut owner = Owner::spawn(owner);
-    owner.expect("engine docker", "ok");
+    owner.expect(&format!("engine {}", backend()), "ok");
     docker(&["context", "use", "near"]);
     // It stays with the context that was chosen when it was made.
     owner.expect("version", "error");
-    owner.expect("engine docker", "ok");
+    owner.expect(&format!("engine {}", backend()), "ok");
     owner.expect("version", "version");
     let words = world.engine_words();
     owner.expect(&format!("engine {} context=near {}", words[0], words[1]), "ok");

@@ -101,11 +101,11 @@ fn what_is_no_engine_or_too_old_is_said() {
     let said = |engine: &Scripted| engine.engine().version().unwrap_err().to_string();
     assert_eq!(
         said(&engine),
-        "GET /info failed: the engine speaks version 1.40 of its API, and this library 1.41 to 1.51"
+        "the engine speaks version 1.40 of its API, and this library 1.41 to 1.51"
     );
     for (act, text) in [
-        (Act::Answer(200, "{}".into()), "GET /info failed: what answers is no engine"),
-        (Act::Answer(200, "hello".into()), "GET /info failed: what answers is no engine"),
+        (Act::Answer(200, "{}".into()), "what answers is no engine"),
+        (Act::Answer(200, "hello".into()), "what answers is no engine"),
         (Act::Bytes("SSH-2.0-OpenSSH_9.2\r\n"), "GET /info was not sent"),
         (Act::Answer(503, "later".into()), "GET /info was answered with status 503: later"),
     ] {

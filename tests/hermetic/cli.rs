@@ -301,6 +301,6 @@ fn an_answer_that_cannot_be_read_is_shown() {
     );
     fake.on("network-inspect", "echo '[{\"Name\":\"x\"}]'");
     let failed = plan().create_network(&fake.engine()).unwrap_err();
-    let says = "docker network inspect did not print a network: {\"Name\":\"x\"}";
+    let says = "docker network inspect did not answer with a network: {\"Name\":\"x\"}";
     assert_eq!(fake.chain(&failed)[1], says);
 }

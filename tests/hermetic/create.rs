@@ -168,7 +168,7 @@ fn an_answer_without_an_id_is_an_error_and_the_network_is_removed() {
             fake.chain(&failed),
             [
                 "network claude-bottle-bundle-demo could not be created".to_owned(),
-                format!("docker network create did not print an id{ending}"),
+                format!("docker network create did not answer with an id{ending}"),
             ]
         );
         fake.assert_nothing_left();

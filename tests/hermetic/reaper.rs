@@ -303,7 +303,7 @@ fn a_process_has_one_reaper_for_each_engine_however_many_values_lead_to_it() {
         std::os::unix::fs::symlink(fake.path("docker"), &link).unwrap();
         let state = fake.path(if number % 2 == 0 { "leases" } else { "others" });
         owner.expect(
-            &format!("engine docker program={} state={}", link.display(), state.display()),
+            &format!("engine docker-cli program={} state={}", link.display(), state.display()),
             "ok",
         );
         owner.expect(&format!("create slug-{number} subnet=10.20.{number}.0/24"), "network");
@@ -363,7 +363,8 @@ fn no_reaper_removes_what_its_process_kept() {
     let words = fake.engine_words();
     let plain = format!("engine {}", words.join(" "));
     let unreaped = format!("{plain} reaper=false");
-    let elsewhere = format!("engine docker {} state={}", words[1], fake.path("others").display());
+    let elsewhere =
+        format!("engine docker-cli {} state={}", words[1], fake.path("others").display());
     owner.expect("launch held subnet=10.20.0.0/24", "up");
     for (number, engine) in [&plain, &unreaped, &elsewhere].into_iter().enumerate() {
         owner.expect(engine, "ok");

@@ -291,7 +291,7 @@ impl Unanswered {
 
     fn another_engine() -> Self {
         let cause = Cause::AnotherEngine;
-        Self { cause, ..Self::withheld("another engine answers at this address now") }
+        Self { cause, ..Self::withheld("another engine answers than before") }
     }
 
     fn no_engine() -> Self {
