@@ -149,7 +149,7 @@ fn specifications(catalogue: &mut Catalogue) {
         use std::os::unix::ffi::OsStringExt;
         std::ffi::OsString::from_vec(b"/\xff".to_vec())
     };
-    for spec in [
+    for spec in vec![
         new().image(""),
         new().image("-v/:/x"),
         new().image("a b"),

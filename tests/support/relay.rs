@@ -75,8 +75,8 @@ impl Drop for Relay {
 fn relay(client: &UnixStream, engine: &UnixStream, treatment: &Treatment) {
     client.set_read_timeout(treatment.cut_idle).unwrap();
     engine.set_read_timeout(treatment.cut_idle).unwrap();
-    // A request whose answer is held back.
-    let held = AtomicBool::new(false);
+    // The answer of a held request is awaited.
+    let awaited = AtomicBool::new(false);
     thread::scope(|scope| {
         scope.spawn(|| {
             pass(client, engine, |bytes| {
@@ -88,13 +88,13 @@ fn relay(client: &UnixStream, engine: &UnixStream, treatment: &Treatment) {
                         thread::sleep(PAUSE);
                     }
                     "inside" => std::fs::write(&hold.mark, "").unwrap(),
-                    _ => held.store(true, Ordering::SeqCst),
+                    _ => awaited.store(true, Ordering::SeqCst),
                 }
             });
         });
         pass(engine, client, |_| {
             if let Some(hold) = &treatment.hold
-                && held.swap(false, Ordering::SeqCst)
+                && awaited.swap(false, Ordering::SeqCst)
             {
                 std::fs::write(&hold.mark, "").unwrap();
                 thread::sleep(PAUSE);

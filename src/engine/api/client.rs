@@ -21,6 +21,9 @@ const ANSWER: u64 = 64 << 20;
 const OLDEST: (u32, u32) = (1, 41);
 const NEWEST: (u32, u32) = (1, 51);
 
+/// The description of the engine, of whatever version.
+const INFO: &str = "/info";
+
 /// The connections that are kept while nothing is asked.
 const IDLE: usize = 2;
 
@@ -89,7 +92,7 @@ impl Request {
         Self { method, path, query: Vec::new(), body: None }
     }
 
-    pub(super) fn query(mut self, name: &'static str, value: impl ToString) -> Self {
+    pub(super) fn query(mut self, name: &'static str, value: impl fmt::Display) -> Self {
         self.query.push((name, value.to_string()));
         self
     }
@@ -169,7 +172,7 @@ impl Client {
 
     /// Asks the engine that answers now what it is.
     pub(super) fn info(&self, deadline: Instant) -> Result<EngineInfo, Unanswered> {
-        let request = Request::get(self.way.info());
+        let request = Request::get(INFO);
         while let Some(line) = self.kept() {
             let start = Instant::now();
             match line.send(&request, Some(deadline)) {
@@ -211,7 +214,7 @@ impl Client {
     pub(super) fn open(&self, deadline: Instant) -> Result<Line, Unanswered> {
         let start = Instant::now();
         let agent = self.way.agent();
-        let request = Request::get(self.way.info());
+        let request = Request::get(INFO);
         let unreached = |error: Error| {
             let end = match unanswered(error, start) {
                 End::Cut(error) => End::NotReached(error),

@@ -46,7 +46,7 @@ impl Api {
         let client = connections.0.get_or_init(|| {
             let way = match program.socket() {
                 Some(path) => Way::Socket(path),
-                None => Way::Program(DialStdio::new(program.dial_stdio())),
+                None => Way::Program(DialStdio::new(program.program(), program.dial_stdio())),
             };
             Arc::new(Client::new(way))
         });

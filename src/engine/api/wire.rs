@@ -1,6 +1,6 @@
 //! The connection that carries the engine's HTTP API: a socket, or the program that leads to one.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::io::{self, ErrorKind, Read};
 use std::net::Shutdown;
@@ -38,9 +38,9 @@ pub(super) enum Way {
 /// The program that leads to the engine, with its arguments and what it changes in the environment.
 #[derive(Clone)]
 pub(super) struct DialStdio {
+    command: duct::Expression,
+    /// The name of the program.
     program: OsString,
-    arguments: [&'static str; 2],
-    env: Vec<(&'static str, Option<OsString>)>,
     /// The standard error of the connection that ended last.
     words: Arc<Mutex<String>>,
 }
@@ -64,11 +64,6 @@ impl fmt::Display for NotOpened {
 impl std::error::Error for NotOpened {}
 
 impl Way {
-    /// The path that describes the engine.
-    pub(super) fn info(&self) -> &'static str {
-        "/info"
-    }
-
     /// A client that opens one connection, and no second one when that has ended.
     pub(super) fn agent(&self) -> Agent {
         let config = Config::builder()
@@ -165,14 +160,8 @@ impl Resolver for NoNames {
 }
 
 impl DialStdio {
-    pub(super) fn new(
-        (program, arguments, env): (
-            OsString,
-            [&'static str; 2],
-            Vec<(&'static str, Option<OsString>)>,
-        ),
-    ) -> Self {
-        Self { program, arguments, env, words: Arc::default() }
+    pub(super) fn new(program: &OsStr, command: duct::Expression) -> Self {
+        Self { command, program: program.to_owned(), words: Arc::default() }
     }
 
     fn open(&self) -> io::Result<Wire> {
@@ -180,12 +169,8 @@ impl DialStdio {
         let (words, their_words) = UnixStream::pair()?;
         words.set_nonblocking(true)?;
         let theirs = OwnedFd::from(theirs);
-        let expression = duct::cmd(&self.program, self.arguments);
-        let expression = self.env.iter().fold(expression, |it, (name, value)| match value {
-            Some(value) => it.env(name, value),
-            None => it.env_remove(name),
-        });
-        let handle = expression
+        let handle = self
+            .command
             .stdin_file(theirs.try_clone()?)
             .stdout_file(theirs)
             .stderr_file(OwnedFd::from(their_words))

@@ -100,11 +100,13 @@ impl Cli {
         }
     }
 
-    /// The program, the arguments and the changes of the environment that lead to the engine's API.
-    pub(super) fn dial_stdio(
-        &self,
-    ) -> (OsString, [&'static str; 2], Vec<(&'static str, Option<OsString>)>) {
-        (self.program.clone(), ["system", "dial-stdio"], self.pinned().collect())
+    /// The command whose standard input and output are a connection to the engine's API.
+    pub(super) fn dial_stdio(&self) -> duct::Expression {
+        let dial = duct::cmd(&self.program, ["system", "dial-stdio"]);
+        self.pinned().fold(dial, |dial, (name, value)| match value {
+            Some(value) => dial.env(name, value),
+            None => dial.env_remove(name),
+        })
     }
 
     /// The fields of `Debug` that tell the engine.
