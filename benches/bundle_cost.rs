@@ -17,8 +17,10 @@ use engine::{World, cli, is_podman, world};
 
 const ROUNDS: usize = 24;
 
-/// Each way to make and remove a bundle.
-const WAYS: [(&str, fn(&World)); 4] = [
+/// A way to make and remove a bundle.
+type Way = (&'static str, fn(&World));
+
+const WAYS: [Way; 4] = [
     ("the plain API", plain_api),
     ("Engine::docker()", |world| bundle(world, &Engine::docker())),
     ("docker's commands", commands),
@@ -33,7 +35,7 @@ fn main() {
         for ((_, way), taken) in WAYS.iter().zip(&mut taken) {
             let (start, before) = (Instant::now(), processor_time());
             way(&world);
-            taken.push((start.elapsed(), processor_time() - before));
+            taken.push((start.elapsed(), processor_time().saturating_sub(before)));
         }
     }
     let median = |mut all: Vec<Duration>| {

@@ -150,7 +150,7 @@ impl Trial {
         let hold = Some(Hold { op, when, mark: mark.clone() });
         let treatment = Treatment { hold, cut_idle: None };
         let relay = engine::is_api().then(|| Relay::start(&room.join("s"), &treatment));
-        Self { mark, id, phase, death, jitter, state, program, relay }
+        Self { id, phase, death, jitter, state, mark, program, relay }
     }
 
     fn run(&self, followed: bool, tally: &Mutex<Tally>) {
