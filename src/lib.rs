@@ -199,8 +199,8 @@
 //! for ten minutes. It ends when its process holds nothing any more.
 //!
 //! The reaper is no child of the process. It installs no signal handler, leaves no file and needs no container.
-//! Its process waits for its start, which is given up after 30 seconds, and for nothing else.
-//! [`Engine::without_reaper`] switches it off. On a host without a shell there is none, which the log warns of.
+//! Its process waits for its start, 15 seconds at most for `bash` and then as long for `sh`, and for nothing else.
+//! [`Engine::without_reaper`] switches it off. Without a shell or the program there is none, which the log warns of.
 //!
 //! The slug's next launch may come before the reaper is done. It waits until the last command of the dead owner
 //! has ended, ten seconds at most, and removes the orphans.

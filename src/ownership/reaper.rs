@@ -235,6 +235,10 @@ impl Drop for Hold {
 
 /// Starts the process and waits until it listens.
 fn start(spec: &ReaperSpec) -> io::Result<Process> {
+    if !Path::new(&spec.program).exists() {
+        let missing = format!("{} was not found, by which it would remove", spec.program.display());
+        return Err(io::Error::new(io::ErrorKind::NotFound, missing));
+    }
     // bash can close any descriptor that it has inherited, dash only those of one digit.
     // With a socket as its standard input, bash takes itself for a remote shell, and reads the user's ~/.bashrc.
     start_in("bash", &["--norc"], spec).or_else(|error| {

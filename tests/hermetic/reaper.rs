@@ -275,6 +275,25 @@ fn a_reaper_has_no_environment_and_no_descriptors_of_its_owner() {
 }
 
 #[test]
+fn a_reaper_reads_no_file_of_its_users_shell() {
+    let fake = Fake::new();
+    let home = tempfile::tempdir().unwrap();
+    for name in [".bashrc", ".bash_profile", ".profile"] {
+        std::fs::write(home.path().join(name), "exit 1\n").unwrap();
+    }
+    let mut owner = Owner::program(&fake.engine_words());
+    owner.env("HOME", home.path());
+    let mut owner = Owner::spawn(owner);
+    owner.expect("launch demo", "up");
+    let pid = reaper_pid(&fake);
+    let shell = std::fs::read_link(format!("/proc/{pid}/exe")).unwrap();
+    assert!(shell.ends_with("bash"), "{}", shell.display());
+    owner.kill();
+    wait_for("the reaper", || fake.reapers() == 0);
+    fake.assert_nothing_left();
+}
+
+#[test]
 fn a_relative_address_holds_in_any_directory() {
     let fake = Fake::new();
     let mut owner = Owner::program(&fake.engine_words());
