@@ -308,6 +308,7 @@ mod tests {
     }
 
     fn spec(program: &Path) -> ReaperSpec {
+        fs::write(program, "").unwrap();
         let env = vec![("PATH".into(), std::env::var_os("PATH").unwrap())];
         let none = Vec::new;
         ReaperSpec {

@@ -89,7 +89,7 @@ fn close_waits_for_a_removal_in_progress() {
 #[test]
 fn a_removal_that_stays_in_progress_is_an_error_after_its_timeout() {
     let fake = Fake::new();
-    let engine = fake.engine().with_remove_deadline(Duration::from_secs(1));
+    let engine = fake.engine().with_remove_deadline(Duration::from_secs(4));
     let bundle = plan().launch(&engine, BundleSpec::new()).unwrap();
     fake.on("rm", &refuse(1, "removal of container x is already in progress"));
     fake.on("network-rm", "rm \"$(thing network \"$last\")\"");
