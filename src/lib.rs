@@ -263,7 +263,7 @@ pub use plan::{
 pub use running::BundleRunning;
 pub use status::{ExecOutput, Exit, Health, LogLine, LogStream, State, Status};
 pub use steps::sweep::{Swept, SweptOutcome, sweep, sweep_dry_run};
-pub use steps::{Discarded, LogFollower};
+pub use steps::{BundleEvent, Discarded, Events, LogFollower};
 
 #[cfg(fuzzing)]
 pub mod fuzzing;

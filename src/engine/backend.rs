@@ -90,6 +90,16 @@ pub(crate) trait Backend: fmt::Debug + Send + Sync {
     /// Sends the container's end.
     fn follow_end(&self, id: &Id, events: SyncSender<Event>) -> Result<Follow, EngineError>;
 
+    /// Sends what happens to the container, without end. `None` if the engine cannot tell it on one connection.
+    fn follow_events(
+        &self,
+        id: &Id,
+        events: SyncSender<Event>,
+    ) -> Option<Result<Follow, EngineError>> {
+        let _ = (id, events);
+        None
+    }
+
     /// Runs a command in the container.
     fn exec(&self, id: &Id, words: &[String], deadline: Instant)
     -> Result<ExecOutput, EngineError>;
@@ -237,6 +247,8 @@ pub(crate) struct ContainerInfo {
     pub(crate) id: Id,
     pub(crate) labels: BTreeMap<String, String>,
     pub(crate) state: State,
+    /// The time of its last start, as the engine prints it.
+    pub(crate) started: String,
     pub(crate) exit: Option<Exit>,
     pub(crate) health: Option<Health>,
     pub(crate) endpoints: Vec<Endpoint>,
@@ -274,6 +286,10 @@ pub(crate) const EVENTS: usize = 1000;
 pub(crate) enum Event {
     /// A line of the log.
     Line(LogLine),
+    /// The container has ended with this code.
+    Died(i32),
+    /// Something else may have happened.
+    Happened,
     /// The end of what is followed.
     End,
 }

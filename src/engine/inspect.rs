@@ -50,6 +50,7 @@ pub(super) fn container_info(container: &Value) -> Option<ContainerInfo> {
             "exited" | "dead" | "stopped" => State::Exited,
             _ => State::Other,
         },
+        started: container["State"]["StartedAt"].as_str().unwrap_or_default().to_owned(),
         exit: exit(&container["State"]),
         health: match container["State"]["Health"]["Status"].as_str() {
             Some("starting") => Some(Health::Starting),

@@ -14,7 +14,7 @@ pub struct Unsupported {
 }
 
 impl Unsupported {
-    pub(super) fn new(what: String, needs: &str, info: &EngineInfo) -> Self {
+    pub(crate) fn new(what: String, needs: &str, info: &EngineInfo) -> Self {
         Self { what, needs: needs.to_owned(), engine: info.to_string() }
     }
 

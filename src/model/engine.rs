@@ -198,6 +198,7 @@ impl Backend for ModelBackend {
             id: it.id.clone(),
             labels: it.labels.clone(),
             state: it.state,
+            started: String::new(),
             exit: None,
             health: None,
             endpoints: vec![Endpoint { network: it.network.clone(), ip: Some(it.ip), ipv6: None }],

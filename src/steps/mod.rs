@@ -3,6 +3,7 @@
 pub(crate) mod attach;
 mod create;
 mod discard;
+mod events;
 mod launch;
 mod observe;
 mod start;
@@ -11,4 +12,5 @@ pub(crate) mod sweep;
 mod wait;
 
 pub use discard::Discarded;
+pub use events::{BundleEvent, Events};
 pub use observe::LogFollower;

@@ -107,7 +107,7 @@ impl Iterator for LogFollower {
     fn next(&mut self) -> Option<LogLine> {
         match self.incoming.recv() {
             Ok(Event::Line(line)) => Some(line),
-            Ok(Event::End) | Err(_) => None,
+            Ok(Event::Died(_) | Event::Happened | Event::End) | Err(_) => None,
         }
     }
 }

@@ -289,6 +289,7 @@ impl<'a> Watch<'a> {
                 ended = true;
                 None
             }
+            Event::Died(_) | Event::Happened => None,
         };
         events.filter_map(line).for_each(hear);
         if ended {

@@ -5,6 +5,7 @@ mod api;
 mod cause;
 mod create;
 mod discard;
+mod events;
 mod guard;
 mod identity;
 mod ipv6;

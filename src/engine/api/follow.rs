@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use serde_json::Value;
 use ureq::Body;
 use ureq::http::Response;
 
@@ -142,6 +143,45 @@ impl Follower {
             }
             let _ = it.events.send(Event::End);
         })
+    }
+
+    /// Follows what happens to the container, from an answer on. What happened while there was no connection is
+    /// not told, only that something may have.
+    pub(super) fn follow_events(
+        self,
+        request: Request,
+        (response, line): (Response<Body>, Line),
+    ) -> Follow {
+        self.spawn(line, move |it, wire| {
+            let mut response = Some(response);
+            while let Some(answer) = response.take() {
+                if it.events.send(Event::Happened).is_err() || !it.read_events(answer) {
+                    return;
+                }
+                let end = Instant::now() + AWAY;
+                while response.is_none() && !wire.is_ended() && Instant::now() < end {
+                    response = it.again(wire, &request);
+                }
+            }
+            let _ = it.events.send(Event::End);
+        })
+    }
+
+    /// Reads events until the connection ends; false if nobody listens any more.
+    fn read_events(&self, response: Response<Body>) -> bool {
+        let reader = BufReader::new(response.into_body().into_reader());
+        let events = serde_json::Deserializer::from_reader(reader).into_iter::<Value>();
+        for event in events.map_while(Result::ok) {
+            let code = &event["Actor"]["Attributes"]["exitCode"];
+            let event = match code.as_str().and_then(|code| code.parse().ok()) {
+                Some(code) if event["Action"] == "die" => Event::Died(code),
+                _ => Event::Happened,
+            };
+            if self.events.send(event).is_err() {
+                return false;
+            }
+        }
+        true
     }
 
     fn spawn(self, line: Line, work: impl FnOnce(&Self, &Wire) + Send + 'static) -> Follow {

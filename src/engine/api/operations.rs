@@ -177,6 +177,22 @@ impl Backend for Api {
         Ok(follower.follow_end(request, answer))
     }
 
+    fn follow_events(
+        &self,
+        id: &Id,
+        events: SyncSender<Event>,
+    ) -> Option<Result<Follow, EngineError>> {
+        let filters = json!({
+            "type": ["container"],
+            "container": [id.as_str()],
+            "event": ["start", "die", "destroy", "health_status"],
+        });
+        let request = Request::get("/events").query("filters", filters);
+        let follower = self.follower(id, events);
+        let answer = self.begin(&follower, &request);
+        Some(answer.map(|answer| follower.follow_events(request, answer)))
+    }
+
     fn exec(
         &self,
         id: &Id,

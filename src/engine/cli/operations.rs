@@ -189,6 +189,7 @@ impl Backend for Cli {
                     tracing::debug!(image, progress = self.redactor.redacted(&text), "pulling");
                 }
                 Ok(Event::Line(LogLine { text, .. })) => stderr += &(text + "\n"),
+                Ok(Event::Died(_) | Event::Happened) => {}
                 Ok(Event::End) | Err(RecvTimeoutError::Disconnected) => break,
                 Err(RecvTimeoutError::Timeout) => {
                     return Err(command.killed(start.elapsed(), &stderr));

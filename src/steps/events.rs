@@ -1,0 +1,290 @@
+//! What happens to a running bundle, as it happens.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
+use std::time::{Duration, Instant};
+
+use super::observe::last_lines;
+use crate::engine::Unsupported;
+use crate::engine::backend::{ContainerInfo, EVENTS, Event, Follow};
+use crate::engine::clock::deadline;
+use crate::error::Error;
+use crate::running::BundleRunning;
+use crate::status::{Exit, Health, State};
+
+/// An event of a bundle's container.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum BundleEvent {
+    /// It runs. This is the first event, unless it has ended already.
+    Started,
+    /// Its health check has another result.
+    Health(Health),
+    /// It has ended.
+    #[non_exhaustive]
+    Died {
+        /// Its exit.
+        exit: Exit,
+        /// The last lines of its log, without secret values.
+        log: String,
+    },
+    /// It was started again, by its restart policy or by somebody.
+    Restarted,
+    /// It does not exist any more. This is the last event.
+    Gone,
+}
+
+/// The events of a bundle as they come; see [`BundleRunning::events`].
+#[must_use = "the events are read from it"]
+pub struct Events<'a> {
+    bundle: &'a BundleRunning,
+    incoming: Receiver<Event>,
+    seen: Seen,
+    /// The events that have been seen and not been given out yet.
+    ready: VecDeque<BundleEvent>,
+    ended: bool,
+    _follow: Follow,
+}
+
+/// The container at the last look.
+#[derive(Debug, Default)]
+struct Seen {
+    started: Option<String>,
+    ended: bool,
+    health: Option<Health>,
+}
+
+impl BundleRunning {
+    /// Returns the events of the container as they come, from its present state on.
+    ///
+    /// The engine tells them on one connection: nothing is polled. If that connection ends, it is made again, and a
+    /// look tells what happened meanwhile. Events that are not read wait; at most 1,000 do, and the engine's side
+    /// then waits, too.
+    ///
+    /// ```no_run
+    /// use std::time::Duration;
+    /// use sidecar_bundle::{BundleEvent, BundleSpec, Engine, NetworkPlanned, Slug};
+    ///
+    /// # let (_interrupt, interrupted) = std::sync::mpsc::channel::<()>();
+    /// let plan = NetworkPlanned::new(Slug::new("demo")?);
+    /// let bundle = plan.launch(&Engine::docker(), BundleSpec::new())?;
+    /// let mut events = bundle.events()?;
+    /// // Until Ctrl-C, which a handler sends on a channel, or the container's end.
+    /// while interrupted.try_recv().is_err() {
+    ///     match events.next_timeout(Duration::from_millis(200))? {
+    ///         Some(BundleEvent::Died { exit, log, .. }) => {
+    ///             eprintln!("the bundle ended with {exit}: {log}");
+    ///             break;
+    ///         }
+    ///         Some(event) => println!("{event:?}"),
+    ///         None => {}
+    ///     }
+    /// }
+    /// drop(events);
+    /// bundle.close()?;
+    /// # Ok::<(), sidecar_bundle::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Unsupported`] for an engine that is driven by commands, and [`Error::Look`] when the engine cannot
+    /// be asked. The bundle runs on.
+    pub fn events(&self) -> Result<Events<'_>, Error> {
+        let (events, incoming) = mpsc::sync_channel(EVENTS);
+        let connection = self.session().connection();
+        let follow = connection.backend().follow_events(self.id(), events).ok_or_else(|| {
+            let needs = "an engine that is asked by its API";
+            Unsupported::new("a stream of events".into(), needs, connection.info())
+        })?;
+        let what = "the container's events";
+        let follow = follow.map_err(|source| Error::Look { what, source })?;
+        let (seen, ready) = (Seen::default(), VecDeque::new());
+        Ok(Events { bundle: self, incoming, seen, ready, ended: false, _follow: follow })
+    }
+}
+
+impl Events<'_> {
+    /// Returns the next event, or `None` if there is none within this time or none will come.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Look`] when the engine cannot be asked what has happened, for more than a minute.
+    pub fn next_timeout(&mut self, timeout: Duration) -> Result<Option<BundleEvent>, Error> {
+        let end = deadline(Instant::now(), timeout);
+        loop {
+            if let Some(event) = self.ready.pop_front() {
+                return Ok(Some(event));
+            }
+            if self.ended {
+                return Ok(None);
+            }
+            let left = end.saturating_duration_since(Instant::now());
+            let code = match self.incoming.recv_timeout(left) {
+                Err(RecvTimeoutError::Timeout) => return Ok(None),
+                Ok(Event::Died(code)) => Some(code),
+                Ok(Event::Happened | Event::Line(_)) => None,
+                Ok(Event::End) | Err(RecvTimeoutError::Disconnected) => {
+                    self.ended = true;
+                    None
+                }
+            };
+            self.look(code)?;
+        }
+    }
+
+    /// Adds what has changed since the last look. The code is that of the last end, which a container that was
+    /// restarted does not tell any more.
+    fn look(&mut self, code: Option<i32>) -> Result<(), Error> {
+        let connection = self.bundle.session().connection();
+        let deadline = connection.engine().look_deadline();
+        let info = connection.container(self.bundle.container_id(), deadline);
+        match info.map_err(|source| Error::Look { what: "the container's state", source })? {
+            None => {
+                self.ready.push_back(BundleEvent::Gone);
+                self.ended = true;
+            }
+            Some(info) => {
+                let log = || last_lines(self.bundle.session(), self.bundle.id());
+                self.ready.extend(self.seen.changes(&info, code, log));
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Seen {
+    /// The events that lead from the last look to this one.
+    fn changes(
+        &mut self,
+        info: &ContainerInfo,
+        code: Option<i32>,
+        log: impl Fn() -> String,
+    ) -> Vec<BundleEvent> {
+        let mut changes = Vec::new();
+        let died = |exit| BundleEvent::Died { exit, log: log() };
+        let is_first = self.started.is_none();
+        let is_another_run = !is_first && self.started.as_ref() != Some(&info.started);
+        if is_another_run {
+            if !self.ended {
+                let unknown = Exit { code: -1, out_of_memory: false, error: String::new() };
+                changes.push(died(code.map_or(unknown.clone(), |code| Exit { code, ..unknown })));
+            }
+            (self.ended, self.health) = (false, None);
+            changes.push(BundleEvent::Restarted);
+        }
+        let has_ended = matches!(info.state, State::Exited | State::Restarting);
+        if is_first && !has_ended {
+            changes.push(BundleEvent::Started);
+        }
+        if info.health != self.health
+            && let Some(health) = info.health.filter(|_| !has_ended)
+        {
+            changes.push(BundleEvent::Health(health));
+        }
+        if has_ended
+            && !self.ended
+            && let Some(exit) = info.exit.clone()
+        {
+            changes.push(died(exit));
+        }
+        let started = Some(info.started.clone());
+        *self = Self { started, ended: has_ended, health: info.health };
+        changes
+    }
+}
+
+/// Waits for each event; the iterator ends when none will come, and after an error.
+impl Iterator for Events<'_> {
+    type Item = Result<BundleEvent, Error>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let next = self.next_timeout(Duration::MAX).transpose();
+        self.ended |= matches!(next, Some(Err(_)));
+        next
+    }
+}
+
+impl fmt::Debug for Events<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Events").field("bundle", self.bundle).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+    use crate::engine::backend::Id;
+
+    fn info(
+        started: &str,
+        state: State,
+        code: Option<i32>,
+        health: Option<Health>,
+    ) -> ContainerInfo {
+        ContainerInfo {
+            id: Id::parse(&"0".repeat(64)).unwrap(),
+            labels: BTreeMap::new(),
+            state,
+            started: started.into(),
+            exit: code.map(|code| Exit { code, out_of_memory: false, error: String::new() }),
+            health,
+            endpoints: Vec::new(),
+        }
+    }
+
+    fn texts(looks: &[(ContainerInfo, Option<i32>)]) -> Vec<String> {
+        let mut seen = Seen::default();
+        let changes =
+            looks.iter().flat_map(|(info, code)| seen.changes(info, *code, || "bye".into()));
+        let text = |event| match event {
+            BundleEvent::Died { exit, log } => format!("{} {log}", exit.code),
+            event => format!("{event:?}"),
+        };
+        changes.map(text).collect()
+    }
+
+    #[test]
+    fn each_change_is_told_once() {
+        use Health::{Healthy, Starting, Unhealthy};
+        use State::{Exited, Running};
+        assert_eq!(
+            texts(&[
+                (info("1", Running, None, Some(Starting)), None),
+                (info("1", Running, None, Some(Starting)), None),
+                (info("1", Running, None, Some(Healthy)), None),
+                (info("1", Running, None, Some(Unhealthy)), None),
+                (info("1", Exited, Some(3), Some(Unhealthy)), Some(3)),
+                (info("1", Exited, Some(3), Some(Unhealthy)), None),
+                (info("2", Running, Some(3), None), None),
+                (info("2", Exited, Some(4), None), Some(4)),
+            ]),
+            [
+                "Started",
+                "Health(Starting)",
+                "Health(Healthy)",
+                "Health(Unhealthy)",
+                "3 bye",
+                "Restarted",
+                "4 bye"
+            ]
+        );
+    }
+
+    #[test]
+    fn a_container_that_has_ended_already_only_dies() {
+        assert_eq!(texts(&[(info("1", State::Exited, Some(0), None), None)]), ["0 bye"]);
+    }
+
+    #[test]
+    fn an_end_between_two_looks_is_told_with_its_code_where_the_engine_told_it() {
+        let run = |started| info(started, State::Running, None, None);
+        let again = (info("3", State::Restarting, Some(7), None), None);
+        assert_eq!(
+            texts(&[(run("1"), None), (run("2"), Some(5)), again]),
+            ["Started", "5 bye", "Restarted", "-1 bye", "Restarted", "7 bye"]
+        );
+    }
+}
