@@ -1,5 +1,6 @@
 //! The API backend, against an engine that does as it is told.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use sidecar_bundle::{BundleSpec, Cause, Error};
@@ -92,6 +93,41 @@ fn an_absence_on_another_engine_is_not_believed() {
     engine.rename("one");
     plan().launch(&engine.engine(), BundleSpec::new()).unwrap().close().unwrap();
     assert_eq!(engine.resources(), 0);
+}
+
+#[test]
+fn what_is_repeatable_is_asked_again_where_a_kept_connection_had_ended() {
+    let engine = Scripted::new(|_, _| Act::Obey);
+    let bundle = plan().launch(&engine.engine(), BundleSpec::new()).unwrap();
+    for act in [Act::ObeyAndCut, Act::ObeyHalf, Act::Bytes("")] {
+        let cuts = AtomicUsize::new(0);
+        engine.script(move |request, _| match request.starts_with("GET /containers/") {
+            true if cuts.fetch_add(1, Ordering::SeqCst) == 0 => act.clone(),
+            _ => Act::Obey,
+        });
+        bundle.status().unwrap();
+    }
+    engine.script(|_, _| Act::Obey);
+    bundle.close().unwrap();
+    let bundle = plan().launch(&engine.engine(), BundleSpec::new()).unwrap();
+    // Once: an engine that cuts every connection is an error.
+    engine.script(|request, _| match request.starts_with("GET /containers/") {
+        true => Act::ObeyAndCut,
+        false => Act::Obey,
+    });
+    assert_eq!(bundle.status().unwrap_err().cause(), Some(Cause::EngineUnreachable));
+    engine.script(|_, _| Act::Obey);
+    bundle.close().unwrap();
+    // The connection ends at the first removal, done or not.
+    for act in [Act::ObeyAndCut, Act::Bytes("")] {
+        let cuts = AtomicUsize::new(0);
+        engine.script(move |request, _| match request.starts_with("DELETE") {
+            true if cuts.fetch_add(1, Ordering::SeqCst) == 0 => act.clone(),
+            _ => Act::Obey,
+        });
+        plan().launch(&engine.engine(), BundleSpec::new()).unwrap().close().unwrap();
+        assert_eq!(engine.resources(), 0);
+    }
 }
 
 #[test]

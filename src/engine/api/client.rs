@@ -43,6 +43,8 @@ pub(super) struct Line {
     pub(super) info: EngineInfo,
     /// The prefix of every path, such as `/v1.41`.
     version: String,
+    /// Nothing else was asked on it yet.
+    is_new: bool,
 }
 
 impl fmt::Debug for Line {
@@ -58,6 +60,8 @@ pub(super) struct Request {
     path: String,
     query: Vec<(&'static str, String)>,
     body: Option<Value>,
+    /// Asked twice, it does the same.
+    is_repeatable: bool,
 }
 
 /// A whole answer.
@@ -89,11 +93,18 @@ impl Request {
     }
 
     fn new(method: Method, path: String) -> Self {
-        Self { method, path, query: Vec::new(), body: None }
+        let is_repeatable = method != Method::POST;
+        Self { method, path, query: Vec::new(), body: None, is_repeatable }
     }
 
     pub(super) fn query(mut self, name: &'static str, value: impl fmt::Display) -> Self {
         self.query.push((name, value.to_string()));
+        self
+    }
+
+    /// Asked twice, it does the same.
+    pub(super) fn repeatable(mut self) -> Self {
+        self.is_repeatable = true;
         self
     }
 
@@ -134,25 +145,14 @@ impl Client {
         Self { way, idle: Mutex::default() }
     }
 
-    /// Sends a request on a connection that was kept, or on a new one, to the engine that is expected. The answer
-    /// is read as it comes, until the deadline.
+    /// Sends a request to the engine that is expected. The answer is read as it comes, until the deadline.
     pub(super) fn send(
         &self,
         request: &Request,
         expected: Option<&Identity>,
         deadline: Instant,
     ) -> Result<(Response<Body>, Line), Unanswered> {
-        while let Some(line) = self.kept() {
-            line.check(expected)?;
-            match line.send(request, Some(deadline)) {
-                // It had ended: nothing was sent.
-                Err(Unanswered { end: End::NotReached(_), .. }) => {}
-                sent => return Ok((sent?, line)),
-            }
-        }
-        let line = self.open(deadline)?;
-        line.check(expected)?;
-        Ok((line.send(request, Some(deadline))?, line))
+        self.on_a_line(request, expected, deadline, |line| line.send(request, Some(deadline)))
     }
 
     /// Sends a request and reads the whole answer.
@@ -162,10 +162,8 @@ impl Client {
         expected: Option<&Identity>,
         deadline: Instant,
     ) -> Result<Answer, Unanswered> {
-        let start = Instant::now();
-        let (response, line) = self.send(request, expected, deadline)?;
-        let answer = read(response);
-        let answer = answer.map_err(|error| Unanswered::new(unanswered(error, start)))?;
+        let (answer, line) =
+            self.on_a_line(request, expected, deadline, |line| line.ask(request, deadline))?;
         self.keep(line);
         Ok(answer)
     }
@@ -173,30 +171,44 @@ impl Client {
     /// Asks the engine that answers now what it is.
     pub(super) fn info(&self, deadline: Instant) -> Result<EngineInfo, Unanswered> {
         let request = Request::get(INFO);
+        let (info, line) = self.on_a_line(&request, None, deadline, |line| {
+            if line.is_new {
+                Ok(line.info.clone())
+            } else {
+                engine_info(&line.ask(&request, deadline)?)
+            }
+        })?;
+        self.keep(line);
+        Ok(info)
+    }
+
+    /// Asks on a connection that was kept, or else on a new one. One that was kept may have ended unseen: what was
+    /// not sent, or is repeatable, is asked again.
+    fn on_a_line<T>(
+        &self,
+        request: &Request,
+        expected: Option<&Identity>,
+        deadline: Instant,
+        ask: impl Fn(&Line) -> Result<T, Unanswered>,
+    ) -> Result<(T, Line), Unanswered> {
         while let Some(line) = self.kept() {
-            let start = Instant::now();
-            match line.send(&request, Some(deadline)) {
+            line.check(expected)?;
+            match ask(&line) {
                 Err(Unanswered { end: End::NotReached(_), .. }) => {}
-                sent => {
-                    let answer = read(sent?);
-                    let answer = answer.map_err(|it| Unanswered::new(unanswered(it, start)))?;
-                    let info = engine_info(&answer)?;
-                    self.keep(line);
-                    return Ok(info);
-                }
+                Err(Unanswered { end: End::Cut(_), .. }) if request.is_repeatable => {}
+                answered => return Ok((answered?, line)),
             }
         }
         let line = self.open(deadline)?;
-        let info = line.info.clone();
-        self.keep(line);
-        Ok(info)
+        line.check(expected)?;
+        Ok((ask(&line)?, line))
     }
 
     fn kept(&self) -> Option<Line> {
         let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
         while let Some((line, since)) = idle.pop() {
             if since.elapsed() < IDLE_TIME {
-                return Some(line);
+                return Some(Line { is_new: false, ..line });
             }
         }
         None
@@ -239,7 +251,7 @@ impl Client {
             )));
         }
         let (major, minor) = version.min(NEWEST);
-        Ok(Line { agent, info, version: format!("/v{major}.{minor}") })
+        Ok(Line { agent, info, version: format!("/v{major}.{minor}"), is_new: true })
     }
 }
 
@@ -252,6 +264,12 @@ impl Line {
     }
 
     /// Sends a request, whose answer is read as it comes, until the deadline if there is one.
+    fn ask(&self, request: &Request, deadline: Instant) -> Result<Answer, Unanswered> {
+        let start = Instant::now();
+        let answer = read(self.send(request, Some(deadline))?);
+        answer.map_err(|error| Unanswered::new(unanswered(error, start)))
+    }
+
     fn send(
         &self,
         request: &Request,

@@ -79,7 +79,7 @@ impl Backend for Api {
     }
 
     fn start_container(&self, id: &Id, deadline: Instant) -> Result<(), EngineError> {
-        let request = Request::post(format!("/containers/{id}/start"));
+        let request = Request::post(format!("/containers/{id}/start")).repeatable();
         match self.ask(&request, deadline) {
             // It runs already.
             Err(Failure { status: Some(304), .. }) | Ok(_) => Ok(()),
@@ -133,7 +133,8 @@ impl Backend for Api {
         let seconds = grace.as_secs().saturating_add(u64::from(grace.subsec_nanos() > 0));
         // An engine counts them in 32 bits.
         let seconds = seconds.min(i32::MAX.unsigned_abs().into());
-        let request = Request::post(format!("/containers/{id}/stop")).query("t", seconds);
+        let request =
+            Request::post(format!("/containers/{id}/stop")).query("t", seconds).repeatable();
         match self.ask(&request, deadline) {
             // It has ended already.
             Err(Failure { status: Some(304), .. }) | Ok(_) => Ok(()),
