@@ -182,6 +182,7 @@ fn specifications(catalogue: &mut Catalogue) {
         new().pids(0),
         new().add_capability("NET ADMIN"),
         new().security_option(""),
+        new().security_option("seccomp"),
         new().command(["a\0"]),
         new().engine_flag("--name=x"),
         new().engine_flag("--rm"),
@@ -190,6 +191,9 @@ fn specifications(catalogue: &mut Catalogue) {
         new().engine_flag("--dns"),
         new().engine_option("HostConfig.Binds", "[]"),
         new().engine_option("HostConfig.Dns", "1.1.1.1,"),
+        new().engine_option("HostConfig.Dns", "[null]"),
+        new().engine_option("HostConfig.ShmSize", "1e6"),
+        new().engine_option("HostConfig.CgroupnsMode", "\"container:x\""),
         new().engine_option("Hostname", "\"a\"").engine_option("Hostname", "\"b\""),
     ] {
         catalogue.invalid(spec.check(&Naming::default()));

@@ -1,7 +1,8 @@
 //! The options that have no method: fields of the API's create body, and flags of the program's `run`.
 //!
 //! Both are lists of what is allowed, decided one by one: nothing on them changes the name, the network, the
-//! address, the labels, the environment, the mounts, or what the container is exposed to.
+//! address, the labels, the environment, the mounts, or what the container is exposed to. A device is like a mount
+//! here: the caller names what the container gets. `tests/vectors/create-fields.txt` has the reasons.
 
 use serde_json::Value;
 
@@ -18,16 +19,16 @@ pub(crate) struct Field {
 }
 
 impl Field {
+    /// What the engine is sent: of two equal names in an object, it gets the last alone.
     pub(crate) fn value(&self) -> Value {
         serde_json::from_str(&self.json).unwrap_or_default()
     }
 }
 
 /// The fields that are allowed.
-const FIELDS: [&str; 40] = [
+const FIELDS: [&str; 39] = [
     "Domainname",
     "Healthcheck",
-    "HostConfig.Annotations",
     "HostConfig.BlkioDeviceReadBps",
     "HostConfig.BlkioDeviceReadIOps",
     "HostConfig.BlkioDeviceWriteBps",
@@ -76,14 +77,39 @@ pub(super) fn check_fields(fields: &[Field]) -> Result<(), InvalidInput> {
         if !FIELDS.contains(&&**path) {
             return refused("it is not among those that BundleSpec::engine_option lists");
         }
-        if serde_json::from_str::<Value>(json).is_err() {
-            return refused("its value is not JSON");
+        match serde_json::from_str::<Value>(json) {
+            Err(_) => return refused("its value is not JSON"),
+            Ok(value) => check_value(&value).or_else(refused)?,
+        }
+        if path == "HostConfig.CgroupnsMode" && !CGROUP_NAMESPACES.contains(&json.trim()) {
+            return refused("its value is neither \"private\" nor \"host\"");
         }
         if fields[..number].iter().any(|other| other.path == *path && other.json != *json) {
             return refused("it has two values");
         }
     }
     Ok(())
+}
+
+/// The others of podman are those of other containers.
+const CGROUP_NAMESPACES: [&str; 2] = ["\"private\"", "\"host\""];
+
+/// Refuses what an engine would not read as it was written.
+fn check_value(value: &Value) -> Result<(), &'static str> {
+    const NUL: &str = "its value contains a NUL byte";
+    match value {
+        // Engines read it as "not set", except in lists: there, Docker's handler may panic.
+        Value::Null => Err("its value is or contains null, which sets nothing"),
+        // No field has fractions, and a greater integer would not arrive as it is.
+        Value::Number(number) if number.is_f64() => {
+            Err("its value contains a number that is not an integer of 64 bits")
+        }
+        Value::String(text) if text.contains('\0') => Err(NUL),
+        Value::Bool(_) | Value::Number(_) | Value::String(_) => Ok(()),
+        Value::Array(values) => values.iter().try_for_each(check_value),
+        Value::Object(values) if values.keys().any(|name| name.contains('\0')) => Err(NUL),
+        Value::Object(values) => values.values().try_for_each(check_value),
+    }
 }
 
 /// Options of docker's and podman's `run` that change nothing that the library guarantees.
@@ -139,12 +165,159 @@ pub(super) fn check_flag(option: &str) -> Result<(), InvalidInput> {
     let Some(word) = option.strip_prefix("--") else {
         return refused("write it in its long form, such as --dns=1.1.1.1");
     };
-    let name = word.split_once('=').map_or(word, |(name, _)| name);
+    let (name, value) = word.split_once('=').unwrap_or((word, ""));
     if !FLAGS.contains(&name) {
         return refused("it is not among those that BundleSpec::engine_flag lists");
     }
     if name.len() == word.len() {
         return refused("it has no value, such as in --dns=1.1.1.1");
     }
+    if name == "cgroupns" && !CGROUP_NAMESPACES.iter().any(|it| it.trim_matches('"') == value) {
+        return refused("its value is neither private nor host");
+    }
     no_nul("engine flag", option)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The path and the decision of each field.
+    fn decisions() -> Vec<(&'static str, &'static str)> {
+        let rows = include_str!("../../tests/vectors/create-fields.txt").lines();
+        let rows = rows.filter(|row| !row.is_empty() && !row.starts_with('#'));
+        let decision = |row: &'static str| {
+            let [path, versions, decision] =
+                row.splitn(3, ' ').collect::<Vec<_>>().try_into().unwrap();
+            assert!(versions == "podman-4" || versions.starts_with("1."), "{row}");
+            (path, decision)
+        };
+        rows.map(decision).collect()
+    }
+
+    fn check(path: &str, json: &str) -> Result<(), InvalidInput> {
+        check_fields(&[Field { path: path.to_owned(), json: json.to_owned() }])
+    }
+
+    /// A value that the field may have.
+    fn value(path: &str) -> &'static str {
+        if path == "HostConfig.CgroupnsMode" { "\"private\"" } else { "[]" }
+    }
+
+    /// The path in spellings that Go takes for the same: letters of either case, and what it folds to them.
+    fn spellings(path: &str) -> Vec<String> {
+        let upper = path.to_uppercase();
+        let swapped = |c: char| {
+            if c.is_lowercase() { c.to_ascii_uppercase() } else { c.to_ascii_lowercase() }
+        };
+        let last = path.rsplit('.').next().unwrap();
+        let start = path.strip_suffix(last).unwrap();
+        let first = last.chars().next().unwrap();
+        let mut spellings = vec![
+            path.to_lowercase(),
+            upper,
+            format!("{start}{}{}", swapped(first), &last[1..]),
+            path.replacen("HostConfig", "Hostconfig", 1),
+            path.replacen("HostConfig", "hostConfig", 1),
+            path.replace(['k', 'K'], "\u{212a}"),
+            path.replace(['s', 'S'], "\u{17f}"),
+            format!("{path} "),
+            format!(" {path}"),
+            format!("{path}."),
+            format!("{path}\0"),
+            format!(".{path}"),
+        ];
+        spellings.retain(|it| it != path);
+        spellings
+    }
+
+    #[test]
+    fn every_field_of_the_api_is_decided() {
+        let decisions = decisions();
+        assert!(decisions.len() > 110 && decisions.is_sorted(), "{decisions:?}");
+        for (path, decision) in &decisions {
+            let reason = decision.strip_prefix("refused: ").map(|it| it.split(' ').count());
+            assert!(
+                *decision == "allowed" || reason.is_some_and(|words| (2..=8).contains(&words)),
+                "{path}"
+            );
+        }
+        let allowed = decisions.iter().filter(|(_, decision)| *decision == "allowed");
+        assert_eq!(allowed.map(|(path, _)| *path).collect::<Vec<_>>(), FIELDS);
+    }
+
+    #[test]
+    fn a_field_is_accepted_or_refused_as_decided() {
+        for (path, decision) in decisions() {
+            assert_eq!(check(path, value(path)).is_ok(), decision == "allowed", "{path}");
+        }
+    }
+
+    #[test]
+    fn no_other_spelling_of_a_field_is_accepted() {
+        for (path, _) in decisions() {
+            for spelling in spellings(path) {
+                assert!(check(&spelling, value(path)).is_err(), "{spelling:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_field_of_the_host_config_is_refused_where_old_engines_read_it_too() {
+        for name in decisions().iter().filter_map(|(path, _)| path.strip_prefix("HostConfig.")) {
+            assert!(check(name, value(name)).is_err(), "{name}");
+            let inner = format!("InnerHostConfig.{name}");
+            assert!(check(&inner, value(name)).is_err(), "{inner}");
+        }
+    }
+
+    #[test]
+    fn a_value_that_would_not_arrive_as_it_is_written_is_refused() {
+        let deep = format!("{}{}", "[".repeat(1 << 20), "]".repeat(1 << 20));
+        for value in [
+            "",
+            "1 2",
+            "[] []",
+            "[1,]",
+            "NaN",
+            "null",
+            "[null]",
+            "{\"a\": {\"b\": [null]}}",
+            "1.5",
+            "1e3",
+            "1e400",
+            "18446744073709551616",
+            "-9223372036854775809",
+            "[{\"a\": 99999999999999999999999999}]",
+            "\"\\u0000\"",
+            "{\"a\\u0000\": 1}",
+            "\"\\ud800\"",
+            &deep,
+        ] {
+            let refused = check("HostConfig.Sysctls", value).is_err();
+            assert!(refused, "{} was let through", &value[..value.len().min(40)]);
+        }
+        for value in ["-1", "18446744073709551615", "true", "{\"a\": [{\"b\": \"c\"}]}", " [] "] {
+            check("HostConfig.Sysctls", value).unwrap();
+        }
+    }
+
+    #[test]
+    fn of_two_equal_names_the_engine_is_sent_the_last() {
+        let json = r#"{"Type": "local", "Type": "none"}"#.to_owned();
+        let field = Field { path: "HostConfig.LogConfig".to_owned(), json };
+        assert_eq!(field.value().to_string(), r#"{"Type":"none"}"#);
+    }
+
+    #[test]
+    fn the_control_groups_of_another_container_are_refused() {
+        for value in ["container:x", "ns:/proc/1/ns/cgroup", "", "Private"] {
+            assert!(check("HostConfig.CgroupnsMode", &format!("\"{value}\"")).is_err(), "{value}");
+            assert!(check_flag(&format!("--cgroupns={value}")).is_err(), "{value}");
+        }
+        for value in ["private", "host"] {
+            check("HostConfig.CgroupnsMode", &format!(" \"{value}\"")).unwrap();
+            check_flag(&format!("--cgroupns={value}")).unwrap();
+        }
+    }
 }

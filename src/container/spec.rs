@@ -234,6 +234,10 @@ impl BundleSpec {
     }
 
     /// Adds a security option, such as `seccomp=/etc/profile.json`.
+    ///
+    /// The profile of `seccomp` is a file of this host, as for the engine's program. An engine that is asked by
+    /// its API is sent its contents; if it cannot be read, is longer than 1 MiB or is not JSON, the step fails
+    /// with [`Error::Invalid`](crate::Error::Invalid) before anything is touched.
     pub fn security_option(mut self, option: impl Into<String>) -> Self {
         self.options.security.push(option.into());
         self
@@ -282,12 +286,14 @@ impl BundleSpec {
     ///
     /// Only these are allowed, since they change nothing that the library guarantees: `Domainname`,
     /// `Healthcheck`, `Hostname`, `Shell`, `StopSignal`, `StopTimeout` and `WorkingDir`; and of `HostConfig`:
-    /// `Annotations`, `BlkioDeviceReadBps`, `BlkioDeviceReadIOps`, `BlkioDeviceWriteBps`,
-    /// `BlkioDeviceWriteIOps`, `BlkioWeight`, `BlkioWeightDevice`, `CgroupParent`, `CgroupnsMode`, `CpuPeriod`,
-    /// `CpuQuota`, `CpuRealtimePeriod`, `CpuRealtimeRuntime`, `CpuShares`, `CpusetCpus`, `CpusetMems`,
+    /// `BlkioDeviceReadBps`, `BlkioDeviceReadIOps`, `BlkioDeviceWriteBps`, `BlkioDeviceWriteIOps`,
+    /// `BlkioWeight`, `BlkioWeightDevice`, `CgroupParent`, `CgroupnsMode`, `CpuPeriod`, `CpuQuota`, `CpuRealtimePeriod`, `CpuRealtimeRuntime`, `CpuShares`, `CpusetCpus`, `CpusetMems`,
     /// `DeviceCgroupRules`, `DeviceRequests`, `Devices`, `Dns`, `DnsOptions`, `DnsSearch`, `GroupAdd`,
     /// `LogConfig`, `MemoryReservation`, `MemorySwappiness`, `OomKillDisable`, `OomScoreAdj`, `Runtime`,
-    /// `ShmSize`, `StorageOpt`, `Sysctls` and `Ulimits`.
+    /// `ShmSize`, `StorageOpt`, `Sysctls` and `Ulimits`. Names are spelled as here. A value has no null and no
+    /// number but integers.
+    ///
+    /// A value is no place for a secret: `Debug` of the specification shows it, and so does the engine.
     ///
     /// An engine that is driven by commands has no such fields: see [`engine_flag`](Self::engine_flag).
     pub fn engine_option(mut self, field: impl Into<String>, json: impl Into<String>) -> Self {
