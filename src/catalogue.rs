@@ -198,6 +198,10 @@ fn specifications(catalogue: &mut Catalogue) {
     ] {
         catalogue.invalid(spec.check(&Naming::default()));
     }
+    for path in ["/no/such/profile", "/dev/zero", "/proc/self/status"] {
+        let spec = new().security_option(format!("seccomp={path}"));
+        catalogue.invalid(spec.check(&Naming::default()).unwrap().security);
+    }
     catalogue.invalid(Ready::log_matching("("));
 }
 

@@ -11,7 +11,7 @@ use ipnet::IpNet;
 use crate::engine::backend::Resource;
 use crate::engine::cause::Cause;
 use crate::engine::error::EngineError;
-use crate::engine::{NoEngine, Reachability, Unsupported};
+use crate::engine::{NoEngine, Reachability, Refused, Unsupported};
 use crate::host::Holder;
 use crate::invalid::InvalidInput;
 use crate::plan::{AddressPool, NetworkPlanned, Slug};
@@ -301,6 +301,15 @@ pub enum Error {
     /// [`Errors::as_slice`], and what could not be removed after it follows.
     #[error(transparent)]
     Several(Errors),
+}
+
+impl From<Refused> for Error {
+    fn from(refused: Refused) -> Self {
+        match refused {
+            Refused::Invalid(error) => error.into(),
+            Refused::Unsupported(error) => error.into(),
+        }
+    }
 }
 
 impl Error {

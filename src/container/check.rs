@@ -9,12 +9,13 @@ use super::parts::{
     CheckedMount, CheckedVariable, Value, Variable, check_image, check_variable_name,
 };
 use super::readiness::Ready;
+use super::security::Security;
 use super::spec::BundleSpec;
 use crate::invalid::InvalidInput;
 use crate::plan::Naming;
 
 impl BundleSpec {
-    /// Checks and merges everything, and reads the inherited variables.
+    /// Checks and merges everything, and reads the inherited variables and the profiles.
     pub(crate) fn check(&self, naming: &Naming) -> Result<CheckedSpec, InvalidInput> {
         let image = self.image.as_deref().unwrap_or(naming.image());
         check_image(image)?;
@@ -72,6 +73,7 @@ impl BundleSpec {
             mounts: mounts.into_values().map(|(_, mount)| mount).collect(),
             ready: daemons.iter().flat_map(|daemon| daemon.ready.iter().cloned()).collect(),
             options: self.options.check()?.clone(),
+            security: Security::read(&self.options.security),
         })
     }
 }
@@ -112,6 +114,8 @@ pub(crate) struct CheckedSpec {
     pub(crate) mounts: Vec<CheckedMount>,
     pub(crate) ready: Vec<Ready>,
     pub(crate) options: Options,
+    /// The security options for the API; an error is none of an engine that is driven by commands.
+    pub(crate) security: Result<Security, InvalidInput>,
 }
 
 fn daemons_csv(sorted: &[Daemon]) -> Result<String, InvalidInput> {

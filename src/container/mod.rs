@@ -6,6 +6,7 @@ mod engine_options;
 mod options;
 mod parts;
 mod readiness;
+mod security;
 mod spec;
 
 pub(crate) use check::CheckedSpec;

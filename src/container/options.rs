@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::engine_options::{self, Field};
 use super::parts::Mount;
+use super::security;
 use crate::invalid::InvalidInput;
 
 /// The options of a specification, the same before and after the check.
@@ -148,7 +149,7 @@ impl Options {
                 return Err(InvalidInput::new(format_args!("{name:?} is not a capability")));
             }
         }
-        self.security.iter().try_for_each(|option| filled("security option", option))?;
+        self.security.iter().try_for_each(|option| security::check(option))?;
         engine_options::check_fields(&self.fields)?;
         self.flags.iter().try_for_each(|flag| engine_options::check_flag(flag))?;
         self.command.iter().try_for_each(|word| no_nul("command", word))?;
@@ -163,7 +164,7 @@ pub(super) fn no_nul(what: &str, value: &str) -> Result<(), InvalidInput> {
     Ok(())
 }
 
-fn filled(what: &str, value: &str) -> Result<(), InvalidInput> {
+pub(super) fn filled(what: &str, value: &str) -> Result<(), InvalidInput> {
     if value.is_empty() {
         return Err(InvalidInput::new(format_args!("the {what} is empty")));
     }

@@ -12,7 +12,7 @@ use ipnet::IpNet;
 
 use super::error::EngineError;
 use super::identity::EngineInfo;
-use super::support::Unsupported;
+use super::support::Refused;
 use crate::container::CheckedSpec;
 use crate::plan::{Addressing, Ipv6Addressing, NetworkOptions};
 use crate::status::{ExecOutput, Exit, Health, LogLine, State, Status};
@@ -31,7 +31,7 @@ pub(crate) trait Backend: fmt::Debug + Send + Sync {
     fn address(&self, deadline: Instant) -> Result<Option<String>, EngineError>;
 
     /// Checks that the container can be made with these options.
-    fn supports(&self, spec: &CheckedSpec, info: &EngineInfo) -> Result<(), Unsupported>;
+    fn supports(&self, spec: &CheckedSpec, info: &EngineInfo) -> Result<(), Refused>;
 
     /// Creates the network and returns its id.
     fn create_network(

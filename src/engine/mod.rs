@@ -29,6 +29,7 @@ use dialect::Dialect;
 use error::EngineError;
 use identity::EngineKind;
 pub use reachability::Reachability;
+pub(crate) use support::Refused;
 pub use support::Unsupported;
 
 /// An engine: Docker or podman.

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use super::identity::{EngineInfo, EngineKind};
+use crate::invalid::InvalidInput;
 use crate::plan::{GatewayMode, NetworkOptions};
 
 /// An option that the engine, or the way to it, does not have. Nothing has been touched.
@@ -44,6 +45,19 @@ impl fmt::Display for Unsupported {
 }
 
 impl std::error::Error for Unsupported {}
+
+/// The reason why a container cannot be made as it is specified. Nothing has been touched.
+#[derive(Debug)]
+pub(crate) enum Refused {
+    Invalid(InvalidInput),
+    Unsupported(Unsupported),
+}
+
+impl From<Unsupported> for Refused {
+    fn from(unsupported: Unsupported) -> Self {
+        Self::Unsupported(unsupported)
+    }
+}
 
 impl EngineInfo {
     /// Checks that the engine can create a network with these options, and with IPv6 if that is planned.

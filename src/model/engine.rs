@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use super::world::{Fault, Item, World};
 use crate::container::CheckedSpec;
-use crate::engine::Unsupported;
+use crate::engine::Refused;
 use crate::engine::backend::{
     Backend, ContainerInfo, ContainerRequest, CreateError, Endpoint, Event, Filter, Follow, Id,
     Made, NetworkInfo, NetworkRequest, Notice, ReaperSpec, Resource,
@@ -112,7 +112,7 @@ impl Backend for ModelBackend {
         unused()
     }
 
-    fn supports(&self, _: &CheckedSpec, _: &EngineInfo) -> Result<(), Unsupported> {
+    fn supports(&self, _: &CheckedSpec, _: &EngineInfo) -> Result<(), Refused> {
         Ok(())
     }
 

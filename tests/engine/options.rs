@@ -2,7 +2,7 @@
 
 use sidecar_bundle::{BundleSpec, Cause, PortMapping, Ready, RestartPolicy};
 
-use crate::engine::{LONG, cli, has_limits, inspect, with_option, world};
+use crate::engine::{LONG, cli, has_limits, inspect, sh, with_option, world};
 
 #[test]
 fn mounts_arrive_whatever_their_path_and_a_missing_source_is_an_error() {
@@ -113,6 +113,23 @@ fn every_option_is_on_the_engine() {
     bundle.close().unwrap();
     assert!(inspect("volume", "sidecar-bundle-test-volume").is_some(), "a named one stays");
     cli(&["volume", "rm", "sidecar-bundle-test-volume"]);
+    world.assert_nothing_left();
+}
+
+#[test]
+fn a_seccomp_profile_is_a_file_of_this_host() {
+    let Some(world) = world("seccomp") else { return };
+    let profile = world.state.path().join("profile.json");
+    let text = r#"{
+        "defaultAction": "SCMP_ACT_ALLOW",
+        "syscalls": [{"names": ["mkdir", "mkdirat"], "action": "SCMP_ACT_ERRNO"}]
+    }"#;
+    std::fs::write(&profile, text).unwrap();
+    let spec = sh("mkdir /new || echo refused; sleep 60");
+    let spec = spec.security_option(format!("seccomp={}", profile.display()));
+    let bundle = world.plan().launch(&world.engine(), spec).unwrap();
+    bundle.wait_for(&Ready::log("refused"), LONG).unwrap();
+    bundle.close().unwrap();
     world.assert_nothing_left();
 }
 

@@ -167,6 +167,35 @@ fn a_secret_is_in_the_request_alone() {
 }
 
 #[test]
+fn a_profile_is_read_before_anything_is_touched() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("profile.json");
+    let option = format!("seccomp={}", path.display());
+    let spec = || BundleSpec::new().security_option(&option);
+    let gone = path.clone();
+    let engine = Scripted::new(move |request, body| {
+        if request.starts_with(CREATE) {
+            std::fs::remove_file(&gone).unwrap();
+        }
+        if request.starts_with(RUN) {
+            assert!(body.contains(r#""seccomp={\"defaultAction\":\"SCMP_ACT_ALLOW\"}""#), "{body}");
+        }
+        Act::Obey
+    });
+    let failed = plan().launch(&engine.engine(), spec()).unwrap_err();
+    assert!(matches!(failed.error(), Error::Invalid(_)), "{failed:?}");
+    std::fs::write(&path, "{").unwrap();
+    let failed = plan().launch(&engine.engine(), spec()).unwrap_err();
+    assert!(matches!(failed.error(), Error::Invalid(_)), "{failed:?}");
+    let requests = engine.requests();
+    assert!(requests.iter().all(|it| it == "GET /info"), "{requests:?}");
+    std::fs::write(&path, r#"{"defaultAction": "SCMP_ACT_ALLOW"}"#).unwrap();
+    let bundle = plan().launch(&engine.engine(), spec()).unwrap();
+    assert!(!path.exists());
+    bundle.close().unwrap();
+}
+
+#[test]
 fn options_of_the_other_backend_are_refused_before_anything() {
     let engine = Scripted::new(|_, _| Act::Obey);
     let spec = BundleSpec::new().engine_flag("--dns=1.1.1.1");

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value, json};
 
-use crate::container::{CheckedMount, MountKind, Options, PortMapping, RestartPolicy};
+use crate::container::{CheckedMount, CheckedSpec, MountKind, PortMapping, RestartPolicy};
 use crate::engine::backend::{ContainerRequest, NetworkRequest};
 use crate::engine::dialect::Dialect;
 
@@ -62,7 +62,7 @@ pub(super) fn container(request: &ContainerRequest<'_>) -> Value {
         "Image": spec.image,
         "Env": variables,
         "Labels": labels,
-        "HostConfig": host_config(network, &spec.mounts, options),
+        "HostConfig": host_config(network, spec),
         "NetworkingConfig": {"EndpointsConfig": {network: {"IPAMConfig": address}}},
     });
     if !options.publish.is_empty() {
@@ -87,10 +87,11 @@ pub(super) fn container(request: &ContainerRequest<'_>) -> Value {
     body
 }
 
-fn host_config(network: &str, mounts: &[CheckedMount], options: &Options) -> Value {
+fn host_config(network: &str, spec: &CheckedSpec) -> Value {
+    let options = &spec.options;
     let mut config = json!({
         "NetworkMode": network,
-        "Mounts": mounts.iter().map(mount).collect::<Vec<_>>(),
+        "Mounts": spec.mounts.iter().map(mount).collect::<Vec<_>>(),
         "ReadonlyRootfs": options.read_only,
     });
     let mut bindings = Map::new();
@@ -114,8 +115,14 @@ fn host_config(network: &str, mounts: &[CheckedMount], options: &Options) -> Val
     config["CapAdd"] = json!(options.add_capabilities);
     config["CapDrop"] = json!(options.drop_capabilities);
     let privileges = options.no_new_privileges.then(|| "no-new-privileges".to_owned());
-    config["SecurityOpt"] =
-        privileges.into_iter().chain(options.security.iter().cloned()).collect::<Vec<_>>().into();
+    // An error was one of `Backend::supports` already; an engine refuses a profile that is a path.
+    let security = spec.security.as_ref().ok();
+    let others = security.map_or(&options.security, |it| &it.options);
+    config["SecurityOpt"] = privileges.iter().chain(others).cloned().collect::<Vec<_>>().into();
+    if security.is_some_and(|it| it.unconfined_paths) {
+        config["MaskedPaths"] = json!([]);
+        config["ReadonlyPaths"] = json!([]);
+    }
     if options.init {
         config["Init"] = true.into();
     }
@@ -151,4 +158,152 @@ fn mount(mount: &CheckedMount) -> Value {
         json["TmpfsOptions"] = json!({"SizeBytes": size});
     }
     json
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use super::*;
+    use crate::container::BundleSpec;
+    use crate::engine::backend::Id;
+    use crate::plan::Naming;
+
+    fn body(spec: &BundleSpec) -> Value {
+        container(&ContainerRequest {
+            name: "c",
+            network_id: &Id::parse(&"a".repeat(64)).unwrap(),
+            ip: Ipv4Addr::new(10, 1, 2, 3),
+            ipv6: Some("fd00::3".parse().unwrap()),
+            labels: &BTreeMap::from([("own".to_owned(), "1".to_owned())]),
+            spec: &spec.check(&Naming::default()).unwrap(),
+        })
+    }
+
+    fn full() -> BundleSpec {
+        BundleSpec::new()
+            .image("i")
+            .clear_daemons()
+            .secret("A", "1=2")
+            .mount("/a,b", "/m")
+            .mount_read_only("/r", "/n")
+            .volume("v", "/v")
+            .tmpfs("/t", 1 << 20)
+            .tmpfs("/u", None)
+            .entrypoint("sh")
+            .command(["-c", "x"])
+            .user("1:2")
+            .label("l", "m")
+            .publish(PortMapping::tcp(80).host_address([127, 0, 0, 1]).host_port(8080))
+            .publish(PortMapping::tcp(80).host_address([0, 0, 0, 0, 0, 0, 0, 1]))
+            .publish(PortMapping::udp(53))
+            .extra_host("four", [10, 0, 0, 1])
+            .extra_host("six", [0xfd00, 0, 0, 0, 0, 0, 0, 1])
+            .memory(64 << 20)
+            .cpus(0.1)
+            .pids(99)
+            .add_capability("NET_ADMIN")
+            .drop_capability("ALL")
+            .no_new_privileges(true)
+            .security_option("seccomp=unconfined")
+            .security_option("systempaths=unconfined")
+            .read_only_root(true)
+            .init(true)
+            .restart(RestartPolicy::OnFailure(Some(2)))
+    }
+
+    /// Compared with what docker's own program sends for the same options.
+    #[test]
+    fn options_arrive_as_the_program_sends_them() {
+        let network = "a".repeat(64);
+        let variables = json!([format!("{}=", Naming::default().daemons_variable()), "A=1=2"]);
+        let mut body = body(&full());
+        let mut sent = body["Env"].take();
+        sent.as_array_mut().unwrap().sort_by_key(|it| it.as_str().unwrap().len() < 10);
+        assert_eq!(sent, variables);
+        let expected = json!({
+            "Image": "i",
+            "Env": null,
+            "Labels": {"l": "m", "own": "1"},
+            "ExposedPorts": {"80/tcp": {}, "53/udp": {}},
+            "Entrypoint": ["sh"],
+            "Cmd": ["-c", "x"],
+            "User": "1:2",
+            "NetworkingConfig": {"EndpointsConfig": {&network: {
+                "IPAMConfig": {"IPv4Address": "10.1.2.3", "IPv6Address": "fd00::3"},
+            }}},
+            "HostConfig": {
+                "NetworkMode": network,
+                "Mounts": [
+                    {"Type": "bind", "Source": "/a,b", "Target": "/m", "ReadOnly": false},
+                    {"Type": "bind", "Source": "/r", "Target": "/n", "ReadOnly": true},
+                    {"Type": "tmpfs", "Target": "/t", "ReadOnly": false,
+                        "TmpfsOptions": {"SizeBytes": 1 << 20}},
+                    {"Type": "tmpfs", "Target": "/u", "ReadOnly": false},
+                    {"Type": "volume", "Source": "v", "Target": "/v", "ReadOnly": false},
+                ],
+                "ReadonlyRootfs": true,
+                "PortBindings": {
+                    "80/tcp": [
+                        {"HostIp": "127.0.0.1", "HostPort": "8080"},
+                        {"HostIp": "::1", "HostPort": ""},
+                    ],
+                    "53/udp": [{"HostIp": "", "HostPort": ""}],
+                },
+                "ExtraHosts": ["four:10.0.0.1", "six:fd00::1"],
+                "Memory": 64 << 20,
+                "MemorySwap": 64 << 20,
+                "NanoCpus": 100_000_000,
+                "PidsLimit": 99,
+                "CapAdd": ["NET_ADMIN"],
+                "CapDrop": ["ALL"],
+                "SecurityOpt": ["no-new-privileges", "seccomp=unconfined"],
+                "MaskedPaths": [],
+                "ReadonlyPaths": [],
+                "Init": true,
+                "RestartPolicy": {"Name": "on-failure", "MaximumRetryCount": 2},
+            },
+        });
+        assert_eq!(body, expected);
+    }
+
+    #[test]
+    fn an_option_that_is_not_set_is_not_sent() {
+        let body = body(&BundleSpec::new());
+        for field in ["Entrypoint", "Cmd", "User", "ExposedPorts"] {
+            assert_eq!(body.get(field), None, "{field}");
+        }
+        let host = &body["HostConfig"];
+        for field in ["Memory", "MemorySwap", "NanoCpus", "PidsLimit", "Init", "MaskedPaths"] {
+            assert_eq!(host.get(field), None, "{field}");
+        }
+        assert_eq!(host["RestartPolicy"], json!({"Name": "no"}));
+        assert_eq!(host["SecurityOpt"], json!([]));
+    }
+
+    #[test]
+    fn no_field_of_the_escape_hatch_replaces_another() {
+        let before = body(&full());
+        let rows = include_str!("../../../tests/vectors/create-fields.txt").lines();
+        let allowed = rows.filter_map(|row| row.strip_suffix(" allowed"));
+        let allowed = allowed.map(|row| row.split(' ').next().unwrap());
+        let value = |path: &str| match path {
+            "HostConfig.CgroupnsMode" => json!("host"),
+            _ => json!(["NetworkMode"]),
+        };
+        let mut after = body(
+            &allowed
+                .clone()
+                .fold(full(), |spec, path| spec.engine_option(path, value(path).to_string())),
+        );
+        for path in allowed {
+            let (parent, name) = match path.split_once('.') {
+                Some((parent, name)) => (after.get_mut(parent).unwrap(), name),
+                None => (&mut after, path),
+            };
+            let sent = parent.as_object_mut().unwrap().remove(name);
+            assert_eq!(sent, Some(value(path)), "{path}");
+        }
+        assert_eq!(after, before);
+    }
 }

@@ -24,7 +24,7 @@ use crate::engine::dialect::Dialect;
 use crate::engine::error::EngineError;
 use crate::engine::identity::EngineInfo;
 use crate::engine::inspect::{attached_names, container_info, network_info};
-use crate::engine::support::Unsupported;
+use crate::engine::support::{Refused, Unsupported};
 use crate::status::{ExecOutput, LogLine, LogStream};
 
 /// The bytes of each stream of a command's output that are kept.
@@ -45,14 +45,12 @@ impl Backend for Api {
         self.program.address(deadline)
     }
 
-    fn supports(&self, spec: &CheckedSpec, info: &EngineInfo) -> Result<(), Unsupported> {
-        match spec.options.flags.first() {
-            None => Ok(()),
-            Some(flag) => {
-                let what = format!("the flag {flag}");
-                Err(Unsupported::new(what, "an engine that is driven by commands", info))
-            }
+    fn supports(&self, spec: &CheckedSpec, info: &EngineInfo) -> Result<(), Refused> {
+        if let Some(flag) = spec.options.flags.first() {
+            let what = format!("the flag {flag}");
+            return Err(Unsupported::new(what, "an engine that is driven by commands", info).into());
         }
+        spec.security.as_ref().map(drop).map_err(|error| Refused::Invalid(error.clone()))
     }
 
     fn create_network(

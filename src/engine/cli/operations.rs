@@ -19,7 +19,7 @@ use crate::engine::dialect::{Dialect, list};
 use crate::engine::error::EngineError;
 use crate::engine::identity::{EngineInfo, EngineKind};
 use crate::engine::inspect::{attached_names, container_info, network_info};
-use crate::engine::support::Unsupported;
+use crate::engine::support::{Refused, Unsupported};
 use crate::status::{ExecOutput, LogLine, LogStream};
 
 impl Backend for Cli {
@@ -72,12 +72,12 @@ impl Backend for Cli {
         }
     }
 
-    fn supports(&self, spec: &CheckedSpec, info: &EngineInfo) -> Result<(), Unsupported> {
+    fn supports(&self, spec: &CheckedSpec, info: &EngineInfo) -> Result<(), Refused> {
         match spec.options.fields.first() {
             None => Ok(()),
             Some(Field { path, .. }) => {
                 let what = format!("the option {path}");
-                Err(Unsupported::new(what, "an engine that is asked by its API", info))
+                Err(Unsupported::new(what, "an engine that is asked by its API", info).into())
             }
         }
     }
