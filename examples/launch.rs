@@ -1,7 +1,7 @@
 //! One bundle from its slug to its end: `launch SLUG [--for SECONDS]`.
 //!
 //! Prints the plan before anything is touched, then each step with its time, sends a daemon a request at the
-//! pinned address, stays up until the time is over or Enter is pressed, and tears down.
+//! pinned address, stays up until the time is over, Enter is pressed or the container ends, and tears down.
 //!
 //! It needs the image `claude-bottle-sidecars:latest`, of which `tests/stand-in/build` makes a stand-in.
 
@@ -9,11 +9,12 @@ use std::error::Error;
 use std::io::{BufRead, IsTerminal, Read, Write, stderr, stdin, stdout};
 use std::net::{Ipv4Addr, TcpStream};
 use std::process::ExitCode;
-use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use sidecar_bundle::{BundleRunning, BundleSpec, Engine, NetworkPlanned, Slug};
+use sidecar_bundle::{
+    BundleRunning, BundleSpec, Engine, Error as BundleError, NetworkPlanned, Slug,
+};
 
 /// The port of the stand-in image's `egress` daemon.
 const EGRESS_PORT: u16 = 8080;
@@ -70,7 +71,7 @@ fn launch(slug: Slug, stay: Option<Duration>) -> Result<(), Box<dyn Error>> {
         Some(stay) => title(&format!("running for {stay:?}, or until Enter")),
         None => title("running until Enter"),
     }
-    wait(stay);
+    wait(&bundle, stay)?;
 
     title("down");
     // An error names what may be left, and the command that removes it.
@@ -104,21 +105,22 @@ fn get(ip: Ipv4Addr, port: u16) -> Result<String, Box<dyn Error>> {
     Ok(body.trim().to_owned())
 }
 
-fn wait(stay: Option<Duration>) {
-    let (entered, enter) = mpsc::channel();
+/// Ctrl-C would end this process, and the reaper would remove the rest. A handler of it stops the wait as Enter does.
+fn wait(bundle: &BundleRunning, stay: Option<Duration>) -> Result<(), BundleError> {
+    let stopper = bundle.stopper();
     thread::spawn(move || {
         let read = stdin().lock().read_line(&mut String::new());
         // At the end of input, nobody can press Enter.
         if read.is_ok_and(|bytes| bytes > 0) || stay.is_none() {
-            let _ = entered.send(());
-        } else {
-            thread::park();
+            stopper.stop();
         }
     });
-    match stay {
-        Some(stay) => drop(enter.recv_timeout(stay)),
-        None => drop(enter.recv()),
+    match bundle.wait_exit(stay.unwrap_or(Duration::MAX)) {
+        Ok(Some(exit)) => row("ended", exit),
+        Ok(None) | Err(BundleError::Stopped) => {}
+        Err(error) => return Err(error),
     }
+    Ok(())
 }
 
 fn report(error: &dyn Error) {

@@ -203,6 +203,7 @@ fn specifications(catalogue: &mut Catalogue) {
         catalogue.invalid(spec.check(&Naming::default()).unwrap().security);
     }
     catalogue.invalid(Ready::log_matching("("));
+    catalogue.invalid(Ready::http(80, "a b", 200).check_paths());
 }
 
 fn engine_error(end: End, cause: Cause, printed: &str) -> EngineError {
@@ -343,6 +344,7 @@ fn errors_of_containers(catalogue: &mut Catalogue) {
             seen: "nothing".into(),
             log: String::new(),
         },
+        Error::Stopped,
         Error::Unreachable { ip, reachability: Reachability::Rootless },
         Error::Exec { program: "ls".into(), source: refused("no") },
     ] {

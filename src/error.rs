@@ -259,6 +259,9 @@ pub enum Error {
         /// The last lines of the container's log, at most 4 KiB, without secrets.
         log: String,
     },
+    /// The wait was stopped by a [`Stopper`](crate::Stopper). The bundle is left as it is.
+    #[error("the wait was stopped")]
+    Stopped,
     /// The bundle's address is not on this host, so nothing connects to it from here.
     #[error("address {ip} cannot be reached from here: {reachability}")]
     #[non_exhaustive]

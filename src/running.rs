@@ -2,6 +2,8 @@
 
 use std::fmt;
 use std::net::Ipv4Addr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::container::Ready;
 use crate::created::NetworkCreated;
@@ -38,6 +40,7 @@ use crate::plan::NetworkPlanned;
 #[must_use = "container and network are removed when this is dropped; hold it by a name"]
 pub struct BundleRunning {
     id: Id,
+    stopper: Stopper,
     ready: Vec<Ready>,
     // In the order of teardown: a network goes after what is attached to it.
     guard: Guard,
@@ -46,7 +49,7 @@ pub struct BundleRunning {
 
 impl BundleRunning {
     pub(crate) fn new(id: Id, ready: Vec<Ready>, guard: Guard, network: NetworkCreated) -> Self {
-        Self { id, ready, guard, network }
+        Self { id, stopper: Stopper::default(), ready, guard, network }
     }
 
     /// Removes the container and then the network, now: `docker rm --force --volumes` and
@@ -87,7 +90,7 @@ impl BundleRunning {
     /// # Ok::<(), sidecar_bundle::Error>(())
     /// ```
     pub fn keep(self) -> Result<NetworkPlanned, StepError<Self>> {
-        let Self { id, ready, guard, network } = self;
+        let Self { id, stopper, ready, guard, network } = self;
         match network.keep_with(Some(id.clone())) {
             Ok(plan) => {
                 guard.disarm();
@@ -95,7 +98,7 @@ impl BundleRunning {
             }
             Err(failed) => {
                 let (error, network) = failed.into_parts();
-                Err(StepError::new(error, Self { id, ready, guard, network }))
+                Err(StepError::new(error, Self { id, stopper, ready, guard, network }))
             }
         }
     }
@@ -132,6 +135,40 @@ impl BundleRunning {
         self.network.is_reachable()
     }
 
+    /// Returns a handle that stops the waits of this bundle from any thread.
+    ///
+    /// The main loop of a launcher, until Ctrl-C or death:
+    ///
+    /// ```no_run
+    /// # use sidecar_bundle::{BundleSpec, Engine, NetworkPlanned, Slug};
+    /// # fn on_ctrl_c(_: impl Fn() + Send + 'static) {}
+    /// use std::time::Duration;
+    /// use sidecar_bundle::Error;
+    ///
+    /// # let plan = NetworkPlanned::new(Slug::new("demo")?);
+    /// let bundle = plan.launch(&Engine::docker(), BundleSpec::new())?;
+    /// let stopper = bundle.stopper();
+    /// on_ctrl_c(move || stopper.stop()); // for one, of the crate `ctrlc`
+    /// let ended = bundle
+    ///     .wait_ready(Duration::from_secs(30))
+    ///     .and_then(|()| bundle.wait_exit(Duration::MAX));
+    /// match ended {
+    ///     Ok(exit) => println!("it ended: {exit:?}"),
+    ///     Err(Error::Stopped) => println!("Ctrl-C"),
+    ///     Err(error) => eprintln!("{error}"),
+    /// }
+    /// bundle.close()?;
+    /// # Ok::<(), sidecar_bundle::Error>(())
+    /// ```
+    #[must_use]
+    pub fn stopper(&self) -> Stopper {
+        self.stopper.clone()
+    }
+
+    pub(crate) fn is_stopped(&self) -> bool {
+        self.stopper.is_stopped()
+    }
+
     pub(crate) fn id(&self) -> &Id {
         &self.id
     }
@@ -147,6 +184,37 @@ impl BundleRunning {
     /// The readiness conditions of the specification.
     pub(crate) fn ready(&self) -> &[Ready] {
         &self.ready
+    }
+}
+
+/// Stops the waits of a bundle, those under way and later ones: [`wait_ready`](BundleRunning::wait_ready),
+/// [`wait_for`](BundleRunning::wait_for) and [`wait_exit`](BundleRunning::wait_exit).
+///
+/// [`BundleRunning::stopper`] makes it, and its clones are the same handle. It keeps nothing alive, and does
+/// nothing to the bundle itself.
+#[derive(Clone, Debug, Default)]
+pub struct Stopper(Arc<AtomicBool>);
+
+impl Stopper {
+    /// Stops the waits. Each returns [`Error::Stopped`], usually within 50 ms: a request to the engine that is under
+    /// way is waited for, and so is a closure of [`Ready::check`].
+    ///
+    /// It stays so until [`resume`](Self::resume): a stop between two waits is not lost. All that this does is to
+    /// set a flag, so that a signal handler may call it.
+    pub fn stop(&self) {
+        self.0.store(true, Ordering::SeqCst);
+    }
+
+    /// Lets later waits wait again, such as one for the container's end after a signal to it. A wait that is under
+    /// way still may not have seen the stop.
+    pub fn resume(&self) {
+        self.0.store(false, Ordering::SeqCst);
+    }
+
+    /// Returns true if the waits are stopped.
+    #[must_use]
+    pub fn is_stopped(&self) -> bool {
+        self.0.load(Ordering::SeqCst)
     }
 }
 

@@ -64,6 +64,8 @@ impl BundleSpec {
                 mounts.insert(mount.container.clone(), (side, mount));
             }
         }
+        let ready: Vec<_> = daemons.iter().flat_map(|it| it.ready.iter().cloned()).collect();
+        ready.iter().try_for_each(Ready::check_paths)?;
         Ok(CheckedSpec {
             image: image.to_owned(),
             variables: variables
@@ -71,7 +73,7 @@ impl BundleSpec {
                 .map(|(_, variable)| variable.check())
                 .collect::<Result<_, _>>()?,
             mounts: mounts.into_values().map(|(_, mount)| mount).collect(),
-            ready: daemons.iter().flat_map(|daemon| daemon.ready.iter().cloned()).collect(),
+            ready,
             options: self.options.check()?.clone(),
             security: Security::read(&self.options.security),
         })

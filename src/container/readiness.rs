@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use regex::Regex;
+use ureq::http::uri::PathAndQuery;
 
 use crate::invalid::InvalidInput;
 
@@ -65,8 +66,17 @@ impl Ready {
     }
 
     /// An HTTP server at the pinned address answers a GET of the path with this status.
+    ///
+    /// It may take its time: a request is given up at the wait's deadline. While it is unanswered, others are sent
+    /// beside it, after a second and then less and less often. A redirect is an answer as any other, and is not
+    /// followed; the connection is plain TCP, and no proxy is used. `healthz` is the path `/healthz`. One that could
+    /// not be sent as it is, as with a space in it, is an [`InvalidInput`] of the step or wait that it is given to.
     pub fn http(port: u16, path: impl Into<String>, status: u16) -> Self {
-        Self(Condition::Http { port, path: path.into(), status })
+        let mut path = path.into();
+        if !path.starts_with('/') {
+            path.insert(0, '/');
+        }
+        Self(Condition::Http { port, path, status })
     }
 
     /// The image's health check reports that the container is healthy.
@@ -91,6 +101,23 @@ impl Ready {
     /// One of them has been met. Without any condition, it is never met.
     pub fn any(conditions: impl IntoIterator<Item = Self>) -> Self {
         Self(Condition::Any(conditions.into_iter().collect()))
+    }
+
+    /// Checks that each path can be sent as it is.
+    pub(crate) fn check_paths(&self) -> Result<(), InvalidInput> {
+        match &self.0 {
+            Condition::Http { path, .. } => {
+                // A fragment would be cut off, and it would be another path than that in the messages.
+                match PathAndQuery::try_from(path.as_str()) {
+                    Ok(parsed) if parsed.as_str() == path && path.is_ascii() => Ok(()),
+                    _ => Err(InvalidInput::new(format_args!(
+                        "{path:?} is not an HTTP path; percent-encode it"
+                    ))),
+                }
+            }
+            Condition::All(all) | Condition::Any(all) => all.iter().try_for_each(Self::check_paths),
+            _ => Ok(()),
+        }
     }
 }
 

@@ -6,6 +6,7 @@ mod discard;
 mod events;
 mod launch;
 mod observe;
+mod probe;
 mod start;
 mod survey;
 pub(crate) mod sweep;

@@ -1,20 +1,17 @@
 //! Waiting for a bundle: until it is ready, or until it ends, whichever comes first.
 
-use std::collections::HashSet;
-use std::io::{ErrorKind, Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::collections::{HashMap, HashSet};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, SyncSender};
 use std::time::{Duration, Instant};
 
 use super::observe::last_lines;
+use super::probe::{HttpProbe, Target};
 use crate::container::{Condition, Ready};
 use crate::engine::Reachability;
 use crate::engine::backend::{EVENTS, Event, Follow};
 use crate::engine::clock::deadline;
 use crate::engine::error::EngineError;
 use crate::error::Error;
-use crate::host;
-use crate::plan::NetworkPlanned;
 use crate::running::BundleRunning;
 use crate::status::{Exit, Health, LogLine, State};
 
@@ -22,8 +19,6 @@ use crate::status::{Exit, Health, LogLine, State};
 const TICK: Duration = Duration::from_millis(50);
 /// The longest pause before something that has ended too early is followed again.
 const PAUSE: Duration = Duration::from_secs(2);
-/// The bound of one attempt to connect; a death is noticed no later.
-const ATTEMPT: Duration = Duration::from_millis(150);
 
 impl BundleRunning {
     /// Waits until the readiness conditions of the specification's daemons are met.
@@ -58,12 +53,16 @@ impl BundleRunning {
     ///
     /// - [`Error::Died`] as soon as the container has ended, with its exit code and last lines,
     /// - [`Error::NotReady`] at the deadline, with what was seen last,
+    /// - [`Error::Stopped`] as soon as the bundle's [`stopper`](BundleRunning::stopper) is used,
+    /// - [`Error::Invalid`] when an HTTP path of the condition is invalid; nothing has been waited for,
     /// - [`Error::Unreachable`] when the address would have to be connected to and is not on this host;
     ///   nothing was sent,
     /// - [`Error::Look`] when the engine cannot be asked.
     pub fn wait_for(&self, condition: &Ready, timeout: Duration) -> Result<(), Error> {
         let _entered =
             tracing::info_span!("wait", slug = %self.plan().slug(), %condition).entered();
+        self.go_on()?;
+        condition.check_paths()?;
         if connects(condition) && !self.is_reachable() {
             return Err(self.unreachable());
         }
@@ -118,18 +117,21 @@ impl BundleRunning {
     ///
     /// # Errors
     ///
-    /// [`Error::Look`] when the engine cannot be asked, and [`Error::Gone`] when somebody else removed the
-    /// container.
+    /// [`Error::Look`] when the engine cannot be asked, [`Error::Gone`] when somebody else removed the
+    /// container, and [`Error::Stopped`] as soon as the bundle's [`stopper`](Self::stopper) is used.
     pub fn wait_exit(&self, timeout: Duration) -> Result<Option<Exit>, Error> {
+        self.go_on()?;
         let deadline = deadline(Instant::now(), timeout);
         let mut end = self.watch_end()?;
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
-            let ended = end.watch(left, |word| self.trace(&word))?;
+            // No longer than a stop may take to be seen.
+            let ended = end.watch(left.min(TICK), |word| self.trace(&word))?;
             // It was restarted, or what followed it has ended before it.
             if ended && let Some(exit) = self.exit()? {
                 return Ok(Some(exit));
             }
+            self.go_on()?;
             if Instant::now() >= deadline {
                 return self.exit_in_a_gap(&end);
             }
@@ -183,6 +185,7 @@ impl BundleRunning {
     }
 
     fn is_met(&self, ready: &Ready, seen: &mut Seen) -> Result<bool, Error> {
+        self.go_on()?;
         // A condition stays met: a log line does not come twice.
         let key = std::ptr::from_ref(ready) as usize;
         if seen.met.contains(&key) {
@@ -191,15 +194,13 @@ impl BundleRunning {
         let met = match &ready.0 {
             Condition::Log(text) => seen.lines.iter().any(|line| line.contains(text)),
             Condition::LogMatching(regex) => seen.lines.iter().any(|line| regex.is_match(line)),
-            Condition::Tcp(port) => {
-                let stream = connect(self.plan(), *port);
-                seen.note(stream.map(drop).map_err(|error| format!("TCP port {port}: {error}")))
+            Condition::Tcp(port) => seen.note(self.target(*port).connect()),
+            Condition::Http { port, path, status } => {
+                let probe = seen.probes.entry(key);
+                let probe = probe.or_insert_with(|| HttpProbe::new(self.target(*port), path));
+                let looked = probe.look(*status);
+                seen.note(looked)
             }
-            Condition::Http { port, path, status } => match http_status(self.plan(), *port, path) {
-                Ok(answered) if answered == *status => true,
-                Ok(other) => seen.note(Err(format!("HTTP status {other} of port {port}"))),
-                Err(error) => seen.note(Err(format!("HTTP port {port}: {error}"))),
-            },
             Condition::Healthy => match self.status()?.health {
                 Some(Health::Healthy) => true,
                 Some(health) => seen.note(Err(format!("health check {health:?}").to_lowercase())),
@@ -223,8 +224,18 @@ impl BundleRunning {
         };
         if met {
             seen.met.insert(key);
+            seen.probes.remove(&key);
         }
         Ok(met)
+    }
+
+    fn target(&self, port: u16) -> Target {
+        Target { gateway: self.plan().gateway(), ip: self.ip(), port }
+    }
+
+    /// An error if the waits have been stopped.
+    fn go_on(&self) -> Result<(), Error> {
+        if self.is_stopped() { Err(Error::Stopped) } else { Ok(()) }
     }
 }
 
@@ -308,6 +319,8 @@ impl<'a> Watch<'a> {
 struct Seen {
     /// The conditions that were met, by their address.
     met: HashSet<usize>,
+    /// The requests of the others, by the same address.
+    probes: HashMap<usize, HttpProbe>,
     /// The new lines of the log.
     lines: Vec<String>,
     last: Option<String>,
@@ -343,60 +356,5 @@ fn listens(ready: &Ready) -> bool {
         Condition::Log(_) | Condition::LogMatching(_) => true,
         Condition::All(all) | Condition::Any(all) => all.iter().any(listens),
         _ => false,
-    }
-}
-
-/// Podman takes the bridge away with its last container, and nothing is sent where it is not.
-fn connect(plan: &NetworkPlanned, port: u16) -> std::io::Result<TcpStream> {
-    if !host::speaks_as(plan.gateway(), plan.ip()) {
-        return Err(ErrorKind::NetworkUnreachable.into());
-    }
-    TcpStream::connect_timeout(&SocketAddr::from((plan.ip(), port)), ATTEMPT)
-}
-
-/// The status of one GET, by HTTP/1.0: a first line is all that is wanted.
-fn http_status(plan: &NetworkPlanned, port: u16, path: &str) -> std::io::Result<u16> {
-    let mut stream = connect(plan, port)?;
-    stream.set_read_timeout(Some(ATTEMPT))?;
-    stream.set_write_timeout(Some(ATTEMPT))?;
-    write!(
-        stream,
-        "GET {path} HTTP/1.0\r\nHost: {}:{port}\r\nConnection: close\r\n\r\n",
-        plan.ip()
-    )?;
-    let mut start = [0; 12];
-    stream.read_exact(&mut start)?;
-    status_in(&start).ok_or_else(|| std::io::Error::other("no answer of HTTP"))
-}
-
-/// The status in the start of an answer, such as `HTTP/1.1 200`. The container may send anything.
-fn status_in(start: &[u8]) -> Option<u16> {
-    let start = std::str::from_utf8(start).ok()?.strip_prefix("HTTP/1.")?;
-    start.split_once(' ')?.1.parse().ok()
-}
-
-#[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    #[test]
-    fn the_status_is_read_from_the_first_line() {
-        assert_eq!(status_in(b"HTTP/1.1 204"), Some(204));
-        for other in ["HTTP/2 200 O", "HTTP/1.1 2x4", "HTTP/1.1", "HTTP/1.é200", "SSH-2.0-Open", ""]
-        {
-            assert_eq!(status_in(other.as_bytes()), None, "{other}");
-        }
-    }
-
-    proptest! {
-        #[test]
-        fn no_answer_is_a_panic(rest in "\\PC{0,5}") {
-            let answer = format!("HTTP/1.{rest}");
-            let start = &answer.as_bytes()[..answer.len().min(12)];
-            let status = status_in(start);
-            prop_assert!(status.is_none_or(|it| rest.ends_with(&it.to_string())), "{status:?}");
-        }
     }
 }

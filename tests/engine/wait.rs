@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use sidecar_bundle::{BundleSpec, Daemon, Error, Exit, NetworkPlanned, Ready};
 
@@ -170,6 +170,83 @@ fn each_condition_is_met_or_named_in_the_error() {
         cli(&["healthcheck", "run", bundle.container_id()]);
     }
     bundle.wait_for(&Ready::healthy(), LONG).unwrap();
+    bundle.close().unwrap();
+    world.assert_nothing_left();
+}
+
+/// A web server of a few CGI programs, and some that are none of HTTP.
+const SERVERS: &str = r#"
+# The two kinds of busybox's nc.
+serve() { nc -ll -p "$@" 2>/dev/null || nc -lk -p "$@"; }
+mkdir -p /tmp/w/cgi-bin
+cd /tmp/w/cgi-bin
+printf '#!/bin/sh\nsleep 3\nprintf "Status: 200 OK\\r\\n\\r\\nok"' >slow
+printf '#!/bin/sh\nsleep 1000' >never
+printf '#!/bin/sh\nprintf "Status: 302 Found\\r\\nLocation: /cgi-bin/slow\\r\\n\\r\\n"' >moved
+chmod +x *
+httpd -p 8080 -h /tmp/w
+serve 8081 -e printf 'SSH-2.0-x\r\n\r\n' &
+serve 8082 -e yes 'HTTP/1.1 200' &
+echo up
+"#;
+
+#[test]
+fn an_http_server_is_given_its_time_and_its_answer_is_named() {
+    let Some(world) = world("patient") else { return };
+    let spec = sh(&format!("{SERVERS} exec sleep 600")).init(true);
+    let bundle = world.plan().launch(&world.engine(), spec).unwrap();
+    bundle.wait_for(&Ready::log("up"), LONG).unwrap();
+    if is_rootless() {
+        bundle.close().unwrap();
+        return;
+    }
+    // Also without the slash.
+    for path in ["/cgi-bin/slow", "cgi-bin/slow"] {
+        bundle.wait_for(&Ready::http(8080, path, 200), LONG).unwrap();
+    }
+    bundle.wait_for(&Ready::http(8080, "/cgi-bin/moved", 302), LONG).unwrap();
+    for (port, path, text) in [
+        (8080, "/cgi-bin/never", "last seen: HTTP port 8080: no answer yet; "),
+        (8080, "/cgi-bin/moved", "last seen: HTTP status 302 of port 8080; "),
+        (8081, "/", "last seen: HTTP port 8081: no HTTP answer ("),
+        (8082, "/", "last seen: HTTP port 8082: no HTTP answer ("),
+        (8083, "/", "last seen: HTTP port 8083: Connection refused (os error 111); "),
+    ] {
+        let timeout = Duration::from_millis(1500);
+        let start = Instant::now();
+        let error = bundle.wait_for(&Ready::http(port, path, 200), timeout).unwrap_err();
+        assert!(error.to_string().contains(text), "{error}");
+        assert!(start.elapsed() < LONG, "{:?}", start.elapsed());
+    }
+    let stopper = bundle.stopper();
+    let stop = thread::spawn(move || {
+        thread::sleep(Duration::from_secs(1));
+        stopper.stop();
+        Instant::now()
+    });
+    let never = Ready::http(8080, "/cgi-bin/never", 200);
+    let error = bundle.wait_for(&never, Duration::MAX).unwrap_err();
+    let returned = Instant::now();
+    assert!(matches!(error, Error::Stopped), "{error:?}");
+    let late = returned.saturating_duration_since(stop.join().unwrap());
+    assert!(late < Duration::from_secs(2), "{late:?}");
+    bundle.close().unwrap();
+    world.assert_nothing_left();
+}
+
+#[test]
+fn a_death_is_noticed_while_an_http_server_takes_its_time() {
+    let Some(world) = world("patient-death") else { return };
+    if is_rootless() {
+        return;
+    }
+    let spec = sh(&format!("{SERVERS} sleep 3; exit 7")).init(true);
+    let bundle = world.plan().launch(&world.engine(), spec).unwrap();
+    let never = Ready::http(8080, "/cgi-bin/never", 200);
+    let start = Instant::now();
+    let error = bundle.wait_for(&never, Duration::from_secs(300)).unwrap_err();
+    assert!(matches!(&error, Error::Died { exit, .. } if exit.code == 7), "{error:?}");
+    assert!(start.elapsed() < Duration::from_secs(60), "{:?}", start.elapsed());
     bundle.close().unwrap();
     world.assert_nothing_left();
 }

@@ -1,12 +1,13 @@
 //! Waiting for a bundle.
 
+use std::fmt;
 use std::fs;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use sidecar_bundle::{Error, Ready};
+use sidecar_bundle::{BundleRunning, BundleSpec, Daemon, Error, Ready, Stopper};
 
-use crate::fake::Fake;
+use crate::fake::{Fake, plan};
 use crate::surroundings::traced;
 use crate::texts::refuse;
 
@@ -115,4 +116,83 @@ fn an_engine_that_does_not_tell_the_end_is_asked_for_it_less_and_less_often() {
     });
     assert!(matches!(&error, Error::Died { exit, .. } if exit.code == 3), "{error:?}");
     bundle.close().unwrap();
+}
+
+/// Runs a wait that is stopped after a while.
+fn stopped<T: fmt::Debug>(bundle: &BundleRunning, wait: impl FnOnce() -> Result<T, Error>) {
+    let stopper = bundle.stopper();
+    let stop = thread::spawn(move || {
+        thread::sleep(Duration::from_millis(400));
+        stopper.stop();
+        Instant::now()
+    });
+    let error = wait().unwrap_err();
+    let returned = Instant::now();
+    assert!(matches!(error, Error::Stopped), "{error:?}");
+    let late = returned.saturating_duration_since(stop.join().unwrap());
+    assert!(late < Duration::from_secs(2), "{late:?}");
+    assert!(bundle.stopper().is_stopped());
+    bundle.stopper().resume();
+}
+
+#[test]
+fn every_wait_is_stopped_from_another_thread() {
+    let fake = Fake::new();
+    fake.on("wait", "exec sleep 60");
+    fake.on("logs", "exec sleep 60");
+    let spec = BundleSpec::new().daemon(Daemon::new("egress").ready(Ready::log("never")));
+    let bundle = plan().launch(&fake.engine(), spec).unwrap();
+    stopped(&bundle, || bundle.wait_ready(LONG));
+    stopped(&bundle, || bundle.wait_ready(Duration::MAX));
+    stopped(&bundle, || bundle.wait_for(&Ready::any([never(), never()]), LONG));
+    stopped(&bundle, || bundle.wait_exit(LONG));
+    stopped(&bundle, || bundle.wait_exit(Duration::MAX));
+    // The engine cuts each word about the end off: the waits are in the pauses between.
+    fake.on("wait", "exit 1");
+    stopped(&bundle, || bundle.wait_exit(LONG));
+    bundle.close().unwrap();
+}
+
+#[test]
+fn a_stop_between_two_waits_is_not_lost() {
+    let fake = Fake::new();
+    let bundle = fake.up();
+    let asked = fake.operations();
+    bundle.stopper().stop();
+    for error in [
+        bundle.wait_ready(LONG).unwrap_err(),
+        bundle.wait_for(&Ready::all([]), LONG).unwrap_err(),
+        bundle.wait_exit(LONG).map(drop).unwrap_err(),
+    ] {
+        assert!(matches!(error, Error::Stopped), "{error:?}");
+    }
+    assert_eq!(fake.operations(), asked);
+    bundle.stopper().resume();
+    bundle.wait_ready(LONG).unwrap();
+    bundle.close().unwrap();
+}
+
+#[test]
+fn a_stopper_is_for_any_thread() {
+    fn is<T: Send + Sync + Clone + 'static>() {}
+    is::<Stopper>();
+}
+
+#[test]
+fn a_path_that_cannot_be_sent_is_refused_before_anything_is_asked() {
+    let fake = Fake::new();
+    for path in ["a b", "/a#b", "/ä", "/a\r\nHost: b"] {
+        let daemon = Daemon::new("egress").ready(Ready::any([Ready::http(80, path, 200)]));
+        let failed = plan().launch(&fake.engine(), BundleSpec::new().daemon(daemon)).unwrap_err();
+        assert!(matches!(failed.error(), Error::Invalid(_)), "{path}: {failed:?}");
+    }
+    assert!(fake.operations().is_empty());
+    let bundle = fake.up();
+    let asked = fake.operations();
+    let error = bundle.wait_for(&Ready::http(80, "a b", 200), LONG).unwrap_err();
+    assert_eq!(error.to_string(), "\"/a b\" is not an HTTP path; percent-encode it");
+    assert_eq!(fake.operations(), asked);
+    bundle.close().unwrap();
+    assert_eq!(Ready::http(80, "healthz", 200), Ready::http(80, "/healthz", 200));
+    assert_eq!(Ready::http(80, "", 200), Ready::http(80, "/", 200));
 }
