@@ -311,8 +311,6 @@ mod tests {
         let is =
             |answer: &'static [u8]| seen_of(move |mut stream| stream.write_all(answer).unwrap());
         assert_eq!(is(b"HTTP/1.1 503 \r\n\r\n"), "HTTP status 503 of port PORT");
-        let redirect = b"HTTP/1.1 302 Found\r\nLocation: /ready\r\n\r\n";
-        assert_eq!(is(redirect), "HTTP status 302 of port PORT");
         for answer in [&b""[..], b"HTTP/1.1 20", b"HTTP/1.1 200 OK\r\nA: b\r\n"] {
             let seen = is(answer);
             assert!(seen.starts_with("HTTP port PORT: "), "{seen}");
@@ -330,6 +328,17 @@ mod tests {
         let target = Target { port: nobody.port(), ..serve(|_, _| {}) };
         let seen = ask(&mut HttpProbe::new(target, "/")).unwrap_err();
         assert!(seen.contains(": Connection refused"), "{seen}");
+    }
+
+    #[test]
+    fn a_redirect_is_not_followed() {
+        let target = serve(|mut stream, _| {
+            let is_first = request(&mut stream).starts_with("GET /old ");
+            let (status, place) = if is_first { (302, "Location: /new\r\n") } else { (200, "") };
+            write!(stream, "HTTP/1.1 {status} \r\n{place}\r\n").unwrap();
+        });
+        let seen = ask(&mut HttpProbe::new(target, "/old"));
+        assert_eq!(seen, Err(format!("HTTP status 302 of port {}", target.port)));
     }
 
     #[test]
