@@ -262,6 +262,9 @@ fn engines(catalogue: &mut Catalogue) {
         Reachability::VirtualMachine { system: "Docker Desktop".into() },
         Reachability::Rootless,
         Reachability::OtherNamespace,
+        Reachability::Unknown,
+        Reachability::Diverted { by: holder("n") },
+        Reachability::NoRoute { bridge: "br-1".into() },
     ] {
         catalogue.text(reachability);
     }
@@ -415,7 +418,13 @@ fn others(catalogue: &mut Catalogue) {
     let wg0 = || "wg0".to_owned();
     catalogue.text(holder("acme"));
     catalogue.text(Holder::Interface { name: wg0(), address: "10.1.2.3/16".parse().unwrap() });
-    catalogue.text(Holder::Route { destination: "10.1.0.0/16".parse().unwrap(), interface: wg0() });
+    let route = |table| Holder::Route {
+        destination: "10.1.0.0/16".parse().unwrap(),
+        interface: wg0(),
+        table,
+    };
+    catalogue.text(route(None));
+    catalogue.text(route(Some(100)));
     for (code, out_of_memory, error) in
         [(0, false, ""), (137, false, ""), (137, true, ""), (127, false, "no such file")]
     {

@@ -122,11 +122,15 @@ impl NetworkCreated {
             return false;
         }
         // Another engine's network may have the same addresses: this one's bridge is known by its name.
+        self.bridge().is_some_and(|bridge| host::has(&bridge, gateway.into()))
+    }
+
+    /// The name of the network's bridge, as the engine says it.
+    pub(crate) fn bridge(&self) -> Option<String> {
         let connection = self.session().connection();
         let deadline = connection.engine().look_deadline();
         let networks = connection.backend().networks(&[self.id.as_str()], deadline);
-        let bridge = networks.ok().and_then(|mut found| found.pop()?.bridge);
-        bridge.is_some_and(|bridge| host::has(&bridge, gateway.into()))
+        networks.ok()?.pop()?.bridge
     }
 
     pub(crate) fn id(&self) -> &Id {

@@ -13,8 +13,8 @@ use std::time::{Duration, Instant};
 
 use sidecar_bundle::ipnet::{Ipv4Net, Ipv6Net};
 use sidecar_bundle::{
-    AddressPool, Addressing, Error, Ipv6Addressing, NetworkCreated, NetworkOptions, NetworkPlanned,
-    Slug,
+    AddressPool, Addressing, BundleSpec, Error, Ipv6Addressing, NetworkCreated, NetworkOptions,
+    NetworkPlanned, Ready, Slug,
 };
 
 use engine::{World, cli, required, shout, world};
@@ -276,5 +276,48 @@ fn the_error_names_a_full_pool_and_the_interface_or_route_in_the_way() {
     let network = plan(pool).create_network_in_free_subnet(&world.engine()).unwrap();
     assert!(["10.166.0.0/24", "10.166.3.0/24"].contains(&&*network.plan().subnet().to_string()));
     network.close().unwrap();
+    world.assert_nothing_of_ours();
+}
+
+#[test]
+fn a_rule_with_a_table_of_its_own_is_named_before_the_launch_and_after_it() {
+    let Some(world) = private("crowded-rule") else { return };
+    if !world.engine().reachability().unwrap().is_here() {
+        // A user may not change the host's routes.
+        assert!(engine::is_rootless());
+        return;
+    }
+    let _default = Ip::add("route", &["default", "dev", "lo", "table", "170"]);
+    let rule = |to: &'static str| Ip::add("rule", &["to", to, "lookup", "170", "priority", "170"]);
+    let plan = world.plan().with_pool("10.170.0.0/20:/24".parse().unwrap());
+    let wide = rule("10.170.0.0/16");
+    let named = "the route to 10.170.0.0/16 via lo in table 170";
+    let failed = plan.clone().launch(&world.engine(), BundleSpec::new()).unwrap_err();
+    assert!(matches!(failed.error(), Error::SubnetTaken { .. }), "{failed:?}");
+    let subnet = plan.subnet();
+    assert_eq!(failed.error().to_string(), format!("subnet {subnet} is taken by {named}"));
+    let failed = plan.clone().in_free_subnet(&world.engine()).unwrap_err();
+    let full = "none of the 16 subnets of pool 10.170.0.0/20:/24 is free; held by";
+    assert_eq!(failed.error().to_string(), format!("{full} {named}"));
+    drop(wide);
+    // A survey goes on behind a part.
+    let part = rule("10.170.0.0/21");
+    let network = plan.create_network_in_free_subnet(&world.engine()).unwrap();
+    assert!(network.plan().ip() >= std::net::Ipv4Addr::new(10, 170, 8, 0), "{}", network.plan());
+    drop(part);
+
+    let bundle = network.start(BundleSpec::new()).unwrap();
+    assert!(bundle.is_reachable());
+    let _wide = rule("10.170.0.0/16");
+    assert!(!bundle.is_reachable());
+    let error = bundle.wait_for(&Ready::tcp(8080), engine::LONG).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        format!(
+            "address {} cannot be reached from here: packets to it take {named}, and not that of its bridge; remove that route or its rule, or plan with another pool",
+            bundle.ip()
+        )
+    );
+    bundle.close().unwrap();
     world.assert_nothing_of_ours();
 }

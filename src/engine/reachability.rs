@@ -1,13 +1,14 @@
 //! The place of an engine's bridges: on this host, in this network namespace, or elsewhere.
 
 use std::fmt;
+use std::net::IpAddr;
 use std::path::Path;
 use std::time::Instant;
 
-use super::backend::Backend;
+use super::backend::{Backend, NetworkInfo};
 use super::error::EngineError;
 use super::identity::{EngineInfo, EngineKind};
-use crate::host;
+use crate::host::{self, Holder};
 
 /// The place of an engine's bridges, which tells if programs of this host reach its containers.
 ///
@@ -31,6 +32,23 @@ pub enum Reachability {
     Rootless,
     /// The engine is on this host, and its bridges are not in this process's network namespace.
     OtherNamespace,
+    /// The engine seems to be on this host, and nothing proves that its bridges are in this process's network
+    /// namespace: it has none yet, or is behind something that forwards.
+    Unknown,
+    /// The bridge is on this host, and packets to the bundle take another way. Only
+    /// [`Error::Unreachable`](crate::Error::Unreachable) has it.
+    #[non_exhaustive]
+    Diverted {
+        /// The route that the kernel finds.
+        by: Holder,
+    },
+    /// The bridge is on this host, and no route leads to the bundle. Only
+    /// [`Error::Unreachable`](crate::Error::Unreachable) has it.
+    #[non_exhaustive]
+    NoRoute {
+        /// The bridge.
+        bridge: String,
+    },
 }
 
 impl Reachability {
@@ -38,6 +56,23 @@ impl Reachability {
     #[must_use]
     pub fn is_here(&self) -> bool {
         *self == Self::Here
+    }
+
+    /// Returns true unless they are known to be elsewhere.
+    pub(crate) fn may_be_here(&self) -> bool {
+        matches!(self, Self::Here | Self::Unknown)
+    }
+
+    /// The reason why packets to an address do not leave by a network's bridge, where it was not clear beforehand.
+    pub(crate) fn after_launch(ip: IpAddr, bridge: Option<String>) -> Self {
+        match bridge.filter(|it| host::is_there(it)) {
+            // Podman takes it away with the network's last container.
+            None => Self::OtherNamespace,
+            Some(bridge) => match host::way_to(ip) {
+                Some(by) => Self::Diverted { by },
+                None => Self::NoRoute { bridge },
+            },
+        }
     }
 }
 
@@ -59,6 +94,17 @@ impl fmt::Display for Reachability {
             Self::OtherNamespace => f.write_str(
                 "the engine's bridges are in another network namespace; publish ports, or run this program in that one",
             ),
+            Self::Unknown => f.write_str(
+                "nothing proves that the engine's bridges are in this network namespace; a running bundle tells if it is reachable",
+            ),
+            Self::Diverted { by } => write!(
+                f,
+                "packets to it take {by}, and not that of its bridge; remove that route or its rule, or plan with another pool"
+            ),
+            Self::NoRoute { bridge } => write!(
+                f,
+                "no route leads to it, though its bridge {bridge} is on this host; see if the bridge is up and has its address"
+            ),
         }
     }
 }
@@ -74,34 +120,63 @@ pub(super) fn locate(
     if !reachability.is_here() {
         return Ok(reachability);
     }
-    let socket = match (&address, info.kind) {
-        (Some(address), _) => address.strip_prefix("unix://"),
-        (None, EngineKind::Docker) => Some("/var/run/docker.sock"),
-        // Its program does the work itself.
-        (None, EngineKind::Podman) => None,
-    };
-    // The listener at the socket shows it, where this process may look; but not one that only forwards,
-    // such as ssh.
-    let shared = socket.and_then(|it| host::shares_network_with(Path::new(it)));
-    if shared == Some(false) {
-        return Ok(Reachability::OtherNamespace);
-    }
-    if info.kind == EngineKind::Podman {
+    // Podman's program does the work itself.
+    if info.kind == EngineKind::Podman && address.is_none() {
         return Ok(reachability);
     }
-    // Its default bridge shows if its network namespace is this process's.
-    let bridge = backend.networks(&["bridge"], deadline)?.pop();
+    let at = address.as_deref().map_or(Place::DOCKER, place);
+    // Only what listens in this network namespace can be reached by its port or by ssh.
+    let listens_here = match at {
+        Place::Socket(path) => host::shares_network_with(Path::new(path)),
+        Place::Port | Place::Elsewhere => Some(true),
+    };
+    if listens_here == Some(false) {
+        return Ok(Reachability::OtherNamespace);
+    }
+    // A listener may only forward: to another host or container, which has another name, or, as ssh and docker-proxy
+    // do, to another namespace.
+    let is_the_engine = listens_here == Some(true) && host::name() == Some(info.identity.host);
+    if info.kind == EngineKind::Podman {
+        // Its bridges' names prove nothing.
+        let proven = is_the_engine && matches!(at, Place::Socket(_));
+        return Ok(if proven { Reachability::Here } else { Reachability::Unknown });
+    }
+    let default = backend.networks(&["bridge"], deadline)?.pop();
     // Docker 20.10 does not name the gateway.
-    let bridge = bridge.and_then(|it| Some((it.bridge?, it.subnets.first()?.0)));
-    Ok(match bridge {
-        Some((bridge, subnet)) if !host::is_in(&bridge, subnet) => Reachability::OtherNamespace,
-        _ => reachability,
+    let default = default.and_then(|it| Some((it.bridge?, it.subnets.first()?.0)));
+    let default_is_here = match default {
+        Some((bridge, subnet)) if !host::is_in(&bridge, subnet) => {
+            return Ok(Reachability::OtherNamespace);
+        }
+        found => found.is_some(),
+    };
+    if is_the_engine && default_is_here && matches!(at, Place::Socket(_)) {
+        return Ok(Reachability::Here);
+    }
+    // Each engine's default bridge may have the same name and subnet; the other bridges are named by random ids.
+    let networks = backend.networks(&[], deadline)?;
+    let mut random = networks.iter().filter_map(random_bridge).peekable();
+    let has_random = random.peek().is_some();
+    Ok(if random.any(host::is_there) {
+        Reachability::Here
+    } else if has_random {
+        Reachability::OtherNamespace
+    } else if is_the_engine && default_is_here {
+        Reachability::Here
+    } else {
+        Reachability::Unknown
     })
+}
+
+/// The network's bridge, if its name is one that no other engine's has.
+fn random_bridge(network: &NetworkInfo) -> Option<&str> {
+    let bridge = network.bridge.as_deref()?;
+    bridge.strip_prefix("br-").filter(|it| **it == network.id.as_str()[..12]).and(Some(bridge))
 }
 
 /// The place of the bridges as the engine's own words tell it; `kernel` is the release of this host's.
 fn expected(info: &EngineInfo, address: Option<&str>, kernel: Option<&str>) -> Reachability {
-    if let Some(endpoint) = address.filter(|it| !is_on_this_host(it)) {
+    if let Some(endpoint) = address.filter(|it| place(it) == Place::Elsewhere) {
         return Reachability::Remote { endpoint: endpoint.to_owned() };
     }
     if info.remote && address.is_none() {
@@ -116,19 +191,63 @@ fn expected(info: &EngineInfo, address: Option<&str>, kernel: Option<&str>) -> R
     if info.rootless { Reachability::Rootless } else { Reachability::Here }
 }
 
-/// An address that leads to a socket of this host, whoever listens there.
-fn is_on_this_host(endpoint: &str) -> bool {
-    let Some((scheme, rest)) = endpoint.split_once("://") else { return false };
-    if matches!(scheme, "unix" | "npipe" | "fd") {
-        return true;
+/// The place that an address leads to, whoever listens there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Place<'a> {
+    /// A socket or pipe of this host.
+    Socket(&'a str),
+    /// A port of this host.
+    Port,
+    Elsewhere,
+}
+
+impl Place<'_> {
+    const DOCKER: Self = Self::Socket("/var/run/docker.sock");
+}
+
+/// Reads an address as docker's `opts.ParseHost` does, which knows more than URLs; podman takes a part of that, and
+/// schemes in any case, as Go's `url.Parse` does. What they refuse is nowhere.
+fn place(address: &str) -> Place<'_> {
+    let address = address.trim();
+    if address.is_empty() {
+        return Place::DOCKER;
     }
-    let authority = rest.split('/').next().unwrap_or_default();
+    let (scheme, rest) = match address.split_once("://") {
+        Some((scheme, rest)) => (scheme.to_ascii_lowercase(), rest),
+        // Docker 28 takes it for a path; before it was the default host.
+        None if address.starts_with('/') || address.starts_with("./") => ("unix".into(), address),
+        None => ("tcp".into(), address),
+    };
+    match (scheme.as_str(), rest) {
+        ("unix", "") => Place::DOCKER,
+        ("unix" | "npipe" | "fd", path) => Place::Socket(path),
+        ("tcp" | "ssh" | "http" | "https", rest) if is_this_host(host_of(rest)) => Place::Port,
+        _ => Place::Elsewhere,
+    }
+}
+
+/// The host of an authority and path, without brackets and zone.
+fn host_of(rest: &str) -> &str {
+    let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
     let host_and_port = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
     let host = match host_and_port.strip_prefix('[').and_then(|it| it.split_once(']')) {
         Some((host, _)) => host,
+        // Docker adds the port to an address of IPv6 without brackets.
+        None if host_and_port.matches(':').count() > 1 => host_and_port,
         None => host_and_port.split(':').next().unwrap_or_default(),
     };
-    host == "localhost" || host.parse().is_ok_and(|address: std::net::IpAddr| address.is_loopback())
+    host.split('%').next().unwrap_or_default()
+}
+
+/// Docker's default is `localhost`. No name is looked up but this host's own.
+fn is_this_host(host: &str) -> bool {
+    if let Ok(ip) = host.parse::<IpAddr>() {
+        let ip = ip.to_canonical();
+        return ip.is_loopback() || ip.is_unspecified() || host::has_address(ip);
+    }
+    let name = host.trim_end_matches('.');
+    let is = |other: &str| name.eq_ignore_ascii_case(other);
+    name.is_empty() || is("localhost") || host::name().is_some_and(|own| is(&own))
 }
 
 #[cfg(test)]
@@ -200,20 +319,75 @@ mod tests {
     }
 
     #[test]
-    fn an_endpoint_is_on_this_host_or_on_another() {
-        for (endpoint, here) in [
-            ("unix:///var/run/docker.sock", true),
-            ("tcp://127.0.0.1:2375", true),
-            ("tcp://localhost:2375", true),
-            ("tcp://[::1]:2375", true),
-            ("ssh://me@127.0.0.1:2222/run/podman.sock", true),
-            ("tcp://10.0.0.1:2375", false),
-            ("ssh://me@builder", false),
-            ("ssh://localhost@builder", false),
-            ("tcp://[fd00::1]:2375", false),
-            ("builder", false),
+    fn an_address_is_read_as_the_engines_program_reads_it() {
+        let name = host::name().unwrap();
+        let named = format!("tcp://{name}:2375");
+        let (socket, port, elsewhere) = (Place::Socket, Place::Port, Place::Elsewhere);
+        for (address, at) in [
+            ("", Place::DOCKER),
+            (" ", Place::DOCKER),
+            ("unix://", Place::DOCKER),
+            ("unix:///run/x.sock", socket("/run/x.sock")),
+            (" unix:///run/x.sock\n", socket("/run/x.sock")),
+            ("UNIX:///run/x.sock", socket("/run/x.sock")),
+            ("unix://x.sock", socket("x.sock")),
+            ("/run/x.sock", socket("/run/x.sock")),
+            ("./x.sock", socket("./x.sock")),
+            ("fd://", socket("")),
+            ("fd://3", socket("3")),
+            ("npipe://", socket("")),
+            ("npipe:////./pipe/docker_engine", socket("//./pipe/docker_engine")),
+            ("tcp://", port),
+            ("tcp://:2375", port),
+            ("tcp://:", port),
+            ("tcp:///path", port),
+            (":2375", port),
+            ("localhost", port),
+            ("localhost:2375", port),
+            ("localhost:2375/path", port),
+            ("tcp://LocalHost.:2375", port),
+            ("TCP://localhost:2375", port),
+            (named.as_str(), port),
+            ("127.0.0.1", port),
+            ("127.0.0.1:2375", port),
+            ("tcp://127.8.9.10:2375/path", port),
+            ("tcp://0.0.0.0:2375", port),
+            ("tcp://me@127.0.0.1:2375", port),
+            ("tcp://[::1]:2375", port),
+            ("tcp://[::1]:", port),
+            ("tcp://::1", port),
+            ("[::1]:2375", port),
+            ("tcp://[::1%25lo]:2375", port),
+            ("tcp://[::]:2375", port),
+            ("tcp://[::ffff:127.0.0.1]:2375", port),
+            ("ssh://me@127.0.0.1:2222/run/podman.sock", port),
+            ("ssh://me@[::1]:2222", port),
+            ("ssh://localhost", port),
+            ("tcp://192.0.2.1:2375", elsewhere),
+            ("192.0.2.1", elsewhere),
+            ("ssh://me@builder", elsewhere),
+            ("ssh://localhost@builder", elsewhere),
+            ("tcp://127.0.0.1@builder", elsewhere),
+            ("tcp://localhost.builder:2375", elsewhere),
+            ("tcp://[2001:db8::1]:2375", elsewhere),
+            ("tcp://2001:db8::1", elsewhere),
+            ("builder", elsewhere),
+            ("builder:2375", elsewhere),
+            ("foo://localhost", elsewhere),
         ] {
-            assert_eq!(is_on_this_host(endpoint), here, "{endpoint}");
+            assert_eq!(place(address), at, "{address:?}");
+        }
+    }
+
+    #[test]
+    fn each_address_of_this_host_is_this_hosts() {
+        for holder in host::interfaces() {
+            let Holder::Interface { address, .. } = holder else { continue };
+            let address = match address.addr() {
+                IpAddr::V4(it) => format!("tcp://{it}:2375"),
+                IpAddr::V6(it) => format!("tcp://[{it}]:2375"),
+            };
+            assert_eq!(place(&address), Place::Port, "{address}");
         }
     }
 }

@@ -1,5 +1,8 @@
 //! This host's own network: its interfaces and its routes, read without sending a packet.
 
+#[cfg(target_os = "linux")]
+mod kernel;
+
 use std::fmt;
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, UdpSocket};
@@ -14,7 +17,7 @@ use nix::sys::socket::sockopt::PeerCredentials;
 /// The holder of a range of addresses.
 ///
 /// It prints as `network acme (10.48.1.0/24)`, `interface wg0 (10.48.1.7/24)` or
-/// `the route to 10.48.0.0/16 via wg0`.
+/// `the route to 10.48.0.0/16 via wg0`, of another table than the main one with ` in table 100`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Holder {
@@ -37,10 +40,12 @@ pub enum Holder {
     /// A route of the engine's host.
     #[non_exhaustive]
     Route {
-        /// Its destination.
+        /// Its destination; that of the rule which leads to its table, if that is a smaller range.
         destination: IpNet,
         /// Its interface; `*` if packets are dropped.
         interface: String,
+        /// Its table, where that is known and is not the main one.
+        table: Option<u32>,
     },
 }
 
@@ -66,8 +71,9 @@ impl fmt::Display for Holder {
         match self {
             Self::Network { name, subnet } => write!(f, "network {name} ({subnet})"),
             Self::Interface { name, address } => write!(f, "interface {name} ({address})"),
-            Self::Route { destination, interface } => {
-                write!(f, "the route to {destination} via {interface}")
+            Self::Route { destination, interface, table } => {
+                write!(f, "the route to {destination} via {interface}")?;
+                table.map_or(Ok(()), |table| write!(f, " in table {table}"))
             }
         }
     }
@@ -117,8 +123,11 @@ fn route(line: &str) -> Option<Holder> {
     let mask = address(fields.get(7)?)?;
     let destination = Ipv4Net::with_netmask(address(fields.get(1)?)?, mask).ok()?;
     let interface = (*fields.first()?).to_owned();
-    (flags & UP != 0 && destination.prefix_len() > 1)
-        .then_some(Holder::Route { destination: destination.into(), interface })
+    (flags & UP != 0 && destination.prefix_len() > 1).then_some(Holder::Route {
+        destination: destination.into(),
+        interface,
+        table: None,
+    })
 }
 
 /// A line of the kernel's table for IPv6: destination, its prefix length, ..., flags and interface at the end.
@@ -137,7 +146,37 @@ fn ipv6_route(line: &str) -> Option<Holder> {
     let interface = (*fields.get(9)?).to_owned();
     let is_range = prefix > 1 && !address.is_multicast();
     (is_range && flags & (UP | REJECT) != 0 && flags & (ANYCAST | LOCAL) == 0)
-        .then_some(Holder::Route { destination: destination.into(), interface })
+        .then_some(Holder::Route { destination: destination.into(), interface, table: None })
+}
+
+/// The route of this process's packets to an address, as the kernel finds it by its rules and tables; `None` if there
+/// is none, or where the kernel is not Linux. No packet is sent.
+pub(crate) fn way_to(ip: IpAddr) -> Option<Holder> {
+    #[cfg(target_os = "linux")]
+    return kernel::way_to(ip);
+    #[cfg(not(target_os = "linux"))]
+    return None;
+}
+
+/// The route that packets to an address of this subnet take even when an interface has the subnet: that of a rule
+/// before the main table's. No packet is sent.
+pub(crate) fn diversion(ip: IpAddr, subnet: IpNet) -> Option<Holder> {
+    #[cfg(target_os = "linux")]
+    return kernel::diversion(ip, subnet);
+    #[cfg(not(target_os = "linux"))]
+    return way_to(ip).filter(|it| it.overlaps(subnet));
+}
+
+/// Returns true if an interface of this host has this address, with whatever name.
+pub(crate) fn has_address(ip: IpAddr) -> bool {
+    interfaces()
+        .iter()
+        .any(|it| matches!(it, Holder::Interface { address, .. } if address.addr() == ip))
+}
+
+/// This host's name, where it says so.
+pub(crate) fn name() -> Option<String> {
+    nix::unistd::gethostname().ok()?.into_string().ok()
 }
 
 /// Returns true if packets of this process to `to` have `from` as their source. No packet is sent.
@@ -178,15 +217,44 @@ pub(crate) fn is_in(interface: &str, subnet: IpNet) -> bool {
 }
 
 /// Returns true if the listener at a socket is in this thread's network namespace; `None` where that cannot
-/// be seen, for want of the right to look, or where the kernel is not Linux. No byte is sent.
+/// be seen, or where the kernel is not Linux. No byte is sent.
 #[cfg(target_os = "linux")]
 pub(crate) fn shares_network_with(socket: &Path) -> Option<bool> {
     let stream = UnixStream::connect(socket).ok()?;
-    // Of one in a pid namespace that cannot be seen from here the kernel says 0.
-    let peer = nix::sys::socket::getsockopt(&stream, PeerCredentials).ok()?.pid();
     let namespace = |process: &str| fs::read_link(format!("/proc/{process}/ns/net")).ok();
-    let theirs = namespace(&peer.to_string()).filter(|_| peer > 0)?;
-    Some(theirs == namespace("thread-self")?)
+    let peer = nix::sys::socket::getsockopt(&stream, PeerCredentials).ok();
+    // Of one in a pid namespace that cannot be seen from here the kernel says 0.
+    let peer = peer.map(|it| it.pid()).filter(|pid| *pid > 0);
+    if let Some(theirs) = peer.and_then(|pid| namespace(&pid.to_string())) {
+        return Some(theirs == namespace("thread-self")?);
+    }
+    listens_here(&stream, socket)
+}
+
+/// The same by the kernel's table of sockets: a user may not look at root's processes, but sees all sockets of the own
+/// network namespace.
+#[cfg(target_os = "linux")]
+fn listens_here(stream: &UnixStream, socket: &Path) -> Option<bool> {
+    let sockets = fs::read_to_string("/proc/thread-self/net/unix").ok()?;
+    let bound = stream.peer_addr().ok()?.as_pathname()?.to_owned();
+    if !sockets.lines().filter_map(listener).any(|it| Path::new(it) == bound) {
+        return Some(false);
+    }
+    // The same path may be another socket for who sees other mounts.
+    (fs::canonicalize(bound).ok()? == fs::canonicalize(socket).ok()?).then_some(true)
+}
+
+/// The path of a line of the kernel's table, if it is a socket that listens: number, references, protocol, flags,
+/// type, state, inode, path.
+#[cfg(target_os = "linux")]
+fn listener(line: &str) -> Option<&str> {
+    const ACCEPTS: u32 = 1 << 16;
+    let mut rest = line;
+    let mut fields = [""; 7];
+    for field in &mut fields {
+        (*field, rest) = rest.trim_start().split_once(' ')?;
+    }
+    (u32::from_str_radix(fields[3], 16).ok()? & ACCEPTS != 0).then_some(rest)
 }
 
 #[cfg(not(target_os = "linux"))]
@@ -269,6 +337,45 @@ mod tests {
         assert_eq!(shares_network_with(&socket), None);
         let _listener = std::os::unix::net::UnixListener::bind(&socket).unwrap();
         assert_eq!(shares_network_with(&socket), Some(true));
+    }
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn a_listener_is_found_without_the_right_to_look_at_its_process() {
+        let directory = tempfile::tempdir().unwrap();
+        let [socket, moved] = ["a socket", "moved"].map(|it| directory.path().join(it));
+        let listener = std::os::unix::net::UnixListener::bind(&socket).unwrap();
+        let stream = UnixStream::connect(&socket).unwrap();
+        assert_eq!(listens_here(&stream, &socket), Some(true));
+        let there = {
+            let (stream, socket) = (stream.try_clone().unwrap(), socket.clone());
+            std::thread::spawn(move || {
+                nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWNET).ok()?;
+                Some(listens_here(&stream, &socket))
+            })
+        };
+        match there.join().unwrap() {
+            Some(found) => assert_eq!(found, Some(false)),
+            None => eprintln!("SKIPPED another network namespace: that takes root"),
+        }
+        // Another socket has the path by which the listener is known.
+        fs::rename(&socket, &moved).unwrap();
+        let _other = std::os::unix::net::UnixListener::bind(&socket).unwrap();
+        let stream = UnixStream::connect(&moved).unwrap();
+        assert_eq!(listens_here(&stream, &moved), None);
+        drop(listener);
+    }
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn the_kernels_table_of_sockets_is_read() {
+        let line = |flags: &str, path: &str| {
+            format!("0000000000000000: 00000002 00000000 {flags} 0001 01   812 {path}")
+        };
+        assert_eq!(listener(&line("00010000", "/run/a b.sock")), Some("/run/a b.sock"));
+        for other in [line("00000000", "/run/a.sock"), "Num RefCount".into(), String::new()] {
+            assert_eq!(listener(&other), None, "{other}");
+        }
     }
 
     #[test]

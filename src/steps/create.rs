@@ -42,8 +42,8 @@ impl NetworkPlanned {
     ///   an option,
     /// - [`Error::Taken`] before the engine is asked for anything else, or [`Error::Lease`],
     /// - [`Error::Kept`] when a whole bundle of the slug was kept; it has been left alone,
-    /// - [`Error::SubnetTaken`] when another network has the range, or, on the engine's host, an interface
-    ///   or a closer route; [`Error::BridgeExists`] when the host has an interface of the bridge's name,
+    /// - [`Error::SubnetTaken`] when another network has the range, or, on the engine's host, an interface,
+    ///   a closer route or one that a rule of policy routing puts first; [`Error::BridgeExists`] when the host has an interface of the bridge's name,
     /// - [`Error::UnknownOwner`] when a network of this slug is under a lease that is not here, and
     ///   [`Error::NetworkDiffers`] when another network has the name; it has been left alone,
     /// - [`Error::CreateNetwork`] when the engine did not create it for another reason,
@@ -147,11 +147,8 @@ pub(super) fn is_patient(session: &Session, patience: Instant) -> bool {
 
 /// The part of the engine's host that is in the way, which the engine does not see.
 fn taken_on_host(plan: &NetworkPlanned, connection: &Connection) -> Option<Error> {
-    for subnet in plan.ranges() {
-        let holder = survey::in_the_way(connection, subnet);
-        if holder.is_some() {
-            return Some(Error::SubnetTaken { subnet, holder, source: None });
-        }
+    if let Some((subnet, holder)) = survey::in_the_way(connection, plan) {
+        return Some(Error::SubnetTaken { subnet, holder: Some(holder), source: None });
     }
     let name = plan.options().bridge_name.clone()?;
     match survey::is_foreign_bridge(connection, &name) {

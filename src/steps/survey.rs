@@ -20,7 +20,9 @@ impl NetworkPlanned {
     /// it is rootless, only the interfaces, since podman refuses a subnet that overlaps one.
     ///
     /// Routes are those of the Linux kernel's main table, and for IPv6 of all tables. Default routes, whole (`/0`) or
-    /// in halves (`/1`), do not count. A route to a wider range, such as a VPN's to `10.0.0.0/8`, takes all
+    /// in halves (`/1`), do not count. A rule of policy routing counts where the kernel, asked for its route to the
+    /// bundle's address, follows it before the main table: then even the default route of its table would take
+    /// packets away from the bundle. A route to a wider range, such as a VPN's to `10.0.0.0/8`, takes all
     /// subnets in it. Then plan with another pool, or call [`create_network`](Self::create_network), which is less
     /// strict: it refuses only a route to the subnet or to a part of it, and an interface with an address in it.
     ///
@@ -52,8 +54,7 @@ impl NetworkPlanned {
     pub fn in_free_subnet(self, engine: &Engine) -> Result<Self, StepError<Self>> {
         let connection =
             Connection::open(engine).map_err(|source| Error::Look { what: "its identity", source });
-        let survey = connection.and_then(|connection| Survey::of(&connection, Some(&self)));
-        match survey.and_then(|survey| survey.first_free(&self)) {
+        match connection.and_then(|connection| first_free(&connection, &self)) {
             Ok(free) => Ok(free),
             Err(error) => Err(StepError::new(error, self)),
         }
@@ -99,6 +100,26 @@ impl NetworkPlanned {
     }
 }
 
+fn first_free(connection: &Connection, plan: &NetworkPlanned) -> Result<NetworkPlanned, Error> {
+    let mut survey = Survey::of(connection, Some(plan))?;
+    let may_be_here = reachability(connection)?.may_be_here();
+    // What is found holds at least this subnet, so each turn is another one.
+    loop {
+        let free = survey.first_free(plan)?;
+        match diversion(&free).filter(|_| may_be_here) {
+            Some(holder) => survey.holders.push(holder),
+            None => return Ok(free),
+        }
+    }
+}
+
+/// The route that would take packets away from the bundle, whatever bridge it has.
+fn diversion(plan: &NetworkPlanned) -> Option<Holder> {
+    let ipv6 = plan.ipv6().map(|it| (it.bundle_ip().into(), it.subnet().into()));
+    let mut addresses = [(plan.ip().into(), plan.subnet().into())].into_iter().chain(ipv6);
+    addresses.find_map(|(ip, subnet)| host::diversion(ip, subnet))
+}
+
 /// The holder of one of the ranges, as far as it is known.
 pub(crate) fn holder(connection: &Connection, ranges: &[IpNet]) -> Option<Holder> {
     let holds = |it: &Holder| ranges.iter().any(|range| it.overlaps(*range));
@@ -106,11 +127,25 @@ pub(crate) fn holder(connection: &Connection, ranges: &[IpNet]) -> Option<Holder
     network.or_else(|| Survey::of(connection, None).ok()?.holders.into_iter().find(holds))
 }
 
-/// The interface or route of the engine's host that would take packets away from the addresses of a range:
-/// an interface with an address in it, or a route to it or to a part of it.
+/// The interface or route of the engine's host that would take packets away from the addresses of a plan, and the
+/// range of these: an interface with an address in it, a route to it or to a part of it, or one that a rule puts
+/// before all of the main table.
 ///
 /// Docker does not look. The engine is asked for nothing unless something is there.
-pub(crate) fn in_the_way(connection: &Connection, range: IpNet) -> Option<Holder> {
+pub(crate) fn in_the_way(
+    connection: &Connection,
+    plan: &NetworkPlanned,
+) -> Option<(IpNet, Holder)> {
+    let diverted = || {
+        let holder = diversion(plan).filter(|_| may_be_here(connection))?;
+        let range = plan.ranges().into_iter().find(|it| holder.overlaps(*it))?;
+        Some((range, holder))
+    };
+    let in_range = |range| Some((range, in_range(connection, range)?));
+    plan.ranges().into_iter().find_map(in_range).or_else(diverted)
+}
+
+fn in_range(connection: &Connection, range: IpNet) -> Option<Holder> {
     let mut in_the_way = host::interfaces();
     in_the_way.extend(host::routes().into_iter().filter(|it| range.contains(&it.range())));
     in_the_way.retain(|it| match it {
@@ -118,7 +153,7 @@ pub(crate) fn in_the_way(connection: &Connection, range: IpNet) -> Option<Holder
         Holder::Interface { address, .. } => range.contains(&address.addr()),
         it => it.overlaps(range),
     });
-    if in_the_way.is_empty() || !is_here(connection) {
+    if in_the_way.is_empty() || !may_be_here(connection) {
         return None;
     }
     // A network's own bridge is the engine's business, which says it better.
@@ -135,7 +170,7 @@ pub(crate) fn is_foreign_bridge(connection: &Connection, name: &str) -> Result<b
         return Ok(false);
     }
     let is_its_own = |it: &NetworkInfo| it.bridge.as_deref() == Some(name);
-    Ok(reachability(connection)?.is_here() && !networks(connection)?.iter().any(is_its_own))
+    Ok(reachability(connection)?.may_be_here() && !networks(connection)?.iter().any(is_its_own))
 }
 
 fn reachability(connection: &Connection) -> Result<Reachability, Error> {
@@ -143,9 +178,9 @@ fn reachability(connection: &Connection) -> Result<Reachability, Error> {
     reachability.map_err(|source| Error::Look { what: "the place of its bridges", source })
 }
 
-/// Returns true if the engine's interfaces are known to be this host's.
-fn is_here(connection: &Connection) -> bool {
-    reachability(connection).is_ok_and(|it| it.is_here())
+/// Returns true if the engine's interfaces are this host's, as far as is known.
+fn may_be_here(connection: &Connection) -> bool {
+    reachability(connection).is_ok_and(|it| it.may_be_here())
 }
 
 /// The ranges that are held where an engine is.
@@ -169,10 +204,10 @@ impl Survey {
         let own: Vec<_> = own.iter().flat_map(held_by).map(|it| it.range()).collect();
         let mut all: Vec<_> = others.iter().flat_map(held_by).collect();
         let reachability = reachability(connection)?;
-        if matches!(reachability, Reachability::Here | Reachability::Rootless) {
+        if reachability.may_be_here() || reachability == Reachability::Rootless {
             all.extend(host::interfaces());
         }
-        if reachability.is_here() {
+        if reachability.may_be_here() {
             all.extend(host::routes());
         }
         all.retain(|it| !own.contains(&it.range()));
@@ -283,7 +318,7 @@ mod tests {
 
     fn route(destination: &str) -> Holder {
         let (destination, interface) = (destination.parse().unwrap(), "wg0".into());
-        Holder::Route { destination, interface }
+        Holder::Route { destination, interface, table: None }
     }
 
     #[test]

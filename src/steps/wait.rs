@@ -152,9 +152,9 @@ impl BundleRunning {
     /// The error of a bundle that nothing here connects to.
     fn unreachable(&self) -> Error {
         let reachability = match self.session().connection().engine().reachability() {
+            Ok(elsewhere) if !elsewhere.may_be_here() => elsewhere,
             // Beforehand all seemed well.
-            Ok(Reachability::Here) | Err(_) => Reachability::OtherNamespace,
-            Ok(other) => other,
+            _ => Reachability::after_launch(self.ip().into(), self.network().bridge()),
         };
         Error::Unreachable { ip: self.ip(), reachability }
     }

@@ -15,6 +15,7 @@ mod labels;
 mod lease;
 mod observe;
 mod orphans;
+mod reachability;
 mod reaper;
 mod redactor;
 mod session;
