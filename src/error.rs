@@ -262,7 +262,7 @@ pub enum Error {
     /// The wait was stopped by a [`Stopper`](crate::Stopper). The bundle is left as it is.
     #[error("the wait was stopped")]
     Stopped,
-    /// The bundle's address is not on this host, so nothing connects to it from here.
+    /// The bundle's address is not on this host, or packets to it take another way, so nothing connects to it from here.
     #[error("address {ip} cannot be reached from here: {reachability}")]
     #[non_exhaustive]
     Unreachable {

@@ -89,12 +89,12 @@ impl Route {
     fn holder(&self, ip: IpAddr, rules: &[Rule]) -> Holder {
         // A rule may lead a part of the addresses to a table of a default route.
         let rule = rules.iter().find(|it| it.table() == self.table && it.may_match(ip));
-        let ruled = rule.map(|it| it.destination).filter(|it| self.destination.contains(it));
+        let part = rule.map(|it| it.destination).filter(|it| self.destination.contains(it));
         // For IPv6, what drops packets has an interface.
         let leaves = self.interface > 0 && !self.rejects;
         let name = leaves.then(|| nix::net::if_::if_indextoname(self.interface).ok()).flatten();
         Holder::Route {
-            destination: ruled.unwrap_or(self.destination),
+            destination: part.unwrap_or(self.destination),
             interface: name.and_then(|it| it.into_string().ok()).unwrap_or_else(|| "*".into()),
             table: Some(self.table).filter(|it| *it != MAIN),
         }
@@ -438,7 +438,9 @@ mod tests {
         for (commands, diverted, way) in CASES {
             in_a_namespace(move || {
                 furnish();
-                commands.iter().for_each(|it| ip(it));
+                for words in commands {
+                    ip(words);
+                }
                 assert_eq!(said(diversion(address, subnet)), diverted, "{commands:?}");
                 bridge();
                 assert_eq!(said(diversion(address, subnet)), diverted, "{commands:?}");
@@ -469,7 +471,9 @@ mod tests {
         ] {
             in_a_namespace(move || {
                 furnish();
-                commands.iter().for_each(|it| ip(it));
+                for words in commands {
+                    ip(words);
+                }
                 assert_eq!(said(diversion(address, subnet)), diverted, "{commands:?}");
             });
         }
