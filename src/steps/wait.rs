@@ -25,7 +25,7 @@ impl BundleRunning {
     ///
     /// Only a [`Daemon`](crate::Daemon) has them. Without any this returns at once, whatever the container does:
     /// of a specification whose daemons have none or that has no daemons, as that of a plain image, and after
-    /// [`NetworkPlanned::attach`]. [`wait_for`](Self::wait_for) waits for any condition.
+    /// [`NetworkPlanned::attach`](crate::NetworkPlanned::attach). [`wait_for`](Self::wait_for) waits for any condition.
     ///
     /// # Errors
     ///

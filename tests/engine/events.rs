@@ -9,7 +9,7 @@ use crate::relay::{Relay, Treatment};
 
 #[track_caller]
 fn next(events: &mut Events<'_>) -> BundleEvent {
-    events.next_timeout(LONG).unwrap().expect("an event")
+    events.next_timeout(LONG).unwrap().unwrap()
 }
 
 #[track_caller]

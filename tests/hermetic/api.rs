@@ -101,9 +101,10 @@ fn what_is_repeatable_is_asked_again_where_a_kept_connection_had_ended() {
     let bundle = plan().launch(&engine.engine(), BundleSpec::new()).unwrap();
     for act in [Act::ObeyAndCut, Act::ObeyHalf, Act::Bytes("")] {
         let cuts = AtomicUsize::new(0);
-        engine.script(move |request, _| match request.starts_with("GET /containers/") {
-            true if cuts.fetch_add(1, Ordering::SeqCst) == 0 => act.clone(),
-            _ => Act::Obey,
+        engine.script(move |request, _| {
+            let is_first =
+                request.starts_with("GET /containers/") && cuts.fetch_add(1, Ordering::SeqCst) == 0;
+            if is_first { act.clone() } else { Act::Obey }
         });
         bundle.status().unwrap();
     }
@@ -111,9 +112,8 @@ fn what_is_repeatable_is_asked_again_where_a_kept_connection_had_ended() {
     bundle.close().unwrap();
     let bundle = plan().launch(&engine.engine(), BundleSpec::new()).unwrap();
     // Once: an engine that cuts every connection is an error.
-    engine.script(|request, _| match request.starts_with("GET /containers/") {
-        true => Act::ObeyAndCut,
-        false => Act::Obey,
+    engine.script(|request, _| {
+        if request.starts_with("GET /containers/") { Act::ObeyAndCut } else { Act::Obey }
     });
     assert_eq!(bundle.status().unwrap_err().cause(), Some(Cause::EngineUnreachable));
     engine.script(|_, _| Act::Obey);
@@ -121,9 +121,10 @@ fn what_is_repeatable_is_asked_again_where_a_kept_connection_had_ended() {
     // The connection ends at the first removal, done or not.
     for act in [Act::ObeyAndCut, Act::Bytes("")] {
         let cuts = AtomicUsize::new(0);
-        engine.script(move |request, _| match request.starts_with("DELETE") {
-            true if cuts.fetch_add(1, Ordering::SeqCst) == 0 => act.clone(),
-            _ => Act::Obey,
+        engine.script(move |request, _| {
+            let is_first =
+                request.starts_with("DELETE") && cuts.fetch_add(1, Ordering::SeqCst) == 0;
+            if is_first { act.clone() } else { Act::Obey }
         });
         plan().launch(&engine.engine(), BundleSpec::new()).unwrap().close().unwrap();
         assert_eq!(engine.resources(), 0);
