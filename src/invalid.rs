@@ -21,3 +21,19 @@ impl InvalidInput {
         Self(message.to_string().into())
     }
 }
+
+/// Refuses a NUL byte, which no engine takes.
+pub(crate) fn no_nul(what: &str, value: &str) -> Result<(), InvalidInput> {
+    if value.contains('\0') {
+        return Err(InvalidInput::new(format_args!("{what} {value:?} contains a NUL byte")));
+    }
+    Ok(())
+}
+
+/// Refuses an empty value, and a NUL byte.
+pub(crate) fn filled(what: &str, value: &str) -> Result<(), InvalidInput> {
+    if value.is_empty() {
+        return Err(InvalidInput::new(format_args!("the {what} is empty")));
+    }
+    no_nul(what, value)
+}

@@ -6,8 +6,7 @@
 
 use serde_json::Value;
 
-use super::options::no_nul;
-use crate::invalid::InvalidInput;
+use crate::invalid::{InvalidInput, no_nul};
 
 /// A field of the body of `POST /containers/create`.
 #[derive(Clone, Debug, PartialEq)]

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::engine_options::{self, Field};
 use super::parts::Mount;
 use super::security;
-use crate::invalid::InvalidInput;
+use crate::invalid::{InvalidInput, filled, no_nul};
 
 /// The options of a specification, the same before and after the check.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -155,18 +155,4 @@ impl Options {
         self.command.iter().try_for_each(|word| no_nul("command", word))?;
         Ok(self)
     }
-}
-
-pub(super) fn no_nul(what: &str, value: &str) -> Result<(), InvalidInput> {
-    if value.contains('\0') {
-        return Err(InvalidInput::new(format_args!("{what} {value:?} contains a NUL byte")));
-    }
-    Ok(())
-}
-
-pub(super) fn filled(what: &str, value: &str) -> Result<(), InvalidInput> {
-    if value.is_empty() {
-        return Err(InvalidInput::new(format_args!("the {what} is empty")));
-    }
-    no_nul(what, value)
 }

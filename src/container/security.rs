@@ -6,8 +6,7 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use super::options::filled;
-use crate::invalid::InvalidInput;
+use crate::invalid::{InvalidInput, filled};
 
 /// The bytes that a profile may have; Docker's own has 13 KiB.
 const LONGEST: u64 = 1 << 20;
