@@ -10,6 +10,8 @@ use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
+use nix::sys::resource::{UsageWho, getrusage};
+use nix::sys::time::TimeValLike;
 use serde_json::{Value, json};
 use sidecar_bundle::{BundleSpec, Engine};
 
@@ -62,10 +64,12 @@ fn main() {
 
 /// The processor time of this process and of the children that it has waited for.
 fn processor_time() -> Duration {
-    let stat = std::fs::read_to_string("/proc/self/stat").unwrap();
-    let fields: Vec<_> = stat.rsplit_once(") ").unwrap().1.split(' ').collect();
-    let ticks: u64 = fields[11..15].iter().map(|it| it.parse::<u64>().unwrap()).sum();
-    Duration::from_millis(ticks * 10)
+    let of = |who| {
+        let usage = getrusage(who).unwrap();
+        let time = usage.user_time() + usage.system_time();
+        Duration::from_micros(time.num_microseconds().try_into().unwrap())
+    };
+    of(UsageWho::RUSAGE_SELF) + of(UsageWho::RUSAGE_CHILDREN)
 }
 
 fn bundle(world: &World, engine: &Engine) {
