@@ -83,8 +83,10 @@ fn two_engines_may_have_the_same_slug_at_once() {
         let mut owner = Owner::start(&world.engine_words());
         owner.expect("launch two-engines", "up");
         let host = std::env::var("SIDECAR_BUNDLE_SECOND_ENGINE").unwrap();
-        let words = world.engine_words();
-        owner.expect(&format!("engine {} host={host} {}", words[0], words[1]), "ok");
+        // It is Docker, also beside podman.
+        let docker = if backend() == "docker-cli" { "docker-cli" } else { "docker" };
+        let state = &world.engine_words()[1];
+        owner.expect(&format!("engine {docker} host={host} {state}"), "ok");
         owner.expect("launch two-engines", "up");
         assert_ne!(second_has(world.slug), "");
         owner.kill();
