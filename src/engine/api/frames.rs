@@ -95,8 +95,13 @@ mod tests {
     proptest! {
         #[test]
         fn what_is_framed_comes_out_of_its_stream(
-            frames in prop::collection::vec((1_u8..3, prop::collection::vec(any::<u8>(), 0..100_000)), 0..6)
+            frames in prop::collection::vec((1_u8..3, 0_usize..3 * PIECE, any::<u8>()), 0..6)
         ) {
+            let data = |length, byte: u8| (byte..=255).cycle().take(length).collect();
+            let frames: Vec<(u8, Vec<u8>)> = frames
+                .into_iter()
+                .map(|(stream, length, byte)| (stream, data(length, byte)))
+                .collect();
             let stream: Vec<u8> = frames.iter().flat_map(|(number, data)| frame(*number, data)).collect();
             let of = |wanted: u8| -> Vec<u8> {
                 frames.iter().filter(|(number, _)| *number == wanted).flat_map(|(_, data)| data.clone()).collect()
