@@ -79,8 +79,8 @@ pub enum Error {
     },
     /// The subnet overlaps one that exists. Nothing of ours is left.
     ///
-    /// Where it was derived, [`NetworkPlanned::next_attempt`] moves on to another, and
-    /// [`NetworkPlanned::create_network_in_free_subnet`] does until one is free.
+    /// [`NetworkPlanned::next_attempt`] moves a derived plan on to another subnet, and
+    /// [`NetworkPlanned::create_network_in_free_subnet`] does so until one is free.
     #[error("subnet {subnet} is taken by {}", by_holder(holder.as_ref()))]
     #[non_exhaustive]
     SubnetTaken {

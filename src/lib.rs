@@ -224,6 +224,9 @@
 //! with the slug, and `sweep`. Each request to an engine is an event at level `DEBUG`, without secret values.
 //! A resource that a drop could not remove is a `WARN`. The target is `sidecar_bundle`.
 //!
+//! The HTTP client logs by the crate `log`. At level `TRACE`, its part `ureq_proto` prints the bodies of answers,
+//! and the description of a container has its environment, secrets included: leave that level off.
+//!
 //! # Limits
 //!
 //! A container that the engine [restarts](BundleSpec::restart) keeps its address; the library does not

@@ -18,7 +18,7 @@ pub(crate) struct Field {
 }
 
 impl Field {
-    /// What the engine is sent: of two equal names in an object, it gets the last alone.
+    /// The value as the engine gets it: of two equal names in an object, the last alone.
     pub(crate) fn value(&self) -> Value {
         serde_json::from_str(&self.json).unwrap_or_default()
     }

@@ -91,11 +91,7 @@ pub(crate) trait Backend: fmt::Debug + Send + Sync {
     fn follow_end(&self, id: &Id, events: SyncSender<Event>) -> Result<Follow, EngineError>;
 
     /// Sends what happens to the container, without end. `None` if the engine cannot tell it on one connection.
-    fn follow_events(
-        &self,
-        id: &Id,
-        events: SyncSender<Event>,
-    ) -> Option<Result<Follow, EngineError>> {
+    fn follow_events(&self, id: &Id, events: SyncSender<Event>) -> Option<Follow> {
         let _ = (id, events);
         None
     }
@@ -279,11 +275,16 @@ impl ContainerInfo {
 }
 
 /// The events that wait for their reader at most. A follower waits until there is room.
-pub(crate) const EVENTS: usize = 1000;
+/// A line of a log may have a MiB.
+pub(crate) const EVENTS: usize = 64;
 
 /// An event of something that is followed.
 #[derive(Debug)]
 pub(crate) enum Event {
+    /// The first event: the engine tells what is followed.
+    Begun,
+    /// The first and last event: the engine does not.
+    Failed(EngineError),
     /// A line of the log.
     Line(LogLine),
     /// The container has ended with this code.

@@ -32,6 +32,12 @@ pub(crate) fn deadline(now: Instant, timeout: Duration) -> Instant {
     now + timeout.min(FAR)
 }
 
+/// The whole seconds that a grace lasts, at least, as many as an engine counts in 32 bits.
+pub(crate) fn whole_seconds(grace: Duration) -> u64 {
+    let seconds = grace.as_secs().saturating_add(u64::from(grace.subsec_nanos() > 0));
+    seconds.min(i32::MAX.unsigned_abs().into())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

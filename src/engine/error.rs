@@ -91,6 +91,11 @@ impl EngineError {
         &self.0.message
     }
 
+    /// Returns true if the engine answered, and did not do it.
+    pub(super) fn is_refusal(&self) -> bool {
+        matches!(self.0.end, End::Refused(_))
+    }
+
     #[cfg(test)]
     pub(crate) fn for_test(text: &str) -> Self {
         use std::os::unix::process::ExitStatusExt;

@@ -8,6 +8,7 @@ pub(crate) mod clock;
 pub(crate) mod connection;
 mod dialect;
 pub(crate) mod error;
+pub(crate) mod http;
 pub(crate) mod identity;
 mod inspect;
 mod reachability;
@@ -44,7 +45,8 @@ pub use support::Unsupported;
 /// them up, and so do `CONTAINER_HOST` and connections. They are read when this value is made, and apply to
 /// every request of every bundle that is made with it: a later `docker context use`, `set_var` or
 /// `set_current_dir` does not send a removal to another engine. Over the API, a connection leads to the engine
-/// that described itself on it; if a new one leads to another engine, nothing is asked of that.
+/// that described itself on it; if a new one leads to another engine, nothing is asked of that. Up to two connections
+/// are kept as long as this value and its clones; each that is not a socket is a process of the program.
 ///
 /// The program also pulls images, since it knows the credentials of registries, and the reaper removes by it.
 ///

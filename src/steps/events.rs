@@ -5,7 +5,7 @@ use std::fmt;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
-use super::observe::last_lines;
+use super::observe::{await_beginning, last_lines};
 use crate::engine::Unsupported;
 use crate::engine::backend::{ContainerInfo, EVENTS, Event, Follow};
 use crate::engine::clock::deadline;
@@ -24,9 +24,10 @@ pub enum BundleEvent {
     /// It has ended.
     #[non_exhaustive]
     Died {
-        /// Its exit.
+        /// Its exit. If it was restarted or removed before it could be looked at, that has the code alone, or -1 if
+        /// the engine did not tell one.
         exit: Exit,
-        /// The last lines of its log, without secret values.
+        /// The last lines of its log, without secret values; empty if they cannot be had any more.
         log: String,
     },
     /// It was started again, by its restart policy or by somebody.
@@ -40,11 +41,20 @@ pub enum BundleEvent {
 pub struct Events<'a> {
     bundle: &'a BundleRunning,
     incoming: Receiver<Event>,
+    follow: Follow,
     seen: Seen,
+    /// The look that is due.
+    due: Option<Look>,
     /// The events that have been seen and not been given out yet.
     ready: VecDeque<BundleEvent>,
     ended: bool,
-    _follow: Follow,
+}
+
+/// A look at the container, after something has happened.
+#[derive(Clone, Copy)]
+struct Look {
+    /// The exit code that the engine told.
+    code: Option<i32>,
 }
 
 /// The container at the last look.
@@ -59,8 +69,7 @@ impl BundleRunning {
     /// Returns the events of the container as they come, from its present state on.
     ///
     /// The engine tells them on one connection: nothing is polled. If that connection ends, it is made again, and a
-    /// look tells what happened meanwhile. Events that are not read wait; at most 1,000 do, and the engine's side
-    /// then waits, too.
+    /// look tells what has changed meanwhile; of several restarts, it tells one. Events that are not read wait.
     ///
     /// ```no_run
     /// use std::time::Duration;
@@ -77,6 +86,7 @@ impl BundleRunning {
     ///             eprintln!("the bundle ended with {exit}: {log}");
     ///             break;
     ///         }
+    ///         Some(BundleEvent::Gone) => break,
     ///         Some(event) => println!("{event:?}"),
     ///         None => {}
     ///     }
@@ -91,25 +101,32 @@ impl BundleRunning {
     /// [`Error::Unsupported`] for an engine that is driven by commands, and [`Error::Look`] when the engine cannot
     /// be asked. The bundle runs on.
     pub fn events(&self) -> Result<Events<'_>, Error> {
+        let (follow, incoming) = self.follow_events()?;
+        let (seen, ready) = (Seen::default(), VecDeque::new());
+        Ok(Events { bundle: self, incoming, follow, seen, due: None, ready, ended: false })
+    }
+
+    fn follow_events(&self) -> Result<(Follow, Receiver<Event>), Error> {
         let (events, incoming) = mpsc::sync_channel(EVENTS);
         let connection = self.session().connection();
         let follow = connection.backend().follow_events(self.id(), events).ok_or_else(|| {
             let needs = "an engine that is asked by its API";
             Unsupported::new("a stream of events".into(), needs, connection.info())
         })?;
-        let what = "the container's events";
-        let follow = follow.map_err(|source| Error::Look { what, source })?;
-        let (seen, ready) = (Seen::default(), VecDeque::new());
-        Ok(Events { bundle: self, incoming, seen, ready, ended: false, _follow: follow })
+        let begun = await_beginning(&incoming, connection.engine().look_deadline());
+        begun.map_err(|source| Error::Look { what: "the container's events", source })?;
+        Ok((follow, incoming))
     }
 }
 
 impl Events<'_> {
-    /// Returns the next event, or `None` if there is none within this time or none will come.
+    /// Returns the next event, or `None` if there is none within this time, or none will come:
+    /// [`Gone`](BundleEvent::Gone) is the last.
     ///
     /// # Errors
     ///
-    /// [`Error::Look`] when the engine cannot be asked what has happened, for more than a minute.
+    /// [`Error::Look`] when the engine cannot be asked what has happened. No event is lost by that: the next call
+    /// asks again.
     pub fn next_timeout(&mut self, timeout: Duration) -> Result<Option<BundleEvent>, Error> {
         let end = deadline(Instant::now(), timeout);
         loop {
@@ -119,35 +136,40 @@ impl Events<'_> {
             if self.ended {
                 return Ok(None);
             }
+            if let Some(due) = self.due {
+                self.look(due)?;
+                self.due = None;
+                continue;
+            }
             let left = end.saturating_duration_since(Instant::now());
-            let code = match self.incoming.recv_timeout(left) {
+            match self.incoming.recv_timeout(left) {
                 Err(RecvTimeoutError::Timeout) => return Ok(None),
-                Ok(Event::Died(code)) => Some(code),
-                Ok(Event::Happened | Event::Line(_)) => None,
-                Ok(Event::End) | Err(RecvTimeoutError::Disconnected) => {
-                    self.ended = true;
-                    None
+                Ok(Event::Died(code)) => self.due = Some(Look { code: Some(code) }),
+                Ok(Event::End | Event::Failed(_)) | Err(RecvTimeoutError::Disconnected) => {
+                    // The engine was away for long, and the container may be there still.
+                    (self.follow, self.incoming) = self.bundle.follow_events()?;
+                    self.due = Some(Look { code: None });
                 }
-            };
-            self.look(code)?;
+                Ok(Event::Begun | Event::Happened | Event::Line(_)) => {
+                    self.due = Some(Look { code: None });
+                }
+            }
         }
     }
 
     /// Adds what has changed since the last look. The code is that of the last end, which a container that was
-    /// restarted does not tell any more.
-    fn look(&mut self, code: Option<i32>) -> Result<(), Error> {
+    /// restarted or removed does not tell any more.
+    fn look(&mut self, Look { code }: Look) -> Result<(), Error> {
         let connection = self.bundle.session().connection();
         let deadline = connection.engine().look_deadline();
         let info = connection.container(self.bundle.container_id(), deadline);
-        match info.map_err(|source| Error::Look { what: "the container's state", source })? {
-            None => {
-                self.ready.push_back(BundleEvent::Gone);
-                self.ended = true;
-            }
-            Some(info) => {
-                let log = || last_lines(self.bundle.session(), self.bundle.id());
-                self.ready.extend(self.seen.changes(&info, code, log));
-            }
+        let info = info.map_err(|source| Error::Look { what: "the container's state", source })?;
+        if let Some(info) = info {
+            let log = || last_lines(self.bundle.session(), self.bundle.id(), deadline);
+            self.ready.extend(self.seen.changes(&info, code, log));
+        } else {
+            self.ready.extend(self.seen.gone(code));
+            self.ended = true;
         }
         Ok(())
     }
@@ -167,8 +189,7 @@ impl Seen {
         let is_another_run = !is_first && self.started.as_ref() != Some(&info.started);
         if is_another_run {
             if !self.ended {
-                let unknown = Exit { code: -1, out_of_memory: false, error: String::new() };
-                changes.push(died(code.map_or(unknown.clone(), |code| Exit { code, ..unknown })));
+                changes.push(died(told(code.unwrap_or(-1))));
             }
             (self.ended, self.health) = (false, None);
             changes.push(BundleEvent::Restarted);
@@ -192,6 +213,18 @@ impl Seen {
         *self = Self { started, ended: has_ended, health: info.health };
         changes
     }
+
+    /// The events of a container that does not exist any more.
+    fn gone(&self, code: Option<i32>) -> Vec<BundleEvent> {
+        let died = |code| BundleEvent::Died { exit: told(code), log: String::new() };
+        let died = code.filter(|_| !self.ended).map(died);
+        died.into_iter().chain([BundleEvent::Gone]).collect()
+    }
+}
+
+/// The exit of a container that cannot be asked any more.
+fn told(code: i32) -> Exit {
+    Exit { code, out_of_memory: false, error: String::new() }
 }
 
 /// Waits for each event; the iterator ends when none will come, and after an error.

@@ -2,11 +2,11 @@
 
 use std::fmt;
 use std::sync::mpsc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::engine::backend::{EVENTS, Event, Follow, Id};
 use crate::engine::clock::deadline;
-use crate::engine::error::last_bytes;
+use crate::engine::error::{EngineError, last_bytes};
 use crate::error::Error;
 use crate::ownership::session::Session;
 use crate::running::BundleRunning;
@@ -23,8 +23,11 @@ impl BundleRunning {
     /// [`Error::Look`] when the engine cannot be asked, and [`Error::Gone`] when the container does not exist
     /// any more.
     pub fn status(&self) -> Result<Status, Error> {
+        self.status_by(self.session().connection().engine().look_deadline())
+    }
+
+    pub(super) fn status_by(&self, deadline: Instant) -> Result<Status, Error> {
         let connection = self.session().connection();
-        let deadline = connection.engine().look_deadline();
         let asked = |source| Error::Look { what: "the container's state", source };
         match connection.container(self.container_id(), deadline).map_err(asked)? {
             Some(info) => Ok(info.status(self.network().id(), &self.plan().network_name())),
@@ -48,18 +51,21 @@ impl BundleRunning {
 
     /// Returns the log as it comes, from its last lines on, or from its start.
     ///
-    /// The iterator ends with the container, or before it if the engine's command is cut off: ask for the
-    /// [`status`](Self::status). Dropping it ends the engine's command at once. Lines of one stream come in
-    /// their order; those of the two streams may overtake each other.
+    /// The iterator ends with the container. It ends earlier if the engine stays away for a minute, and with an
+    /// engine that is driven by commands, if the command is cut off: ask for the [`status`](Self::status). A cut
+    /// connection is made again, and the log goes on where it was; lines that the two streams printed at that very
+    /// moment may be missed or come twice. Lines of one stream come in their order; those of the two streams may
+    /// overtake each other. Lines that are not read wait, 64 at most.
     ///
     /// # Errors
     ///
-    /// [`Error::Look`] when the engine's program cannot be started.
+    /// [`Error::Look`] when the engine cannot be asked, or its log driver cannot be read.
     pub fn follow_logs(&self, last: impl Into<Option<usize>>) -> Result<LogFollower, Error> {
         let (events, incoming) = mpsc::sync_channel(EVENTS);
-        let backend = self.session().connection().backend();
-        let log = backend.follow_log(self.id(), last.into(), events);
-        let log = log.map_err(|source| Error::Look { what: "the container's log", source })?;
+        let connection = self.session().connection();
+        let asked = |source| Error::Look { what: "the container's log", source };
+        let log = connection.backend().follow_log(self.id(), last.into(), events).map_err(asked)?;
+        await_beginning(&incoming, connection.engine().look_deadline()).map_err(asked)?;
         Ok(LogFollower { incoming, _log: log })
     }
 
@@ -107,15 +113,25 @@ impl Iterator for LogFollower {
     fn next(&mut self) -> Option<LogLine> {
         match self.incoming.recv() {
             Ok(Event::Line(line)) => Some(line),
-            Ok(Event::Died(_) | Event::Happened | Event::End) | Err(_) => None,
+            Ok(_) | Err(_) => None,
         }
     }
 }
 
+/// Waits until the engine tells what is followed, or an error. An engine that does neither may do it later.
+pub(super) fn await_beginning(
+    incoming: &mpsc::Receiver<Event>,
+    deadline: Instant,
+) -> Result<(), EngineError> {
+    match incoming.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
+        Ok(Event::Failed(error)) => Err(error),
+        _ => Ok(()),
+    }
+}
+
 /// The end of the container's log, at most 4 KiB of it and without secret values; empty if it cannot be had.
-pub(super) fn last_lines(session: &Session, id: &Id) -> String {
-    let connection = session.connection();
-    let (backend, deadline) = (connection.backend(), connection.engine().look_deadline());
+pub(super) fn last_lines(session: &Session, id: &Id, deadline: Instant) -> String {
+    let backend = session.connection().backend();
     let lines = backend.logs(id, Some(LAST_LINES), deadline).unwrap_or_default();
     let text: Vec<_> = lines.into_iter().map(|line| line.text).collect();
     last_bytes(&backend.redacted(&text.join("\n")))

@@ -12,6 +12,7 @@ use ureq::unversioned::resolver::{ResolvedSocketAddrs, Resolver};
 use ureq::unversioned::transport::{ConnectionDetails, Connector, NextTimeout, TcpConnector};
 use ureq::{Agent, Error};
 
+use crate::engine::http;
 use crate::host;
 
 /// The bound of one attempt to connect; a death is noticed no later.
@@ -166,12 +167,7 @@ impl Drop for Request {
 impl Target {
     /// A client that reaches nothing else.
     fn agent(self) -> Agent {
-        let config = Config::builder()
-            .http_status_as_error(false)
-            .max_redirects(0)
-            .max_redirects_will_error(false)
-            .proxy(None)
-            .user_agent(concat!("sidecar-bundle/", env!("CARGO_PKG_VERSION")))
+        let config = http::config()
             .max_response_header_size(HEADERS)
             .max_idle_connections(0)
             .timeout_connect(Some(ATTEMPT))

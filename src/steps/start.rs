@@ -126,7 +126,7 @@ fn look(network: &NetworkCreated, id: &Id, spec: &CheckedSpec) -> Result<(), Err
     match info.status(network.id(), &plan.network_name()) {
         Status { state: State::Exited, exit: Some(exit), .. } => {
             // Before it is removed, and its log with it.
-            let log = last_lines(session, id);
+            let log = last_lines(session, id, connection.engine().look_deadline());
             Err(Error::Died { container, exit: Box::new(exit), log })
         }
         // A container that restarts again and again has its address only now and then.

@@ -13,12 +13,16 @@ use crate::engine::clock::deadline;
 use crate::engine::error::EngineError;
 use crate::error::Error;
 use crate::running::BundleRunning;
-use crate::status::{Exit, Health, LogLine, State};
+use crate::status::{Exit, Health, LogLine, State, Status};
 
 /// The time between two looks at a condition that sends no events.
 const TICK: Duration = Duration::from_millis(50);
 /// The longest pause before something that has ended too early is followed again.
 const PAUSE: Duration = Duration::from_secs(2);
+/// The time past its deadline that a wait may take for its last look.
+const LAST_LOOK: Duration = Duration::from_secs(2);
+/// The length of a wait that ends without a last look.
+const SHORT: Duration = Duration::from_secs(1);
 
 impl BundleRunning {
     /// Waits until the readiness conditions of the specification's daemons are met.
@@ -66,33 +70,34 @@ impl BundleRunning {
         if connects(condition) && !self.is_reachable() {
             return Err(self.unreachable());
         }
-        let deadline = deadline(Instant::now(), timeout);
+        let start = Instant::now();
+        let deadline = deadline(start, timeout);
         let backend = self.session().connection().backend();
         let id = self.id();
         let mut end = self.watch_end()?;
         let mut log = if listens(condition) { Some(self.watch_log()?) } else { None };
         let mut seen = Seen::default();
         loop {
-            let met = self.is_met(condition, &mut seen)?;
+            let met = self.is_met(condition, &mut seen, deadline)?;
             // Each condition has seen them.
             seen.lines.clear();
             if met {
                 // A condition that was met just before death does not count.
-                return match self.exit()? {
-                    Some(exit) => Err(self.died(exit)),
+                return match self.exit(deadline)? {
+                    Some(exit) => Err(self.died(exit, deadline)),
                     None => Ok(()),
                 };
             }
             let now = Instant::now();
             if now >= deadline {
-                if let Some(exit) = self.exit_in_a_gap(&end)? {
-                    return Err(self.died(exit));
+                if let Some(exit) = self.exit_unseen(&end, start, deadline)? {
+                    return Err(self.died(exit, deadline));
                 }
                 return Err(Error::NotReady {
                     waited_for: condition.to_string(),
                     timeout,
                     seen: backend.redacted(&seen.last.unwrap_or_else(|| "nothing".into())),
-                    log: last_lines(self.session(), id),
+                    log: last_lines(self.session(), id, self.look_by(deadline)),
                 });
             }
             let tick = TICK.min(deadline - now);
@@ -104,8 +109,8 @@ impl BundleRunning {
                 None => end.watch(tick, |word| self.trace(&word))?,
             };
             // What follows it may end a moment before the container, or long before.
-            if ended && let Some(exit) = self.exit()? {
-                return Err(self.died(exit));
+            if ended && let Some(exit) = self.exit(deadline)? {
+                return Err(self.died(exit, deadline));
             }
         }
     }
@@ -113,7 +118,8 @@ impl BundleRunning {
     /// Waits until the container has ended; `None` if it has not ended within this time.
     ///
     /// The end is noticed when the engine tells it. An engine that does not, or whose word is cut off, is asked
-    /// again after pauses that grow from 50 ms to 2 s.
+    /// again after pauses that grow from 50 ms to 2 s. A wait of more than a second ends with a look at the container,
+    /// which may take two seconds more.
     ///
     /// # Errors
     ///
@@ -121,19 +127,20 @@ impl BundleRunning {
     /// container, and [`Error::Stopped`] as soon as the bundle's [`stopper`](Self::stopper) is used.
     pub fn wait_exit(&self, timeout: Duration) -> Result<Option<Exit>, Error> {
         self.go_on()?;
-        let deadline = deadline(Instant::now(), timeout);
+        let start = Instant::now();
+        let deadline = deadline(start, timeout);
         let mut end = self.watch_end()?;
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
             // No longer than a stop may take to be seen.
             let ended = end.watch(left.min(TICK), |word| self.trace(&word))?;
             // It was restarted, or what followed it has ended before it.
-            if ended && let Some(exit) = self.exit()? {
+            if ended && let Some(exit) = self.exit(deadline)? {
                 return Ok(Some(exit));
             }
             self.go_on()?;
             if Instant::now() >= deadline {
-                return self.exit_in_a_gap(&end);
+                return self.exit_unseen(&end, start, deadline);
             }
         }
     }
@@ -159,15 +166,28 @@ impl BundleRunning {
         Error::Unreachable { ip: self.ip(), reachability }
     }
 
+    /// The deadline of a look in a wait, which must not outlast that by more than a moment.
+    fn look_by(&self, deadline: Instant) -> Instant {
+        let look = self.session().connection().engine().look_deadline();
+        look.min(deadline.max(Instant::now()) + LAST_LOOK)
+    }
+
     /// The exit of the container, if it has ended.
-    fn exit(&self) -> Result<Option<Exit>, Error> {
-        let status = self.status()?;
+    fn exit(&self, deadline: Instant) -> Result<Option<Exit>, Error> {
+        let status = self.status_by(self.look_by(deadline))?;
         Ok(status.exit.filter(|_| status.state == State::Exited))
     }
 
-    /// The exit of the container, if it may have ended while nothing followed its end.
-    fn exit_in_a_gap(&self, end: &Watch<'_>) -> Result<Option<Exit>, Error> {
-        if end.is_unbroken() { Ok(None) } else { self.exit() }
+    /// The exit of the container, if it may have ended without a word: while nothing followed its end, or on a
+    /// connection that is dead without a sign.
+    fn exit_unseen(
+        &self,
+        end: &Watch<'_>,
+        start: Instant,
+        deadline: Instant,
+    ) -> Result<Option<Exit>, Error> {
+        let is_sure = end.is_unbroken() && start.elapsed() < SHORT;
+        if is_sure { Ok(None) } else { self.exit(deadline) }
     }
 
     /// What the engine says beside the end is no line of the container's log.
@@ -176,15 +196,15 @@ impl BundleRunning {
         tracing::debug!(word, "followed the container's end");
     }
 
-    fn died(&self, exit: Exit) -> Error {
+    fn died(&self, exit: Exit, deadline: Instant) -> Error {
         Error::Died {
             container: self.plan().container_name(),
             exit: Box::new(exit),
-            log: last_lines(self.session(), self.id()),
+            log: last_lines(self.session(), self.id(), self.look_by(deadline)),
         }
     }
 
-    fn is_met(&self, ready: &Ready, seen: &mut Seen) -> Result<bool, Error> {
+    fn is_met(&self, ready: &Ready, seen: &mut Seen, deadline: Instant) -> Result<bool, Error> {
         self.go_on()?;
         // A condition stays met: a log line does not come twice.
         let key = std::ptr::from_ref(ready) as usize;
@@ -201,23 +221,28 @@ impl BundleRunning {
                 let looked = probe.look(*status);
                 seen.note(looked)
             }
-            Condition::Healthy => match self.status()?.health {
-                Some(Health::Healthy) => true,
-                Some(health) => seen.note(Err(format!("health check {health:?}").to_lowercase())),
-                None => seen.note(Err("an image without a health check".into())),
+            Condition::Healthy => match self.status_by(self.look_by(deadline)) {
+                Ok(Status { health: Some(Health::Healthy), .. }) => true,
+                Ok(Status { health: Some(health), .. }) => {
+                    seen.note(Err(format!("health check {health:?}").to_lowercase()))
+                }
+                Ok(_) => seen.note(Err("an image without a health check".into())),
+                // An engine that restarts may answer the next look.
+                Err(error @ Error::Look { .. }) => seen.note(Err(error.chain().to_string())),
+                Err(error) => return Err(error),
             },
             Condition::Check { check, .. } => check(),
             Condition::All(conditions) => {
                 let mut all = true;
                 for condition in conditions {
-                    all &= self.is_met(condition, seen)?;
+                    all &= self.is_met(condition, seen, deadline)?;
                 }
                 all
             }
             Condition::Any(conditions) => {
                 let mut any = false;
                 for condition in conditions {
-                    any |= self.is_met(condition, seen)?;
+                    any |= self.is_met(condition, seen, deadline)?;
                 }
                 any
             }
@@ -292,6 +317,7 @@ impl<'a> Watch<'a> {
         };
         let first = incoming.recv_timeout(timeout);
         let mut ended = matches!(first, Err(RecvTimeoutError::Disconnected));
+        let mut failed = None;
         // Not all there are: a log that never pauses must not outlast the deadline.
         let events = first.into_iter().chain(incoming.try_iter().take(1000));
         let line = |event| match event {
@@ -300,9 +326,16 @@ impl<'a> Watch<'a> {
                 ended = true;
                 None
             }
-            Event::Died(_) | Event::Happened => None,
+            Event::Failed(error) => {
+                failed = Some(error);
+                None
+            }
+            Event::Begun | Event::Died(_) | Event::Happened => None,
         };
         events.filter_map(line).for_each(hear);
+        if let Some(source) = failed {
+            return Err(Error::Look { what: self.what, source });
+        }
         if ended {
             // A follower that has lasted is no reason for a longer pause.
             if self.since.elapsed() > PAUSE {

@@ -3,7 +3,8 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use sidecar_bundle::{BundleSpec, Cause, Error};
+use serde_json::json;
+use sidecar_bundle::{BundleEvent, BundleSpec, Cause, Error, Events, Ready};
 
 use crate::fake::plan;
 use crate::scripted::{Act, Scripted};
@@ -129,6 +130,238 @@ fn what_is_repeatable_is_asked_again_where_a_kept_connection_had_ended() {
         plan().launch(&engine.engine(), BundleSpec::new()).unwrap().close().unwrap();
         assert_eq!(engine.resources(), 0);
     }
+}
+
+#[test]
+fn a_start_is_not_sent_twice() {
+    let engine = at("POST /containers/0", Act::ObeyAndCut);
+    let failed = plan().launch(&engine.engine(), BundleSpec::new()).unwrap_err();
+    assert!(matches!(failed.error(), Error::Start { .. }), "{failed:?}");
+    let starts = engine.requests().into_iter().filter(|it| it.ends_with("/start"));
+    assert_eq!(starts.count(), 1);
+    assert_eq!(engine.resources(), 0);
+}
+
+#[test]
+fn a_proxy_may_keep_the_version_of_the_api_to_itself() {
+    let engine = Scripted::new(|_, _| Act::Obey);
+    engine.set_version("");
+    plan().launch(&engine.engine(), BundleSpec::new()).unwrap().close().unwrap();
+    assert!(engine.requests().contains(&"GET /version".into()));
+}
+
+/// A frame of a log, on standard output.
+fn frame(text: &str) -> String {
+    format!("\u{1}\0\0\0\0\0\0{}{text}", char::from(u8::try_from(text.len()).unwrap()))
+}
+
+/// Answers to requests that begin so, each once, and the last again and again.
+fn answers(
+    request: &'static str,
+    acts: impl IntoIterator<Item = Act>,
+) -> impl Fn(&str) -> Option<Act> + Send {
+    let acts: Vec<_> = acts.into_iter().collect();
+    let next = AtomicUsize::new(0);
+    move |made| {
+        let path = made.split('?').next().unwrap();
+        let is_it = path.starts_with("GET ") && path.ends_with(request);
+        is_it.then(|| acts[next.fetch_add(1, Ordering::SeqCst).min(acts.len() - 1)].clone())
+    }
+}
+
+/// The description of a container in this state.
+fn container(running: bool, code: i32) -> Act {
+    let (status, finished) = if running { ("running", "0001") } else { ("exited", "2026") };
+    Act::Answer(
+        200,
+        json!({
+            "Id": "2".repeat(64), "Config": {"Labels": {}}, "NetworkSettings": {"Networks": {}},
+            "State": {
+                "Status": status, "Running": running, "ExitCode": code,
+                "StartedAt": "2026-01-01T00:00:00Z",
+                "FinishedAt": format!("{finished}-01-01T00:00:01Z"),
+            },
+        })
+        .to_string(),
+    )
+}
+
+fn not_found() -> Act {
+    Act::Answer(404, r#"{"message": "No such container: x"}"#.into())
+}
+
+#[test]
+fn a_wait_is_bounded_where_what_it_follows_is_never_answered() {
+    let engine = Scripted::new(|_, _| Act::Obey);
+    let bundle = plan().launch(&engine.engine(), BundleSpec::new()).unwrap();
+    engine.script(|request, _| match request {
+        _ if request.contains("/logs") || request.contains("/wait") => Act::Hang,
+        _ => Act::Obey,
+    });
+    let start = Instant::now();
+    let short = Duration::from_millis(300);
+    let error = bundle.wait_for(&Ready::log("never"), short).unwrap_err();
+    assert!(matches!(error, Error::NotReady { .. }), "{error:?}");
+    assert_eq!(bundle.wait_exit(short).unwrap(), None);
+    assert!(start.elapsed() < Duration::from_secs(8), "{:?}", start.elapsed());
+    let stopper = bundle.stopper();
+    let thread = std::thread::spawn(move || {
+        std::thread::sleep(short);
+        stopper.stop();
+    });
+    let start = Instant::now();
+    assert!(matches!(bundle.wait_exit(Duration::MAX), Err(Error::Stopped)));
+    assert!(start.elapsed() < Duration::from_secs(5), "{:?}", start.elapsed());
+    thread.join().unwrap();
+    engine.script(|_, _| Act::Obey);
+    bundle.close().unwrap();
+}
+
+#[test]
+fn an_end_that_nobody_told_is_seen_at_the_deadline() {
+    let engine = Scripted::new(|_, _| Act::Obey);
+    let bundle = plan().launch(&engine.engine(), BundleSpec::new()).unwrap();
+    let dead = answers("/json", [container(false, 3)]);
+    engine.script(move |request, _| match request {
+        _ if request.contains("/wait") => Act::Hang,
+        _ => dead(request).unwrap_or(Act::Obey),
+    });
+    assert_eq!(bundle.wait_exit(Duration::from_millis(1200)).unwrap().unwrap().code, 3);
+    engine.script(|_, _| Act::Obey);
+    bundle.close().unwrap();
+}
+
+#[test]
+fn the_last_lines_are_read_until_an_answer_is_whole() {
+    let engine = Scripted::new(|_, _| Act::Obey);
+    let bundle = plan().launch(&engine.engine(), BundleSpec::new()).unwrap();
+    let [a, b] = ["1 a\n", "2 b\n"]
+        .map(|it| frame(&format!("2026-01-02T03:04:05.00000000{it}").replacen(' ', "Z ", 1)));
+    let logs = answers(
+        "/logs",
+        [
+            Act::Answer(200, a.clone()),
+            Act::Answer(502, "Bad Gateway".into()),
+            Act::ObeyHalf,
+            Act::Answer(200, a + &b),
+        ],
+    );
+    // Neither a page of somebody else's nor one of another service is an end.
+    let states = answers(
+        "/json",
+        [
+            Act::Answer(404, "404 page not found".into()),
+            Act::Answer(200, "{}".into()),
+            container(false, 0),
+        ],
+    );
+    engine.script(move |request, _| logs(request).or_else(|| states(request)).unwrap_or(Act::Obey));
+    let lines: Vec<_> = bundle.follow_logs(None).unwrap().map(|it| it.text).collect();
+    assert_eq!(lines, ["a", "b"]);
+    engine.script(|_, _| Act::Obey);
+    bundle.close().unwrap();
+}
+
+#[test]
+fn a_log_that_cannot_be_followed_is_an_error_at_once() {
+    let engine = Scripted::new(|_, _| Act::Obey);
+    let bundle = plan().launch(&engine.engine(), BundleSpec::new()).unwrap();
+    let message = r#"{"message": "configured logging driver does not support reading"}"#;
+    let logs = answers("/logs", [Act::Answer(501, message.into())]);
+    engine.script(move |request, _| logs(request).unwrap_or(Act::Obey));
+    for error in [
+        bundle.follow_logs(None).unwrap_err(),
+        bundle.wait_for(&Ready::log("x"), Duration::from_secs(60)).unwrap_err(),
+    ] {
+        let Error::Look { source, .. } = error else { panic!("{error:?}") };
+        assert!(source.message().contains("does not support reading"), "{source}");
+    }
+    engine.script(|_, _| Act::Obey);
+    bundle.close().unwrap();
+}
+
+#[test]
+fn a_command_whose_output_was_cut_is_an_error_whatever_its_exit_code() {
+    let engine = Scripted::new(|_, _| Act::Obey);
+    let bundle = plan().launch(&engine.engine(), BundleSpec::new()).unwrap();
+    let exec = |start: Act| {
+        engine.script(move |request, _| match request {
+            _ if request.ends_with("/exec") => Act::Answer(201, r#"{"Id": "e"}"#.into()),
+            "POST /exec/e/start" => start.clone(),
+            "GET /exec/e/json" => Act::Answer(200, r#"{"Running": false, "ExitCode": 127}"#.into()),
+            _ => Act::Obey,
+        });
+        bundle.exec(["x"], Duration::from_secs(20))
+    };
+    // Half a frame, and no frame at all.
+    let half = &frame("output")[..10];
+    for cut in [Act::Answer(200, half.into()), Act::Answer(200, "hello, world".into())] {
+        assert!(matches!(exec(cut), Err(Error::Exec { .. })));
+    }
+    let refused = r#"{"message": "OCI runtime exec failed: no such file"}"#;
+    let output = exec(Act::Answer(400, refused.into())).unwrap();
+    assert_eq!((output.code, &*output.stderr), (127, "OCI runtime exec failed: no such file"));
+    assert_eq!(exec(Act::Answer(200, frame("hi"))).unwrap().stdout, "hi");
+    engine.script(|_, _| Act::Obey);
+    bundle.close().unwrap();
+}
+
+#[test]
+fn no_event_is_lost_where_a_look_fails() {
+    let engine = Scripted::new(|_, _| Act::Obey);
+    let bundle = plan().launch(&engine.engine(), BundleSpec::new()).unwrap();
+    let die = r#"{"Action": "die", "Actor": {"Attributes": {"exitCode": "3"}}, "timeNano": 5}"#;
+    let events = answers("/events", [Act::Answer(200, die.into()), Act::Hang]);
+    let states = answers(
+        "/json",
+        [container(true, 0), Act::Answer(503, "later".into()), container(false, 3), not_found()],
+    );
+    engine
+        .script(move |request, _| events(request).or_else(|| states(request)).unwrap_or(Act::Obey));
+    let mut events = bundle.events().unwrap();
+    let next = |events: &mut Events<'_>| events.next_timeout(Duration::from_secs(20));
+    assert_eq!(next(&mut events).unwrap(), Some(BundleEvent::Started));
+    assert!(matches!(next(&mut events), Err(Error::Look { .. })));
+    let died = next(&mut events).unwrap();
+    assert!(matches!(&died, Some(BundleEvent::Died { exit, .. }) if exit.code == 3), "{died:?}");
+    drop(events);
+    engine.script(|_, _| Act::Obey);
+    bundle.close().unwrap();
+}
+
+#[test]
+fn a_death_is_told_before_the_container_is_gone() {
+    let engine = Scripted::new(|_, _| Act::Obey);
+    let bundle = plan().launch(&engine.engine(), BundleSpec::new()).unwrap();
+    let die = r#"{"Action": "die", "Actor": {"Attributes": {"exitCode": "137"}}, "timeNano": 5}"#;
+    let events = answers("/events", [Act::Answer(200, die.into()), Act::Hang]);
+    let states = answers("/json", [container(true, 0), not_found()]);
+    engine
+        .script(move |request, _| events(request).or_else(|| states(request)).unwrap_or(Act::Obey));
+    let told: Vec<_> = bundle.events().unwrap().map(Result::unwrap).collect();
+    let [BundleEvent::Started, BundleEvent::Died { exit, .. }, BundleEvent::Gone] = &told[..]
+    else {
+        panic!("{told:?}")
+    };
+    assert_eq!(exit.code, 137);
+    engine.script(|_, _| Act::Obey);
+    bundle.close().unwrap();
+}
+
+#[test]
+fn a_network_whose_containers_are_not_told_is_not_removed_from_under_them() {
+    let podman = r#"{"ServerVersion": "4.3.1", "Name": "one", "DockerRootDir": "/", "ProductLicense": "Apache-2.0", "OperatingSystem": "Docker Desktop"}"#;
+    let info = answers("/info", [Act::Answer(200, podman.into())]);
+    let engine = Scripted::new(move |request, _| info(request).unwrap_or(Act::Obey));
+    let network = plan().create_network(&engine.engine()).unwrap();
+    let id = network.network_id().to_owned();
+    let info = answers("/info", [Act::Answer(200, podman.into())]);
+    engine.script(move |request, _| match request {
+        _ if request == format!("GET /networks/{id}") => Act::Answer(200, "{}".into()),
+        _ => info(request).unwrap_or(Act::Obey),
+    });
+    assert!(matches!(network.close(), Err(Error::NotRemoved { .. })));
+    assert!(!engine.requests().iter().any(|it| it.starts_with("DELETE")));
 }
 
 #[test]

@@ -202,6 +202,7 @@ impl State {
                     "OperatingSystem": "Docker Desktop",
                 }),
             ),
+            ("GET", ["version"]) => json(200, json!({"ApiVersion": "1.41"})),
             ("POST", ["networks", "create"]) => {
                 self.ids += 1;
                 let id = format!("{:064x}", self.ids);

@@ -17,12 +17,15 @@ use crate::engine::identity::{EngineInfo, Identity};
 /// The bytes that are read of an answer: docker describes a thousand networks in two million.
 const ANSWER: u64 = 64 << 20;
 
+/// The bytes that are read of a refusal.
+const REFUSAL: u64 = 1 << 20;
+
 /// The versions of the API that this library speaks: of Docker 20.10 and of Docker 28.5.
 const OLDEST: (u32, u32) = (1, 41);
 const NEWEST: (u32, u32) = (1, 51);
 
 /// The description of the engine, of whatever version.
-const INFO: &str = "/info";
+pub(super) const INFO: &str = "/info";
 
 /// The connections that are kept while nothing is asked.
 const IDLE: usize = 2;
@@ -41,6 +44,8 @@ pub(super) struct Client {
 pub(super) struct Line {
     agent: Agent,
     pub(super) info: EngineInfo,
+    /// The engine's time when the connection was made.
+    pub(super) time: Option<String>,
     /// The prefix of every path, such as `/v1.41`.
     version: String,
     /// Nothing else was asked on it yet.
@@ -64,8 +69,7 @@ pub(super) struct Request {
     is_repeatable: bool,
 }
 
-/// A whole answer.
-#[derive(Debug)]
+/// A whole answer. It may have secrets of the container.
 pub(super) struct Answer {
     pub(super) status: u16,
     pub(super) text: String,
@@ -123,6 +127,13 @@ impl fmt::Display for Request {
 }
 
 impl Answer {
+    /// A refusal, as far as it can be read.
+    pub(super) fn of_refusal(response: Response<Body>) -> Self {
+        let status = response.status().as_u16();
+        let body = response.into_body().into_with_config().limit(REFUSAL).lossy_utf8(true);
+        Self { status, text: body.read_to_string().unwrap_or_default() }
+    }
+
     pub(super) fn is_success(&self) -> bool {
         (200..300).contains(&self.status)
     }
@@ -199,19 +210,19 @@ impl Client {
                 answered => return Ok((answered?, line)),
             }
         }
-        let line = self.open(deadline)?;
+        let line = self.open(self.agent(), deadline)?;
         line.check(expected)?;
         Ok((ask(&line)?, line))
     }
 
     fn kept(&self) -> Option<Line> {
-        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
-        while let Some((line, since)) = idle.pop() {
+        loop {
+            let kept = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
+            let (line, since) = kept?;
             if since.elapsed() < IDLE_TIME {
                 return Some(Line { is_new: false, ..line });
             }
         }
-        None
     }
 
     /// Keeps a connection on which everything was answered.
@@ -222,10 +233,14 @@ impl Client {
         }
     }
 
+    /// A client for one connection, which it opens with the first request. `Agent::shutdown` ends it at any time.
+    pub(super) fn agent(&self) -> Agent {
+        self.way.agent()
+    }
+
     /// Opens a connection, and asks what engine is at its end.
-    pub(super) fn open(&self, deadline: Instant) -> Result<Line, Unanswered> {
+    pub(super) fn open(&self, agent: Agent, deadline: Instant) -> Result<Line, Unanswered> {
         let start = Instant::now();
-        let agent = self.way.agent();
         let request = Request::get(INFO);
         let unreached = |error: Error| {
             let end = match unanswered(error, start) {
@@ -243,6 +258,14 @@ impl Client {
         let version = version.and_then(|it| number(it.to_str().ok()?));
         let answer = read(response).map_err(unreached)?;
         let info = engine_info(&answer)?;
+        // A proxy may keep the header to itself.
+        let version = if version.is_some() {
+            version
+        } else {
+            let request = Request::get("/version");
+            let asked = send(&agent, "", &request, Some(deadline)).and_then(read);
+            asked.map_err(unreached)?.json()["ApiVersion"].as_str().and_then(number)
+        };
         let Some(version) = version else { return Err(Unanswered::no_engine()) };
         if version < OLDEST {
             let ((major, minor), (least, most)) = (version, (OLDEST.1, NEWEST.1));
@@ -251,7 +274,8 @@ impl Client {
             )));
         }
         let (major, minor) = version.min(NEWEST);
-        Ok(Line { agent, info, version: format!("/v{major}.{minor}"), is_new: true })
+        let time = answer.json()["SystemTime"].as_str().map(str::to_owned);
+        Ok(Line { agent, info, time, version: format!("/v{major}.{minor}"), is_new: true })
     }
 }
 
@@ -263,13 +287,14 @@ impl Line {
         }
     }
 
-    /// Sends a request, whose answer is read as it comes, until the deadline if there is one.
+    /// Sends a request and reads the whole answer.
     fn ask(&self, request: &Request, deadline: Instant) -> Result<Answer, Unanswered> {
         let start = Instant::now();
         let answer = read(self.send(request, Some(deadline))?);
         answer.map_err(|error| Unanswered::new(unanswered(error, start)))
     }
 
+    /// Sends a request, whose answer is read as it comes, until the deadline if there is one.
     fn send(
         &self,
         request: &Request,
@@ -289,11 +314,6 @@ impl Line {
     /// Sends a request whose answer is read as it comes, without end.
     pub(super) fn follow(&self, request: &Request) -> Result<Response<Body>, Unanswered> {
         self.send(request, None)
-    }
-
-    /// Ends the connection, whoever reads from it.
-    pub(super) fn end(self) {
-        self.agent.shutdown();
     }
 }
 

@@ -1,8 +1,8 @@
-//! Answers that are read as they come: a container's log, and its end.
+//! Answers that are read as they come: a container's log, its end, and its events.
 //!
 //! The end of a connection is not the end of the container: it is made again until the container has ended.
 
-use std::cell::Cell;
+use std::cell::{Cell, OnceCell};
 use std::io::BufReader;
 use std::sync::mpsc::SyncSender;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -10,18 +10,20 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
-use ureq::Body;
 use ureq::http::Response;
+use ureq::{Agent, Body};
 
-use super::client::{Client, Line, Request, Unanswered};
-use super::frames;
-use super::log::TimedLines;
+use super::client::{Line, Request};
+use super::log::{TimedLines, since};
+use super::{Answer, Api, frames};
 use crate::engine::backend::{Event, Follow, Id};
-use crate::engine::identity::Identity;
+use crate::engine::cause::{Cause, diagnose};
+use crate::engine::error::EngineError;
 use crate::status::LogLine;
 
-/// The pause before a connection is made again.
+/// The pause before a connection is made again, and the longest after several that told nothing.
 const PAUSE: Duration = Duration::from_millis(100);
+const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 
 /// The time in which an engine answers, but for what is followed.
 const ASKED: Duration = Duration::from_secs(30);
@@ -29,36 +31,28 @@ const ASKED: Duration = Duration::from_secs(30);
 /// The time that an engine may be away.
 const AWAY: Duration = Duration::from_secs(60);
 
-/// The connection of a follower, which ends when this is dropped.
+/// The connection of a follower, which ends when the follower is dropped, whatever it waits for.
 #[derive(Default)]
 struct Wire(Mutex<State>);
 
 #[derive(Default)]
 struct State {
     ended: bool,
-    line: Option<Line>,
+    agent: Option<Agent>,
 }
 
 impl Wire {
-    fn set(&self, line: Line) {
+    fn set(&self, agent: Agent) {
         let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if state.ended {
-            line.end();
+            agent.shutdown();
         } else {
-            state.line = Some(line);
+            state.agent = Some(agent);
         }
     }
 
     fn is_ended(&self) -> bool {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).ended
-    }
-
-    fn end(&self) {
-        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        state.ended = true;
-        if let Some(line) = state.line.take() {
-            line.end();
-        }
     }
 }
 
@@ -66,177 +60,274 @@ struct Handle(Arc<Wire>);
 
 impl Drop for Handle {
     fn drop(&mut self) {
-        self.0.end();
+        let mut state = self.0.0.lock().unwrap_or_else(PoisonError::into_inner);
+        state.ended = true;
+        if let Some(agent) = state.agent.take() {
+            agent.shutdown();
+        }
     }
 }
 
-/// Something of a container that is followed on a connection of its own.
-pub(super) struct Follower {
-    pub(super) client: Arc<Client>,
-    pub(super) expected: Option<Identity>,
-    pub(super) id: Id,
-    pub(super) events: SyncSender<Event>,
+/// A container that is followed by a thread, on connections of its own.
+struct Follower {
+    api: Api,
+    id: Id,
+    events: SyncSender<Event>,
+    wire: Arc<Wire>,
+    /// The engine's time at the first connection, as the API takes it, if the engine told it.
+    begun: OnceCell<Option<String>>,
+    /// The last connection, or attempt.
+    since: Cell<Instant>,
+    pause: Cell<Duration>,
+}
+
+/// The container of a follower, after its connection has ended.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Now {
+    Running,
+    Ended,
+    Gone,
+}
+
+/// Follows the log. The last event is its end.
+pub(super) fn follow_log(
+    api: Api,
+    id: &Id,
+    last: Option<usize>,
+    events: SyncSender<Event>,
+) -> Follow {
+    start(api, id, events, move |it| {
+        let further = log_request(&it.id).query("follow", 1).query("timestamps", 1);
+        let first = further.clone().query("tail", tail(last));
+        let (mut lines, mut now) = (TimedLines::default(), Now::Running);
+        let mut end = Instant::now() + AWAY;
+        loop {
+            let place = lines.cut();
+            // From where the connection ended, or from the start if nothing came.
+            let begun = it.begun.get().cloned().flatten().filter(|_| last == Some(0));
+            let request = place.or(begun).map(|since| further.clone().query("since", since));
+            let whole = match it.begin(|_| request.clone().unwrap_or_else(|| first.clone())) {
+                Ok(response) => it.read_log(&mut lines, response)?,
+                Err(error) => {
+                    it.is_begun(error)?;
+                    false
+                }
+            };
+            // The lines before the end are read once more, to the end of an answer that is whole.
+            if now == Now::Gone || now == Now::Ended && (whole || Instant::now() > end) {
+                break;
+            }
+            if now == Now::Running {
+                end = Instant::now() + AWAY;
+            }
+            now = it.now()?;
+            it.rest()?;
+        }
+        lines.finish(|line| _ = it.events.send(Event::Line(line)));
+        Some(())
+    })
+}
+
+/// Follows the container to its end.
+pub(super) fn follow_end(api: Api, id: &Id, events: SyncSender<Event>) -> Follow {
+    start(api, id, events, |it| {
+        let request = Request::post(format!("/containers/{}/wait", it.id));
+        let request = request.query("condition", "not-running");
+        loop {
+            match it.begin(|_| request.clone()) {
+                // Its end, or that of the connection: the container is asked.
+                Ok(response) => drop(response.into_body().read_to_vec()),
+                Err(error) => it.is_begun(error)?,
+            }
+            if it.now()? != Now::Running {
+                return Some(());
+            }
+            it.rest()?;
+        }
+    })
+}
+
+/// Follows the events. After each connection is made, something may have happened that nobody told.
+pub(super) fn follow_events(
+    api: Api,
+    id: &Id,
+    filters: Value,
+    events: SyncSender<Event>,
+) -> Follow {
+    start(api, id, events, move |it| {
+        let request = Request::get("/events").query("filters", filters);
+        let mut last = None;
+        let mut end = Instant::now() + AWAY;
+        while Instant::now() < end {
+            // The engine listens for events only after it has begun to answer.
+            let since = |line: &Line| {
+                last.clone().or_else(|| it.begun.get().cloned().unwrap_or_else(|| line.since()))
+            };
+            let begun = it.begin(|line| match since(line) {
+                Some(since) => request.clone().query("since", since),
+                None => request.clone(),
+            });
+            match begun {
+                Ok(response) => {
+                    it.send(Event::Happened)?;
+                    it.read_events(response, &mut last)?;
+                    end = Instant::now() + AWAY;
+                }
+                Err(error) => it.is_begun(error)?,
+            }
+            it.rest()?;
+        }
+        Some(())
+    })
+}
+
+/// Starts a thread that follows, and then tells the end. `None` from the work tells that nobody listens any more, or
+/// that nothing can be known.
+fn start(
+    api: Api,
+    id: &Id,
+    events: SyncSender<Event>,
+    work: impl FnOnce(&Follower) -> Option<()> + Send + 'static,
+) -> Follow {
+    let wire = Arc::new(Wire::default());
+    let handle = Handle(Arc::clone(&wire));
+    let (begun, since, pause) = (OnceCell::new(), Cell::new(Instant::now()), Cell::new(PAUSE));
+    let follower = Follower { api, id: id.clone(), events, wire, begun, since, pause };
+    // Without a thread, the sender is dropped, and the receiver knows that nothing comes.
+    let spawned = thread::Builder::new().name("sidecar-bundle-follow".into()).spawn(move || {
+        if work(&follower).is_some() {
+            let _ = follower.send(Event::End);
+        }
+    });
+    if let Err(error) = spawned {
+        tracing::warn!(%error, "a container cannot be followed");
+    }
+    Follow::new(handle)
 }
 
 impl Follower {
-    /// Sends a request on a connection of its own.
-    pub(super) fn begin(&self, request: &Request) -> Result<(Response<Body>, Line), Unanswered> {
-        let line = self.client.open(Instant::now() + ASKED)?;
-        line.check(self.expected.as_ref())?;
-        Ok((line.follow(request)?, line))
-    }
-
-    /// Follows the log from the answer of the first request on; from the place where that was cut, the log is
-    /// asked for by the second.
-    pub(super) fn follow_log(
-        self,
-        first: Request,
-        further: Request,
-        (response, line): (Response<Body>, Line),
-    ) -> Follow {
-        self.spawn(line, move |it, wire| {
-            let mut lines = TimedLines::default();
-            let mut response = Some(response);
-            let mut was_ended = false;
-            loop {
-                if let Some(response) = response.take()
-                    && !it.read_log(&mut lines, response)
-                {
-                    return;
-                }
-                let since = lines.cut();
-                // What was printed before the end is read once more, from where the connection ended.
-                if was_ended {
-                    break;
-                }
-                match it.is_ended(wire) {
-                    Some(ended) => was_ended = ended,
-                    None => return,
-                }
-                let request = match since {
-                    Some(since) => further.clone().query("since", since),
-                    None => first.clone(),
-                };
-                response = it.again(wire, &request);
-            }
-            lines.finish(|line| _ = it.events.send(Event::Line(line)));
-            let _ = it.events.send(Event::End);
-        })
-    }
-
-    /// Follows the container to its end, from an answer on.
-    pub(super) fn follow_end(
-        self,
-        request: Request,
-        (response, line): (Response<Body>, Line),
-    ) -> Follow {
-        self.spawn(line, move |it, wire| {
-            let mut response = Some(response);
-            loop {
-                // Its end, or that of the connection: the container is asked.
-                drop(response.take().map(|it| it.into_body().read_to_vec()));
-                match it.is_ended(wire) {
-                    Some(true) => break,
-                    Some(false) => response = it.again(wire, &request),
-                    None => return,
-                }
-            }
-            let _ = it.events.send(Event::End);
-        })
-    }
-
-    /// Follows what happens to the container, from an answer on. What happened while there was no connection is
-    /// not told, only that something may have.
-    pub(super) fn follow_events(
-        self,
-        request: Request,
-        (response, line): (Response<Body>, Line),
-    ) -> Follow {
-        self.spawn(line, move |it, wire| {
-            let mut response = Some(response);
-            while let Some(answer) = response.take() {
-                if it.events.send(Event::Happened).is_err() || !it.read_events(answer) {
-                    return;
-                }
-                let end = Instant::now() + AWAY;
-                while response.is_none() && !wire.is_ended() && Instant::now() < end {
-                    response = it.again(wire, &request);
-                }
-            }
-            let _ = it.events.send(Event::End);
-        })
-    }
-
-    /// Reads events until the connection ends; false if nobody listens any more.
-    fn read_events(&self, response: Response<Body>) -> bool {
-        let reader = BufReader::new(response.into_body().into_reader());
-        let events = serde_json::Deserializer::from_reader(reader).into_iter::<Value>();
-        for event in events.map_while(Result::ok) {
-            let code = &event["Actor"]["Attributes"]["exitCode"];
-            let event = match code.as_str().and_then(|code| code.parse().ok()) {
-                Some(code) if event["Action"] == "die" => Event::Died(code),
-                _ => Event::Happened,
-            };
-            if self.events.send(event).is_err() {
-                return false;
-            }
+    /// Sends a request on a new connection, and returns its answer if the engine grants it.
+    fn begin(&self, request: impl Fn(&Line) -> Request) -> Result<Response<Body>, EngineError> {
+        self.since.set(Instant::now());
+        let client = &self.api.client;
+        let agent = client.agent();
+        self.wire.set(agent.clone());
+        let opened = client.open(agent, Instant::now() + ASKED);
+        let opened = opened.and_then(|line| {
+            line.check(self.api.expected.get())?;
+            Ok(line)
+        });
+        let unopened = Request::get(super::client::INFO);
+        let line = opened.map_err(|it| self.api.unanswered(&unopened, it).error)?;
+        let request = request(&line);
+        let response = line.follow(&request);
+        let response = response.map_err(|it| self.api.unanswered(&request, it).error)?;
+        if !response.status().is_success() {
+            return Err(self.api.refused(&request, &Answer::of_refusal(response)).error);
         }
-        true
-    }
-
-    fn spawn(self, line: Line, work: impl FnOnce(&Self, &Wire) + Send + 'static) -> Follow {
-        let wire = Arc::new(Wire::default());
-        wire.set(line);
-        let handle = Handle(Arc::clone(&wire));
-        // Without a thread, the sender is dropped, and the receiver knows that nothing comes.
-        let spawned = thread::Builder::new()
-            .name("sidecar-bundle-follow".into())
-            .spawn(move || work(&self, &wire));
-        if let Err(error) = spawned {
-            tracing::warn!(%error, "a container cannot be followed");
+        if self.begun.set(line.since()).is_ok() {
+            // Nobody may listen any more, which the next event tells.
+            let _ = self.send(Event::Begun);
         }
-        Follow::new(handle)
+        Ok(response)
     }
 
-    /// Reads until the connection ends; false if nobody listens any more.
-    fn read_log(&self, lines: &mut TimedLines, response: Response<Body>) -> bool {
+    /// A request that failed is an end without a beginning, or else no more than a connection.
+    fn is_begun(&self, error: EngineError) -> Option<()> {
+        if self.begun.get().is_some() {
+            return Some(());
+        }
+        self.send(Event::Failed(error))?;
+        None
+    }
+
+    fn send(&self, event: Event) -> Option<()> {
+        self.pause.set(PAUSE);
+        self.events.send(event).ok()
+    }
+
+    /// Pauses before the next connection, longer after each that told nothing; `None` once the follower is dropped.
+    fn rest(&self) -> Option<()> {
+        // A connection that has lasted is no reason for a longer pause.
+        if self.since.get().elapsed() > LONGEST_PAUSE {
+            self.pause.set(PAUSE);
+        }
+        let pause = self.pause.get();
+        self.pause.set((pause * 2).min(LONGEST_PAUSE));
+        let end = Instant::now() + pause;
+        while Instant::now() < end && !self.wire.is_ended() {
+            thread::sleep(PAUSE / 2);
+        }
+        (!self.wire.is_ended()).then_some(())
+    }
+
+    /// Reads a log until the connection ends. Returns true if the answer was whole.
+    fn read_log(&self, lines: &mut TimedLines, response: Response<Body>) -> Option<bool> {
         let reader = BufReader::with_capacity(32 << 10, response.into_body().into_reader());
         let is_heard = Cell::new(true);
         let send = |line: LogLine| {
-            is_heard.set(is_heard.get() && self.events.send(Event::Line(line)).is_ok());
+            is_heard.set(is_heard.get() && self.send(Event::Line(line)).is_some());
         };
         let read = frames::read(reader, |piece| {
             lines.push(&piece, send);
             is_heard.get()
         });
-        if let Err(error) = read {
-            tracing::debug!(%error, "the connection of a log ended");
-        }
-        is_heard.get()
+        is_heard.get().then_some(read.is_ok())
     }
 
-    /// Returns true if the container has ended or does not exist, and `None` if that cannot be known any more.
-    fn is_ended(&self, wire: &Wire) -> Option<bool> {
+    /// Reads events until the connection ends, and notes the time of the last.
+    fn read_events(&self, response: Response<Body>, last: &mut Option<String>) -> Option<()> {
+        let reader = BufReader::new(response.into_body().into_reader());
+        let events = serde_json::Deserializer::from_reader(reader).into_iter::<Value>();
+        for event in events.map_while(Result::ok) {
+            if let Some(nanos) = event["timeNano"].as_u64() {
+                *last = Some(format!("{}.{:09}", nanos / 1_000_000_000, nanos % 1_000_000_000));
+            }
+            let code = &event["Actor"]["Attributes"]["exitCode"];
+            self.send(match code.as_str().and_then(|code| code.parse().ok()) {
+                Some(code) if event["Action"] == "die" => Event::Died(code),
+                _ => Event::Happened,
+            })?;
+        }
+        Some(())
+    }
+
+    /// Asks for the container; `None` if that cannot be known any more.
+    fn now(&self) -> Option<Now> {
         let request = Request::get(format!("/containers/{}/json", self.id));
         let end = Instant::now() + AWAY;
-        while !wire.is_ended() && Instant::now() < end {
-            match self.client.ask(&request, self.expected.as_ref(), Instant::now() + ASKED) {
-                Ok(answer) if answer.status == 404 => return Some(true),
-                Ok(answer) if answer.is_success() => {
-                    let state = &answer.json()["State"];
-                    return Some(!(state["Running"] == true || state["Restarting"] == true));
+        while !self.wire.is_ended() && Instant::now() < end {
+            let asked =
+                self.api.client.ask(&request, self.api.expected.get(), Instant::now() + ASKED);
+            if let Ok(answer) = asked {
+                let is_missing = || diagnose(&answer.message()).0 == Cause::ContainerMissing;
+                if answer.status == 404 && is_missing() {
+                    return Some(Now::Gone);
                 }
-                Ok(_) | Err(_) => thread::sleep(PAUSE),
+                let state = &answer.json()["State"];
+                // An answer of anybody else has no such field.
+                if let (true, Some(running)) = (answer.is_success(), state["Running"].as_bool()) {
+                    let goes_on = running || state["Restarting"] == true;
+                    return Some(if goes_on { Now::Running } else { Now::Ended });
+                }
             }
+            thread::sleep(PAUSE);
         }
         None
     }
+}
 
-    /// Makes the connection again, if the engine grants it.
-    fn again(&self, wire: &Wire, request: &Request) -> Option<Response<Body>> {
-        thread::sleep(PAUSE);
-        let (response, line) = self.begin(request).ok()?;
-        wire.set(line);
-        response.status().is_success().then_some(response)
+impl Line {
+    /// The engine's time when the connection was made, as the API takes it.
+    fn since(&self) -> Option<String> {
+        since(self.time.as_deref()?)
     }
+}
+
+pub(super) fn log_request(id: &Id) -> Request {
+    Request::get(format!("/containers/{id}/logs")).query("stdout", 1).query("stderr", 1)
+}
+
+pub(super) fn tail(last: Option<usize>) -> String {
+    last.map_or_else(|| "all".to_owned(), |last| last.to_string())
 }

@@ -131,15 +131,29 @@ impl TimedLines {
             self.frames -= 1;
         }
         (self.known, self.frames) = (self.frames.max(self.known), 0);
-        let time = humantime::parse_rfc3339(&self.time).ok()?;
-        let since = time.duration_since(UNIX_EPOCH).ok()?;
-        Some(format!("{}.{:09}", since.as_secs(), since.subsec_nanos()))
+        since(&self.time)
     }
 
     /// Passes on the lines that have no end.
     pub(super) fn finish(&mut self, line: impl FnMut(LogLine)) {
         self.lines.finish(line);
     }
+}
+
+/// A time as the API takes it: seconds since the epoch, and nanoseconds. Some log drivers print the engine's own time
+/// zone.
+pub(super) fn since(time: &str) -> Option<String> {
+    let (local, east) = if time.ends_with('Z') {
+        (time, 0)
+    } else {
+        let (local, zone) = time.split_at_checked(time.len().checked_sub(6)?)?;
+        let (hours, minutes) = zone.get(1..)?.split_once(':')?;
+        let seconds = hours.parse::<i64>().ok()? * 3600 + minutes.parse::<i64>().ok()? * 60;
+        (local, if zone.starts_with('-') { -seconds } else { seconds })
+    };
+    let time = humantime::parse_rfc3339_weak(local).ok()?.duration_since(UNIX_EPOCH).ok()?;
+    let seconds = i64::try_from(time.as_secs()).ok()? - east;
+    Some(format!("{seconds}.{:09}", time.subsec_nanos()))
 }
 
 #[cfg(test)]
@@ -234,9 +248,19 @@ mod tests {
     }
 
     #[test]
-    fn a_time_is_told_in_seconds() {
-        let mut timed = TimedLines::default();
-        assert_eq!(timed.enter(b"2026-01-02T03:04:05.000000678Z text\n"), b"text\n");
-        assert_eq!(timed.cut().unwrap(), "1767323045.000000678");
+    fn a_time_is_told_in_seconds_whatever_its_zone() {
+        for time in [
+            "2026-01-02T03:04:05.000000678Z",
+            "2026-01-02T05:04:05.000000678+02:00",
+            "2026-01-01T21:34:05.000000678-05:30",
+        ] {
+            let mut timed = TimedLines::default();
+            assert_eq!(timed.enter(format!("{time} text\n").as_bytes()), b"text\n");
+            assert_eq!(timed.cut().unwrap(), "1767323045.000000678", "{time}");
+        }
+        assert_eq!(since("2026-01-02T03:04:05Z").unwrap(), "1767323045.000000000");
+        for none in ["", "Z", "noon", "2026-01-02T03:04:05", "éééééé"] {
+            assert_eq!(since(none), None, "{none}");
+        }
     }
 }

@@ -21,7 +21,7 @@ use super::identity::Identity;
 
 /// An engine that is asked by its API. Its program does what only the program can: it knows the way to the
 /// engine, and the credentials of registries.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Api {
     program: Cli,
     client: Arc<Client>,

@@ -1,17 +1,13 @@
 //! Each operation, as requests of the Engine API.
 
-use std::io::Read;
-use std::sync::Arc;
 use std::sync::mpsc::SyncSender;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
-use ureq::Body;
-use ureq::http::Response;
 
-use super::client::{Answer, Line, Request, Unanswered, unanswered};
-use super::follow::Follower;
+use super::client::{Answer, Request, Unanswered, unanswered};
+use super::follow::{self, log_request, tail};
 use super::log::{Lines, Tail};
 use super::{Api, Failure, bodies, frames};
 use crate::container::CheckedSpec;
@@ -20,6 +16,7 @@ use crate::engine::backend::{
     NetworkInfo, NetworkRequest, Notice, ReaperSpec, Resource,
 };
 use crate::engine::cause::{Cause, MadeNothing};
+use crate::engine::clock::whole_seconds;
 use crate::engine::dialect::Dialect;
 use crate::engine::error::EngineError;
 use crate::engine::identity::EngineInfo;
@@ -77,7 +74,7 @@ impl Backend for Api {
     }
 
     fn start_container(&self, id: &Id, deadline: Instant) -> Result<(), EngineError> {
-        let request = Request::post(format!("/containers/{id}/start")).repeatable();
+        let request = Request::post(format!("/containers/{id}/start"));
         match self.ask(&request, deadline) {
             // It runs already.
             Err(Failure { status: Some(304), .. }) | Ok(_) => Ok(()),
@@ -88,9 +85,12 @@ impl Backend for Api {
     fn networks(&self, names: &[&str], deadline: Instant) -> Result<Vec<NetworkInfo>, EngineError> {
         if names.is_empty() {
             let request = Request::get("/networks");
-            let answer = self.ask(&request, deadline).map_err(Failure::into_error)?;
-            let all = answer.json();
-            let all = all.as_array().into_iter().flatten();
+            let answer = self.ask(&request, deadline).map_err(Failure::into_error)?.json();
+            let Some(all) = answer.as_array() else {
+                return Err(self.unexpected(&request, "networks"));
+            };
+            // A swarm's own have other ids, and are no bridges of this host.
+            let all = all.iter().filter(|it| it["Scope"] != "swarm");
             let all = all.map(|it| network_info(Dialect::Docker, it)).collect::<Option<_>>();
             return all.ok_or_else(|| self.unexpected(&request, "networks"));
         }
@@ -107,8 +107,12 @@ impl Backend for Api {
 
     fn attached(&self, network: &Id, deadline: Instant) -> Result<Vec<String>, EngineError> {
         let request = Request::get(format!("/networks/{network}"));
-        let network = self.look(&request, deadline)?;
-        Ok(network.map(|it| attached_names(&it)).unwrap_or_default())
+        let Some(network) = self.look(&request, deadline)? else { return Ok(Vec::new()) };
+        // An answer of anybody else is not "nobody".
+        if !network["Containers"].is_object() {
+            return Err(self.unexpected(&request, "the containers of a network"));
+        }
+        Ok(attached_names(&network))
     }
 
     fn container(
@@ -128,9 +132,7 @@ impl Backend for Api {
     }
 
     fn stop(&self, id: &Id, grace: Duration, deadline: Instant) -> Result<(), EngineError> {
-        let seconds = grace.as_secs().saturating_add(u64::from(grace.subsec_nanos() > 0));
-        // An engine counts them in 32 bits.
-        let seconds = seconds.min(i32::MAX.unsigned_abs().into());
+        let seconds = whole_seconds(grace);
         let request =
             Request::post(format!("/containers/{id}/stop")).query("t", seconds).repeatable();
         match self.ask(&request, deadline) {
@@ -161,35 +163,20 @@ impl Backend for Api {
         last: Option<usize>,
         events: SyncSender<Event>,
     ) -> Result<Follow, EngineError> {
-        let further = log_request(id).query("follow", 1).query("timestamps", 1);
-        let first = further.clone().query("tail", tail(last));
-        let follower = self.follower(id, events);
-        let answer = self.begin(&follower, &first)?;
-        Ok(follower.follow_log(first, further, answer))
+        Ok(follow::follow_log(self.clone(), id, last, events))
     }
 
     fn follow_end(&self, id: &Id, events: SyncSender<Event>) -> Result<Follow, EngineError> {
-        let request = Request::post(format!("/containers/{id}/wait"));
-        let request = request.query("condition", "not-running");
-        let follower = self.follower(id, events);
-        let answer = self.begin(&follower, &request)?;
-        Ok(follower.follow_end(request, answer))
+        Ok(follow::follow_end(self.clone(), id, events))
     }
 
-    fn follow_events(
-        &self,
-        id: &Id,
-        events: SyncSender<Event>,
-    ) -> Option<Result<Follow, EngineError>> {
+    fn follow_events(&self, id: &Id, events: SyncSender<Event>) -> Option<Follow> {
         let filters = json!({
             "type": ["container"],
             "container": [id.as_str()],
             "event": ["start", "die", "destroy", "health_status"],
         });
-        let request = Request::get("/events").query("filters", filters);
-        let follower = self.follower(id, events);
-        let answer = self.begin(&follower, &request);
-        Some(answer.map(|answer| follower.follow_events(request, answer)))
+        Some(follow::follow_events(self.clone(), id, filters, events))
     }
 
     fn exec(
@@ -212,6 +199,9 @@ impl Backend for Api {
             LogStream::Stderr => keep(&mut stderr, data),
         });
         if let Err(error) = streamed {
+            if !error.is_refusal() {
+                return Err(error);
+            }
             // A command that could not be run has an exit code, too.
             return match self.exit_code(exec, deadline) {
                 Ok(code @ (126 | 127)) => {
@@ -329,15 +319,10 @@ impl Api {
         let sent = self.client.send(request, self.expected.get(), deadline);
         // An answer whose end is that of its connection; the connection is not kept.
         let (response, _line) = sent.map_err(|it| self.unanswered(request, it).error)?;
-        let status = response.status();
-        let mut reader = response.into_body().into_reader();
-        if !status.is_success() {
-            let mut text = String::new();
-            // What can be read of it is the message.
-            let _ = reader.take(1 << 20).read_to_string(&mut text);
-            let answer = Answer { status: status.as_u16(), text };
-            return Err(self.refused(request, &answer).error);
+        if !response.status().is_success() {
+            return Err(self.refused(request, &Answer::of_refusal(response)).error);
         }
+        let mut reader = response.into_body().into_reader();
         let read = frames::read(&mut reader, |piece| {
             sink(piece.stream, piece.data);
             true
@@ -346,28 +331,6 @@ impl Api {
             let unanswered = Unanswered::new(unanswered(error.into(), start));
             self.unanswered(request, unanswered).error
         })
-    }
-
-    /// Begins an answer that is read as it comes, on a connection of its own.
-    fn begin(
-        &self,
-        follower: &Follower,
-        request: &Request,
-    ) -> Result<(Response<Body>, Line), EngineError> {
-        let begun = follower.begin(request);
-        let (response, line) = begun.map_err(|it| self.unanswered(request, it).error)?;
-        let status = response.status();
-        if status.is_success() {
-            return Ok((response, line));
-        }
-        let text = response.into_body().read_to_string().unwrap_or_default();
-        let answer = Answer { status: status.as_u16(), text };
-        Err(self.refused(request, &answer).error)
-    }
-
-    fn follower(&self, id: &Id, events: SyncSender<Event>) -> Follower {
-        let (client, expected) = (Arc::clone(&self.client), self.expected.get().cloned());
-        Follower { client, expected, id: id.clone(), events }
     }
 
     /// The exit code of a command whose output has ended. A command that goes on has lost its connection.
@@ -392,14 +355,6 @@ impl Failure {
     fn into_error(self) -> EngineError {
         self.error
     }
-}
-
-fn log_request(id: &Id) -> Request {
-    Request::get(format!("/containers/{id}/logs")).query("stdout", 1).query("stderr", 1)
-}
-
-fn tail(last: Option<usize>) -> String {
-    last.map_or_else(|| "all".to_owned(), |last| last.to_string())
 }
 
 /// The end of an output.

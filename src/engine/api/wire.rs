@@ -7,13 +7,15 @@ use std::net::Shutdown;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::thread;
 use std::time::Duration;
 
 use nix::errno::Errno;
+#[cfg(target_os = "linux")]
+use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, socket};
 use nix::sys::socket::{MsgFlags, recv, send};
 use ureq::config::Config;
 use ureq::http::Uri;
@@ -25,6 +27,7 @@ use ureq::{Agent, Error};
 
 use crate::engine::cause::Cause;
 use crate::engine::error::End;
+use crate::engine::http;
 
 /// The way to an engine.
 #[derive(Clone, Debug)]
@@ -66,12 +69,7 @@ impl std::error::Error for NotOpened {}
 impl Way {
     /// A client that opens one connection, and no second one when that has ended.
     pub(super) fn agent(&self) -> Agent {
-        let config = Config::builder()
-            .http_status_as_error(false)
-            .max_redirects(0)
-            .max_redirects_will_error(false)
-            .proxy(None)
-            .user_agent(concat!("sidecar-bundle/", env!("CARGO_PKG_VERSION")))
+        let config = http::config()
             .input_buffer_size(BUFFER)
             .output_buffer_size(BUFFER)
             .max_response_header_size(BUFFER)
@@ -86,7 +84,7 @@ impl Way {
         )
     }
 
-    /// What there is to say of a way that was not open: the words of the program, or the path and its error.
+    /// The reason why a way was not open: the words of the program, or the path and its error.
     pub(super) fn said(&self, end: &End) -> String {
         match (self, end) {
             (Self::Program(dial), _) => {
@@ -112,9 +110,9 @@ impl Way {
         }
     }
 
-    fn open(&self) -> io::Result<Wire> {
+    fn open(&self, timeout: Option<Duration>) -> io::Result<Wire> {
         match self {
-            Self::Socket(path) => Ok(Wire::new(UnixStream::connect(path)?, None)),
+            Self::Socket(path) => Ok(Wire::new(connect(path, timeout)?, None)),
             Self::Program(dial) => dial.open(),
         }
     }
@@ -142,7 +140,9 @@ impl Connector for Once {
             let ended = io::Error::from(ErrorKind::NotConnected);
             return Err(Error::Other(Box::new(NotOpened(ended))));
         }
-        let wire = self.way.open().map_err(|error| Error::Other(Box::new(NotOpened(error))))?;
+        let timeout = details.timeout.not_zero().map(|it| *it);
+        let wire =
+            self.way.open(timeout).map_err(|error| Error::Other(Box::new(NotOpened(error))))?;
         let stream: Weak<Stream> = Arc::downgrade(&wire.stream);
         (details.register_shutdown)(stream)?;
         Ok(Some(wire))
@@ -165,6 +165,7 @@ impl DialStdio {
     }
 
     fn open(&self) -> io::Result<Wire> {
+        *self.words.lock().unwrap_or_else(PoisonError::into_inner) = String::new();
         let (ours, theirs) = UnixStream::pair()?;
         let (words, their_words) = UnixStream::pair()?;
         words.set_nonblocking(true)?;
@@ -184,6 +185,25 @@ impl DialStdio {
         let program = Program { handle, stderr: words, words: Arc::clone(&self.words) };
         Ok(Wire::new(ours, Some(program)))
     }
+}
+
+/// Connects to a socket. On Linux, the queue of one whose engine is stopped may be full, and a connect then waits.
+#[cfg(target_os = "linux")]
+fn connect(path: &Path, timeout: Option<Duration>) -> io::Result<UnixStream> {
+    let socket = socket(AddressFamily::Unix, SockType::Stream, SockFlag::SOCK_CLOEXEC, None)?;
+    let stream = UnixStream::from(socket);
+    stream.set_write_timeout(timeout)?;
+    let connected = nix::sys::socket::connect(stream.as_raw_fd(), &UnixAddr::new(path)?);
+    stream.set_write_timeout(None)?;
+    match connected {
+        Err(Errno::EAGAIN) => Err(ErrorKind::TimedOut.into()),
+        connected => Ok(connected.map(|()| stream)?),
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+fn connect(path: &Path, _: Option<Duration>) -> io::Result<UnixStream> {
+    UnixStream::connect(path)
 }
 
 /// A socket that another thread can shut down.
@@ -268,8 +288,7 @@ fn set(
     wanted: &NextTimeout,
     set: impl FnOnce(Option<Duration>) -> io::Result<()>,
 ) -> io::Result<()> {
-    // No bound, or one that no clock can count.
-    let wanted = wanted.not_zero().map(|it| *it).filter(|it| it.as_secs() < 1 << 31);
+    let wanted = wanted.not_zero().map(|it| *it);
     if *known != wanted {
         set(wanted)?;
         *known = wanted;
@@ -318,7 +337,8 @@ impl Transport for Wire {
                     ErrorKind::WouldBlock => return Err(Error::Timeout(timeout.reason)),
                     _ => {
                         self.program.iter_mut().for_each(Program::ended);
-                        return Err(Error::Io(error));
+                        // A reset would be taken for the end of an answer that ends with its connection.
+                        return Err(Error::Io(io::Error::other(error)));
                     }
                 },
             }

@@ -324,7 +324,7 @@ fn reap(handle: &duct::Handle) -> io::Result<()> {
 mod tests {
     use super::*;
 
-    /// Where the tests run, nothing may be beyond their reach.
+    /// As root, tests can kill every program.
     #[test]
     fn a_program_that_may_not_be_killed_has_run_out_of_time_too() {
         let command = Command::new(OsStr::new("sudo"), &Redactor::default());

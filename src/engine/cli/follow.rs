@@ -53,6 +53,8 @@ pub(super) fn follow(
     let (stderr, stderr_end) = io::pipe()?;
     let child =
         Followed(expression.stdout_file(stdout_end).stderr_file(stderr_end).unchecked().start()?);
+    // There may be no listener any more.
+    let _ = events.send(Event::Begun);
     // Whichever stream ends last drops the last of these.
     let both = Arc::new(());
     for (pipe, stream) in [(stdout, LogStream::Stdout), (stderr, LogStream::Stderr)] {

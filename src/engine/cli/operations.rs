@@ -15,6 +15,7 @@ use crate::engine::backend::{
     NetworkInfo, NetworkRequest, Notice, ReaperSpec, Resource,
 };
 use crate::engine::cause::{Cause, MadeNothing};
+use crate::engine::clock::whole_seconds;
 use crate::engine::dialect::{Dialect, list};
 use crate::engine::error::EngineError;
 use crate::engine::identity::{EngineInfo, EngineKind};
@@ -189,7 +190,8 @@ impl Backend for Cli {
                     tracing::debug!(image, progress = self.redactor.redacted(&text), "pulling");
                 }
                 Ok(Event::Line(LogLine { text, .. })) => stderr += &(text + "\n"),
-                Ok(Event::Died(_) | Event::Happened) => {}
+                Ok(Event::Begun | Event::Died(_) | Event::Happened) => {}
+                Ok(Event::Failed(error)) => return Err(error),
                 Ok(Event::End) | Err(RecvTimeoutError::Disconnected) => break,
                 Err(RecvTimeoutError::Timeout) => {
                     return Err(command.killed(start.elapsed(), &stderr));
@@ -204,9 +206,7 @@ impl Backend for Cli {
     }
 
     fn stop(&self, id: &Id, grace: Duration, deadline: Instant) -> Result<(), EngineError> {
-        let seconds = grace.as_secs().saturating_add(u64::from(grace.subsec_nanos() > 0));
-        // An engine counts them in 32 bits.
-        let seconds = seconds.min(i32::MAX.unsigned_abs().into());
+        let seconds = whole_seconds(grace);
         let command = self.command().args(["stop", "-t"]).arg(seconds.to_string()).arg(id.as_str());
         command.run(deadline).map(drop).map_err(|failure| failure.error)
     }
