@@ -342,6 +342,20 @@ impl Engine {
         self.clock.pause(duration);
     }
 
+    /// The end of the time for which something that comes or goes of itself may be in the way of a create.
+    pub(crate) fn patience(&self) -> Instant {
+        self.now() + Duration::from_secs(5)
+    }
+
+    /// Pauses for a moment and returns true, until that end.
+    pub(crate) fn is_patient(&self, patience: Instant) -> bool {
+        let is_patient = self.now() < patience;
+        if is_patient {
+            self.pause(Duration::from_millis(100));
+        }
+        is_patient
+    }
+
     pub(crate) fn start_deadline(&self) -> Instant {
         deadline(self.now(), self.deadlines.start)
     }

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use ipnet::IpNet;
 
@@ -20,10 +20,6 @@ use crate::ownership::labels;
 use crate::ownership::lease::Kept;
 use crate::ownership::session::Session;
 use crate::plan::NetworkPlanned;
-
-/// The time for which a resource of a dead owner may come in the way of a create.
-pub(super) const PATIENCE: Duration = Duration::from_secs(5);
-pub(super) const PAUSE: Duration = Duration::from_millis(100);
 
 impl NetworkPlanned {
     /// Creates the network: `docker network create`.
@@ -102,11 +98,11 @@ fn create(
     session.remove_orphans(plan.slug())?;
 
     // A request of a dead owner may have an effect while this one is under way.
-    let patience = session.connection().engine().now() + PATIENCE;
+    let patience = connection.engine().patience();
     let labels = session.labels(plan);
     loop {
         if let Some(error) = taken_on_host(plan, session.connection()) {
-            if !session.may_have_orphans() || !is_patient(&session, patience) {
+            if !session.may_have_orphans() || !connection.engine().is_patient(patience) {
                 return Err(error);
             }
             session.remove_orphans(plan.slug())?;
@@ -133,16 +129,6 @@ fn create(
             }
         }
     }
-}
-
-/// Pauses, and returns true while there is patience.
-pub(super) fn is_patient(session: &Session, patience: Instant) -> bool {
-    let engine = session.connection().engine();
-    let patient = engine.now() < patience;
-    if patient {
-        engine.pause(PAUSE);
-    }
-    patient
 }
 
 /// The part of the engine's host that is in the way, which the engine does not see.
@@ -179,11 +165,11 @@ fn check_in_the_way(
     patience: Instant,
 ) -> Result<(), Error> {
     let failed = |source| Error::CreateNetwork { network: plan.network_name(), source };
+    let is_patient = || session.connection().engine().is_patient(patience);
     match error.cause() {
         Cause::NetworkExists => match network(session, &plan.network_name())? {
-            Some(found) if session.is_under_lease(&found.labels) => {
-                if is_patient(session, patience) { Ok(()) } else { Err(failed(error)) }
-            }
+            Some(found) if session.is_under_lease(&found.labels) && is_patient() => Ok(()),
+            Some(found) if session.is_under_lease(&found.labels) => Err(failed(error)),
             Some(found) if labels::are_of(plan.naming(), plan.slug(), &found.labels) => {
                 Err(Error::UnknownOwner {
                     slug: plan.slug().clone(),
@@ -194,12 +180,10 @@ fn check_in_the_way(
             }
             Some(found) => Err(difference(plan, session, &found).unwrap_or_else(|| failed(error))),
             // It went while it was looked for.
-            None if is_patient(session, patience) => Ok(()),
+            None if is_patient() => Ok(()),
             None => Err(failed(error)),
         },
-        Cause::SubnetOverlap if session.may_have_orphans() && is_patient(session, patience) => {
-            Ok(())
-        }
+        Cause::SubnetOverlap if session.may_have_orphans() && is_patient() => Ok(()),
         Cause::SubnetOverlap => {
             let holder = survey::holder(session.connection(), &plan.ranges());
             let held = |range: &IpNet| holder.as_ref().is_some_and(|it| it.overlaps(*range));

@@ -3,7 +3,6 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use super::create::{PATIENCE, is_patient};
 use super::observe::last_lines;
 use crate::container::{BundleSpec, CheckedSpec, PullPolicy, RestartPolicy};
 use crate::created::NetworkCreated;
@@ -69,7 +68,7 @@ fn run(network: &NetworkCreated, spec: &CheckedSpec) -> Result<(Id, Guard), Erro
     let mut guard = Guard::new(Arc::clone(session), Resource::Container, name.clone());
     guard.set_grace(spec.options.grace);
     // A request of a dead owner may have an effect while this one is under way.
-    let patience = engine.now() + PATIENCE;
+    let patience = engine.patience();
     let mut pulled = spec.options.pull == PullPolicy::Always;
     if pulled {
         pull(session, spec)?;
@@ -105,7 +104,7 @@ fn run(network: &NetworkCreated, spec: &CheckedSpec) -> Result<(Id, Guard), Erro
         }
         let orphan_was_in_the_way = error.cause() == Cause::ContainerNameTaken
             && remove_orphan_of_name(plan, session, &name)?
-            && is_patient(session, patience);
+            && engine.is_patient(patience);
         if orphan_was_in_the_way {
             continue;
         }

@@ -69,13 +69,13 @@ impl NetworkPlanned {
     ///
     /// As for [`in_free_subnet`](Self::in_free_subnet) and [`create_network`](Self::create_network). The plan of
     /// the last attempt is handed back. [`Error::SubnetTaken`] comes for given addresses, and when the engine has
-    /// refused eight subnets without a holder that can be seen.
+    /// refused eight subnets and no holder of one can be seen for five seconds.
     pub fn create_network_in_free_subnet(
         self,
         engine: &Engine,
     ) -> Result<NetworkCreated, StepError<Self>> {
         let mut plan = self;
-        let mut unseen = 0;
+        let mut unseen = Vec::new();
         // Each turn is another attempt: the pool bounds them.
         loop {
             let failed = match plan.in_free_subnet(engine)?.create_network(engine) {
@@ -85,17 +85,35 @@ impl NetworkPlanned {
             let (error, lost) = failed.into_parts();
             match &error {
                 Error::SubnetTaken { subnet, holder, .. } if lost.moves(*subnet) => {
-                    unseen += usize::from(holder.is_none());
+                    unseen.extend(holder.is_none().then_some(*subnet));
                 }
                 _ => return Err(StepError::new(error, lost)),
             }
-            if unseen == 8 {
+            if unseen.len() == UNSEEN && !is_one_seen(engine, &mut unseen) {
                 return Err(StepError::new(error, lost));
             }
             plan = match lost.clone().next_attempt() {
                 Ok(next) => next,
                 Err(_) => return Err(StepError::new(error, lost)),
             };
+        }
+    }
+}
+
+/// The number of refused subnets without a holder with which a search waits for one.
+const UNSEEN: usize = 8;
+
+/// Forgets the ranges whose holder can be seen now, and returns true if there is one.
+///
+/// An engine refuses the subnet of a network that it is making, and lists the network later.
+fn is_one_seen(engine: &Engine, unseen: &mut Vec<IpNet>) -> bool {
+    let patience = engine.patience();
+    loop {
+        if let Ok(connection) = Connection::open(engine) {
+            unseen.retain(|range| holder(&connection, &[*range]).is_none());
+        }
+        if unseen.len() < UNSEEN || !engine.is_patient(patience) {
+            return unseen.len() < UNSEEN;
         }
     }
 }

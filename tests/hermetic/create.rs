@@ -1,12 +1,15 @@
 //! Creating the network: its failures, what they hand back, and what is left.
 
 use std::error::Error as _;
-use std::time::Duration;
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
 
+use serde_json::{Value, json};
 use sidecar_bundle::{BundleSpec, Cause, Error};
 
 use crate::fake::{ELSEWHERE, Fake, NETWORK, plan};
 use crate::faults::for_each_fault;
+use crate::scripted::{Act, Scripted};
 use crate::texts::{OVERLAP, PERMISSION, UNKNOWN, UNREACHABLE, refuse};
 
 #[test]
@@ -70,6 +73,36 @@ fn the_error_of_a_taken_subnet_names_its_holder() {
         "subnet 10.56.132.0/24 is taken by something that the engine does not name; next_attempt or create_network_in_free_subnet moves a derived subnet on"
     );
     fake.assert_nothing_left();
+}
+
+#[test]
+fn a_search_waits_for_networks_that_are_being_made() {
+    // Twelve others have asked first: their subnets are refused, and the networks are listed two seconds later.
+    let begun = Instant::now();
+    let taken = Mutex::new(Vec::<Value>::new());
+    let engine = Scripted::new(move |request, body| {
+        let mut taken = taken.lock().unwrap();
+        match request {
+            "POST /networks/create" if taken.len() < 12 => {
+                let body: Value = serde_json::from_str(body).unwrap();
+                taken.push(body["IPAM"].clone());
+                Act::Answer(403, json!({"message": "Pool overlaps with other one"}).to_string())
+            }
+            "GET /networks" if begun.elapsed().as_secs() >= 2 => {
+                let network = |(number, ipam)| {
+                    let (id, name) = (format!("{number:064x}"), format!("other-{number}"));
+                    json!({"Id": id, "Name": name, "IPAM": ipam})
+                };
+                let networks: Vec<_> = taken.iter().enumerate().map(network).collect();
+                Act::Answer(200, json!(networks).to_string())
+            }
+            _ => Act::Obey,
+        }
+    });
+    let network = plan().create_network_in_free_subnet(&engine.engine()).unwrap();
+    assert_eq!(network.plan().addressing().attempt(), 12);
+    network.close().unwrap();
+    assert_eq!(engine.resources(), 0);
 }
 
 #[test]
