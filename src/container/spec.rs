@@ -235,9 +235,10 @@ impl BundleSpec {
 
     /// Adds a security option, such as `seccomp=/etc/profile.json`.
     ///
-    /// The profile of `seccomp` is a file of this host, as for the engine's program. An engine that is asked by
-    /// its API is sent its contents; if it cannot be read, is longer than 1 MiB or is not JSON, the step fails
-    /// with [`Error::Invalid`](crate::Error::Invalid) before anything is touched.
+    /// The profile of `seccomp` is a file of this host, as for the engine's program. Docker is sent its contents by
+    /// its API; if it cannot be read, is longer than 1 MiB or is not JSON, the step fails with
+    /// [`Error::Invalid`](crate::Error::Invalid) before anything is touched. Podman reads the file itself, on its own
+    /// host. Of podman, an option that it does not know is [`Error::Invalid`](crate::Error::Invalid), too.
     pub fn security_option(mut self, option: impl Into<String>) -> Self {
         self.options.security.push(option.into());
         self
@@ -292,6 +293,10 @@ impl BundleSpec {
     /// `LogConfig`, `MemoryReservation`, `MemorySwappiness`, `OomKillDisable`, `OomScoreAdj`, `Runtime`,
     /// `ShmSize`, `StorageOpt`, `Sysctls` and `Ulimits`. Names are spelled as here. A value has no null and no
     /// number but integers.
+    ///
+    /// Podman does not have all of them: `Domainname`, `Shell`, and of `HostConfig` the rates of block devices
+    /// (`BlkioDevice...`, `BlkioWeightDevice`), `DeviceCgroupRules` and `DeviceRequests` are
+    /// [`Error::Unsupported`](crate::Error::Unsupported) there, and so is a device with a colon in its path.
     ///
     /// A value is no place for a secret: `Debug` of the specification shows it, and so does the engine.
     ///

@@ -19,13 +19,8 @@ use crate::status::{ExecOutput, Exit, Health, LogLine, State, Status};
 
 /// A way to talk to one engine.
 pub(crate) trait Backend: fmt::Debug + Send + Sync {
-    /// Asks the engine what it is, or knows it from before where asking is dear and an engine hardly changes.
-    fn info(&self, deadline: Instant) -> Result<EngineInfo, EngineError>;
-
     /// Asks the engine that answers now what it is.
-    fn info_now(&self, deadline: Instant) -> Result<EngineInfo, EngineError> {
-        self.info(deadline)
-    }
+    fn info(&self, deadline: Instant) -> Result<EngineInfo, EngineError>;
 
     /// The address of the engine, where it is known.
     fn address(&self, deadline: Instant) -> Result<Option<String>, EngineError>;
@@ -94,6 +89,13 @@ pub(crate) trait Backend: fmt::Debug + Send + Sync {
     fn follow_events(&self, id: &Id, events: SyncSender<Event>) -> Option<Follow> {
         let _ = (id, events);
         None
+    }
+
+    /// Runs the container's health check if its time has come and the engine does not run it, and returns the time
+    /// after which to ask again. `None` if that is never.
+    fn check_health(&self, id: &Id, deadline: Instant) -> Result<Option<Duration>, EngineError> {
+        let _ = (id, deadline);
+        Ok(None)
     }
 
     /// Runs a command in the container.
@@ -210,8 +212,6 @@ pub(crate) struct NetworkRequest<'a> {
     pub(crate) addressing: &'a Addressing,
     pub(crate) ipv6: Option<Ipv6Addressing>,
     pub(crate) labels: &'a BTreeMap<String, String>,
-    /// The labels that no other network has.
-    pub(crate) unique: &'a Filter,
     pub(crate) options: &'a NetworkOptions,
 }
 

@@ -119,24 +119,15 @@ impl Connection {
         deadline: Instant,
         look: impl FnOnce() -> Result<T, EngineError>,
     ) -> Result<T, EngineError> {
-        self.check_before(deadline)?;
+        self.check(deadline)?;
         let found = look()?;
-        self.check_after(deadline)?;
+        self.check(deadline)?;
         Ok(found)
     }
 
-    /// Checks that the engine that is about to be looked at is the one that answered before.
-    pub(crate) fn check_before(&self, deadline: Instant) -> Result<(), EngineError> {
-        self.check(&self.backend.info(deadline)?)
-    }
-
-    /// Checks that the engine that was looked at is the one that answered before.
-    pub(crate) fn check_after(&self, deadline: Instant) -> Result<(), EngineError> {
-        self.check(&self.backend.info_now(deadline)?)
-    }
-
-    fn check(&self, info: &EngineInfo) -> Result<(), EngineError> {
-        if info.identity == self.info.identity {
+    /// Checks that the engine that answers now is the one that answered before.
+    pub(crate) fn check(&self, deadline: Instant) -> Result<(), EngineError> {
+        if self.backend.info(deadline)?.identity == self.info.identity {
             Ok(())
         } else {
             Err(EngineError::another_engine())

@@ -1,7 +1,6 @@
 //! The differences between the commands of docker and podman.
 
 use std::ffi::OsString;
-use std::time::Duration;
 
 use serde_json::Value;
 
@@ -74,43 +73,6 @@ impl Dialect {
             (Resource::Container, Self::Docker) => &["rm", "--force", "--volumes"],
             (Resource::Container, Self::Podman) => &["rm", "--force", "--time", "0", "--volumes"],
             (Resource::Network, _) => &["network", "rm"],
-        }
-    }
-
-    /// Tells a container's end. Podman looks now and then, four times a second unless it is told more.
-    pub(super) fn wait(self) -> &'static [&'static str] {
-        match self {
-            Self::Docker => &["wait"],
-            Self::Podman => &["wait", "--interval", "50ms"],
-        }
-    }
-
-    /// The time past its deadline that a command may go on. Podman's program does the work itself: of a `podman
-    /// run` that is killed half-way, veth and bridge stay for ever.
-    pub(super) fn patience(self) -> Duration {
-        match self {
-            Self::Docker => Duration::ZERO,
-            Self::Podman => Duration::from_secs(10),
-        }
-    }
-
-    /// Returns true if `network create` prints an id; podman prints the name.
-    pub(super) fn prints_ids_of_networks(self) -> bool {
-        self == Self::Docker
-    }
-
-    /// Lists all networks as `network inspect` has them, where one command can.
-    pub(super) fn list_networks_in_full(self) -> Option<&'static [&'static str]> {
-        (self == Self::Podman).then_some(&["network", "ls", "--format", "json"])
-    }
-
-    /// Returns true if a program that ended so failed itself, and did not run the command in the container.
-    pub(super) fn failed_to_exec(self, code: i32, stderr: &str) -> bool {
-        match self {
-            Self::Docker => ["Error response from daemon:", "Error: No such", "Cannot connect"]
-                .iter()
-                .any(|it| code != 0 && stderr.starts_with(it)),
-            Self::Podman => matches!(code, 125 | 255) && stderr.contains("Error: "),
         }
     }
 

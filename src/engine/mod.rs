@@ -39,7 +39,7 @@ pub use support::Unsupported;
 /// |---|---|
 /// | [`docker`](Self::docker) | the Engine API: over the socket of a `unix://` address, else over `docker system dial-stdio`, for contexts, TLS and ssh |
 /// | [`docker_cli`](Self::docker_cli) | the commands of the program `docker` |
-/// | [`podman`](Self::podman) | the commands of the program `podman` |
+/// | [`podman`](Self::podman) | podman's API: over the socket of a `unix://` address, else of a service that this process runs; over `podman system dial-stdio` for connections and other addresses |
 ///
 /// The engine is found as its program finds it: `DOCKER_HOST`, contexts, TLS and ssh work as the user has set
 /// them up, and so do `CONTAINER_HOST` and connections. They are read when this value is made, and apply to
@@ -48,10 +48,15 @@ pub use support::Unsupported;
 /// that described itself on it; if a new one leads to another engine, nothing is asked of that. Up to two connections
 /// are kept as long as this value and its clones; each that is not a socket is a process of the program.
 ///
+/// Podman has no daemon. If no address and no connection is configured, the first request runs `podman system service`
+/// on a socket that only this user reaches. It is one process for all engine values that lead to the same podman, and
+/// describes itself once, which takes it some 0.3 s. It ends ten seconds after its last connection, also where this
+/// process was killed, and is run again when it is needed. It finishes the requests that are under way.
+///
 /// The program also pulls images, since it knows the credentials of registries, and the reaper removes by it.
 ///
-/// The `proxies` of the program's `config.json` do not reach a container that is made over the API. The commands
-/// of docker set them as its environment.
+/// Neither the `proxies` of docker's `config.json` nor the proxies of podman's environment reach a container that is
+/// made over the API. The commands of docker set those of `config.json` as its environment.
 ///
 /// An engine is identified by its answer, not by its configuration. Two values that lead to one engine share its
 /// slugs: while one of them holds a slug, the other gets [`Error::Taken`](crate::Error::Taken).
@@ -63,8 +68,7 @@ pub use support::Unsupported;
 /// | [`with_remove_deadline`](Self::with_remove_deadline) | each removal, with its looks; each other look | 30 s |
 ///
 /// A look is a request that only reads, such as an `inspect` or a list. A request that passes its deadline has
-/// failed; a command is killed. Podman's program does all the work itself, and leaves interfaces behind if it is
-/// killed half-way; so it gets ten seconds more to end by itself, but for a command in the container.
+/// failed; a command is killed.
 ///
 /// ```
 /// use std::time::Duration;
@@ -152,10 +156,13 @@ impl Engine {
         Self::of(Access::Cli(Cli::new(Dialect::Docker)))
     }
 
-    /// The program `podman`, found on `PATH`, with netavark as its network backend; as root or rootless.
+    /// Podman, by its API: podman 4.0 or newer, with netavark as its network backend; as root or rootless.
+    ///
+    /// The program `podman`, found on `PATH`, runs the service, or leads to one that is elsewhere. On other systems than
+    /// Linux, it leads to its virtual machine.
     #[must_use]
     pub fn podman() -> Self {
-        Self::of(Access::Cli(Cli::new(Dialect::Podman)))
+        Self::of(Access::Api(Cli::new(Dialect::Podman), Connections::default()))
     }
 
     /// The first that answers: `docker`, then `podman`. A `docker` that is podman under another name is

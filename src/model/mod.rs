@@ -16,7 +16,7 @@ use std::time::Instant;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 
-use crate::engine::backend::{Filter, NetworkRequest, Resource};
+use crate::engine::backend::{NetworkRequest, Resource};
 use crate::ownership::guard::Guard;
 use crate::ownership::session::Session;
 
@@ -67,7 +67,6 @@ fn a_request_that_panics_after_it_made_its_resource_leaves_nothing() {
         addressing: plan.addressing(),
         ipv6: None,
         labels: &labels,
-        unique: &Filter::Labels(Vec::new()),
         options: plan.options(),
     };
     let panicked = catch_unwind(AssertUnwindSafe(|| {

@@ -176,7 +176,7 @@ fn remove_all(
     let engine = connection.engine();
     let patience = engine.now() + PATIENCE;
     let asked = |error| failed(Resource::Container, error);
-    connection.check_before(engine.look_deadline()).map_err(asked)?;
+    connection.check(engine.look_deadline()).map_err(asked)?;
     let mut removed = Removed::default();
     loop {
         let remove = |resource, ids: &mut Vec<Id>| {
@@ -194,7 +194,7 @@ fn remove_all(
         match done {
             // That there is no more counts on the same engine only.
             Ok(()) => {
-                let same = connection.check_after(engine.look_deadline());
+                let same = connection.check(engine.look_deadline());
                 return same.map(|()| removed).map_err(asked);
             }
             Err(error)

@@ -113,7 +113,6 @@ fn create(
             addressing: plan.addressing(),
             ipv6: plan.ipv6(),
             labels: &labels,
-            unique: &session.own(),
             options: plan.options(),
         };
         let deadline = connection.engine().start_deadline();

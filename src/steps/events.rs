@@ -71,6 +71,8 @@ impl BundleRunning {
     /// The engine tells them on one connection: nothing is polled. If that connection ends, it is made again, and a
     /// look tells what has changed meanwhile; of several restarts, it tells one. Events that are not read wait.
     ///
+    /// Podman's health checks are timers of systemd's. Where nobody runs them, this does while it waits.
+    ///
     /// ```no_run
     /// use std::time::Duration;
     /// use sidecar_bundle::{BundleEvent, BundleSpec, Engine, NetworkPlanned, Slug};
@@ -142,7 +144,9 @@ impl Events<'_> {
                 continue;
             }
             let left = end.saturating_duration_since(Instant::now());
-            match self.incoming.recv_timeout(left) {
+            let next_check = self.check_health()?.unwrap_or(left);
+            match self.incoming.recv_timeout(left.min(next_check)) {
+                Err(RecvTimeoutError::Timeout) if next_check < left => {}
                 Err(RecvTimeoutError::Timeout) => return Ok(None),
                 Ok(Event::Died(code)) => self.due = Some(Look { code: Some(code) }),
                 Ok(Event::End | Event::Failed(_)) | Err(RecvTimeoutError::Disconnected) => {
@@ -155,6 +159,14 @@ impl Events<'_> {
                 }
             }
         }
+    }
+
+    /// Runs a health check that the engine does not run. Its outcome is an event.
+    fn check_health(&self) -> Result<Option<Duration>, Error> {
+        let connection = self.bundle.session().connection();
+        let deadline = connection.engine().look_deadline();
+        let checked = connection.backend().check_health(self.bundle.id(), deadline);
+        checked.map_err(|source| Error::Look { what: "the container's health", source })
     }
 
     /// Adds what has changed since the last look. The code is that of the last end, which a container that was

@@ -221,7 +221,7 @@ impl BundleRunning {
                 let looked = probe.look(*status);
                 seen.note(looked)
             }
-            Condition::Healthy => match self.status_by(self.look_by(deadline)) {
+            Condition::Healthy => match self.health(deadline) {
                 Ok(Status { health: Some(Health::Healthy), .. }) => true,
                 Ok(Status { health: Some(health), .. }) => {
                     seen.note(Err(format!("health check {health:?}").to_lowercase()))
@@ -252,6 +252,14 @@ impl BundleRunning {
             seen.probes.remove(&key);
         }
         Ok(met)
+    }
+
+    /// The status, after a health check that the engine does not run.
+    fn health(&self, deadline: Instant) -> Result<Status, Error> {
+        let by = self.look_by(deadline);
+        let checked = self.session().connection().backend().check_health(self.id(), by);
+        checked.map_err(|source| Error::Look { what: "the container's health", source })?;
+        self.status_by(by)
     }
 
     fn target(&self, port: u16) -> Target {

@@ -54,8 +54,9 @@ impl Death {
     }
 }
 
-/// Operation and moment, as `held-engine` has them; `up` is between two operations.
-const PHASES: [(&str, &str); 13] = [
+/// Operation and moment, as `held-engine` has them; `up` is between two operations. The last three are times after the
+/// start of podman's service, which an owner runs for itself and through which no request is held.
+const PHASES: [(&str, &str); 16] = [
     ("create", "before"),
     ("create", "inside"),
     ("create", "after"),
@@ -69,7 +70,14 @@ const PHASES: [(&str, &str); 13] = [
     ("network-rm", "before"),
     ("network-rm", "inside"),
     ("network-rm", "after"),
+    ("service", "soon"),
+    ("service", "later"),
+    ("service", "last"),
 ];
+
+fn phases() -> usize {
+    if engine::is_podman() { PHASES.len() } else { PHASES.len() - 3 }
+}
 
 /// The number of owners that die side by side; the engine is not faster with more.
 const SIDE_BY_SIDE: usize = 4;
@@ -87,8 +95,9 @@ struct Tally {
 fn whatever_way_an_owner_dies_nothing_is_left_and_the_next_owner_is_unharmed() {
     let Some(world) = world("chaos") else { return };
     let flag = std::env::var("SIDECAR_BUNDLE_CHAOS").ok();
-    let total = flag.map_or(PHASES.len() * 10, |kills| kills.parse().unwrap());
-    let tallies: Vec<Mutex<Tally>> = PHASES.iter().map(|_| Mutex::default()).collect();
+    let phases = phases();
+    let total = flag.map_or(phases * 10, |kills| kills.parse().unwrap());
+    let tallies: Vec<Mutex<Tally>> = PHASES[..phases].iter().map(|_| Mutex::default()).collect();
     let next = AtomicUsize::new(0);
     thread::scope(|scope| {
         for _ in 0..SIDE_BY_SIDE {
@@ -98,15 +107,17 @@ fn whatever_way_an_owner_dies_nothing_is_left_and_the_next_owner_is_unharmed() {
                     if number >= total {
                         break;
                     }
-                    let phase = number % PHASES.len();
-                    // 9 kinds and 13 phases have no common divisor: each meets each.
+                    let phase = number % phases;
+                    // 9 kinds and 13 or 16 phases have no common divisor: each meets each.
                     let trial = Trial::new(number, phase, DEATHS[number % DEATHS.len()], &world);
-                    trial.run((number / PHASES.len()).is_multiple_of(2), &tallies[phase]);
+                    trial.run((number / phases).is_multiple_of(2), &tallies[phase]);
                 }
             });
         }
     });
     report(&tallies);
+    // Podman's services end when nobody is connected.
+    engine::wait_for("the end of all services", || !is_served(world.state.path()));
     let (mut leaks, mut harmed) = (Vec::new(), Vec::new());
     for tally in tallies {
         let tally = tally.into_inner().unwrap();
@@ -135,8 +146,11 @@ impl Trial {
         // Spread over the length of an engine's command.
         let random = RandomState::new().hash_one(number);
         let jitter = match PHASES[phase] {
-            ("run", "inside") => Duration::from_millis(random % 300),
+            // A bundle of podman's comes and goes in less than a second.
+            ("run", "inside") | (_, "soon") => Duration::from_millis(random % 300),
             (_, "inside") => Duration::from_millis(random % 160),
+            (_, "later") => Duration::from_millis(300 + random % 300),
+            (_, "last") => Duration::from_millis(600 + random % 300),
             _ => Duration::from_millis(random % 40),
         };
         let state = world.state.path().to_owned();
@@ -149,7 +163,8 @@ impl Trial {
         let (op, when) = PHASES[phase];
         let hold = Some(Hold { op, when, mark: mark.clone() });
         let treatment = Treatment { hold, cut_idle: None };
-        let relay = engine::is_api().then(|| Relay::start(&room.join("s"), &treatment));
+        let is_relayed = engine::is_api() && op != "service";
+        let relay = is_relayed.then(|| Relay::start(&room.join("s"), &treatment));
         Self { id, phase, death, jitter, state, mark, program, relay }
     }
 
@@ -158,8 +173,9 @@ impl Trial {
         let deadline = Instant::now() + Duration::from_secs(30);
         while !self.mark.exists() {
             let early = owner.child.try_wait().unwrap();
+            // It may have come to it and died since.
             assert!(
-                early.is_none() && Instant::now() < deadline,
+                self.mark.exists() || early.is_none() && Instant::now() < deadline,
                 "{self} never came to its phase: {early:?} {}",
                 owner.stderr()
             );
@@ -204,7 +220,7 @@ impl Trial {
         let (op, when) = PHASES[self.phase];
         command
             .env("HELD_OP", if self.relay.is_some() { "" } else { op })
-            .env("HELD_WHEN", when)
+            .env("HELD_WHEN", if op == "service" { "inside" } else { when })
             .env("HELD_MARK", &self.mark)
             .process_group(0);
         let mut owner = Owner::spawn(command);
@@ -352,6 +368,16 @@ fn reaper_of(program: &Path) -> Option<u32> {
         let has = |word: &[u8]| cmdline.split(|byte| *byte == 0).any(|it| it == word);
         (has(b"sidecar-bundle-reaper") && has(program.as_os_str().as_encoded_bytes()))
             .then_some(pid)
+    })
+}
+
+/// Returns true if a service of podman's is a program below this directory.
+fn is_served(state: &Path) -> bool {
+    std::fs::read_dir("/proc").unwrap().flatten().any(|entry| {
+        let cmdline = std::fs::read(entry.path().join("cmdline")).unwrap_or_default();
+        let words = || cmdline.split(|byte| *byte == 0);
+        words().any(|it| it == b"service")
+            && words().any(|it| it.starts_with(state.as_os_str().as_encoded_bytes()))
     })
 }
 

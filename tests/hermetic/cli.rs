@@ -1,8 +1,9 @@
 //! The command lines of the engine, to the letter, and their traces.
 
 use std::fs;
+use std::time::{Duration, Instant};
 
-use sidecar_bundle::{Addressing, BundleSpec, Cause, Engine, Error, Naming};
+use sidecar_bundle::{Addressing, BundleSpec, Cause, Error, Naming};
 
 use crate::fake::{CONTAINER, Fake, NETWORK, plan};
 use crate::owner::Owner;
@@ -268,31 +269,6 @@ fn a_program_that_goes_missing_between_the_steps_is_named() {
 }
 
 #[test]
-fn a_local_podman_is_asked_again_before_an_absence_is_believed() {
-    let fake = Fake::new();
-    let info = |root: &str| {
-        fake.on(
-            "info",
-            &format!(
-                r#"echo '{{"host":{{"hostname":"h","security":{{"rootless":true}}}},"store":{{"graphRoot":"{root}"}},"version":{{"Version":"4.3.1"}}}}'"#
-            ),
-        );
-    };
-    info("/one");
-    let engine = Engine::podman().with_program(fake.path("docker"));
-    let engine = engine.with_state_dir(fake.path("leases")).without_reaper();
-    plan().create_network(&engine).unwrap().close().unwrap();
-    let network = plan().create_network(&engine).unwrap();
-    assert_eq!(fake.infos(), 1, "which is dear");
-    // Its `storage.conf` leads elsewhere.
-    info("/other");
-    fake.on("network-rm", &refuse(1, "Error: unable to find network: network not found"));
-    fake.on("network-ls", ":");
-    let error = network.close().unwrap_err();
-    assert_eq!(error.cause(), Some(Cause::AnotherEngine));
-}
-
-#[test]
 fn an_answer_that_cannot_be_read_is_shown() {
     let fake = Fake::new();
     fake.on(
@@ -303,4 +279,36 @@ fn an_answer_that_cannot_be_read_is_shown() {
     let failed = plan().create_network(&fake.engine()).unwrap_err();
     let says = "docker network inspect did not answer with a network: {\"Name\":\"x\"}";
     assert_eq!(fake.chain(&failed)[1], says);
+}
+
+#[test]
+fn a_program_that_leaves_something_behind_is_answered_at_once() {
+    let fake = Fake::new();
+    for operation in ["network-create", "run", "rm", "network-rm"] {
+        fake.on(operation, "sleep 30 & obey");
+    }
+    let start = Instant::now();
+    fake.up().close().unwrap();
+    assert!(start.elapsed() < Duration::from_secs(10), "{:?}", start.elapsed());
+    fake.assert_nothing_left();
+}
+
+#[test]
+fn a_directory_for_temporary_files_is_not_needed() {
+    let fake = Fake::new();
+    let mut owner = Owner::program(&fake.engine_words());
+    owner.env("TMPDIR", "/no/such/directory");
+    let mut owner = Owner::spawn(owner);
+    owner.expect("launch demo", "up");
+    owner.expect("close", "closed");
+    owner.end();
+    fake.assert_nothing_left();
+}
+
+#[test]
+fn more_than_a_pipe_holds_is_read_while_the_program_runs() {
+    let fake = Fake::new();
+    fake.on("network-create", "head -c 300000 /dev/zero | tr '\\0' 'x' >&2; obey");
+    plan().create_network(&fake.engine()).unwrap().close().unwrap();
+    fake.assert_nothing_left();
 }

@@ -1,6 +1,5 @@
 //! Creating the network: its failures, what they hand back, and what is left.
 
-use std::error::Error as _;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
@@ -158,23 +157,6 @@ fn a_network_whose_answer_is_late_is_removed() {
     fake.assert_nothing_left();
     fake.obey("network-create");
     failed.into_state().create_network(&engine).unwrap().close().unwrap();
-}
-
-#[test]
-fn a_program_of_podman_that_ends_soon_after_its_deadline_has_the_last_word() {
-    let fake = Fake::new();
-    let engine = fake.podman().with_start_deadline(Duration::from_millis(200));
-    fake.on("network-create", &format!("sleep 1; {}", refuse(125, "Error: the moon is full")));
-    let failed = plan().create_network(&engine).unwrap_err();
-    assert_eq!(
-        fake.text(failed.source().unwrap()),
-        "docker network create ended with exit status: 125: Error: the moon is full"
-    );
-    fake.on("network-create", "sleep 1; obey");
-    let network = failed.into_state().create_network(&engine).unwrap();
-    assert_eq!(fake.resources(), [(NETWORK.into(), network.network_id().into())]);
-    network.close().unwrap();
-    fake.assert_nothing_left();
 }
 
 #[test]

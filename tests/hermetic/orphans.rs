@@ -40,7 +40,7 @@ fn the_next_launch_removes_what_a_failed_close_left() {
 #[test]
 fn the_next_owner_waits_for_the_last_command_of_a_dead_owner() {
     let fake = Fake::new();
-    fake.once("run", ": >\"$dir/asked\"; sleep 1; obey; : >\"$dir/ended\"");
+    fake.once("run", ": >\"$dir/asked\"; sleep 1; id=$(obey); : >\"$dir/ended\"; echo \"$id\"");
     fake.on("ps", "[ -e \"$dir/ended\" ] || : >\"$dir/early\"; obey");
     let mut owner = fake.owner(&[]);
     owner.tell("launch demo");

@@ -416,7 +416,7 @@ fn a_reaper_without_timeout_works_like_any_other() {
     wait_for("the reaper", || fake.reapers() == 0);
     fake.assert_nothing_left();
     // It waits for the last command, too.
-    fake.once("run", ": >\"$dir/asked\"; sleep 1; obey; : >\"$dir/ended\"");
+    fake.once("run", ": >\"$dir/asked\"; sleep 1; id=$(obey); : >\"$dir/ended\"; echo \"$id\"");
     fake.on("rm", "[ -e \"$dir/ended\" ] || : >\"$dir/early\"; obey");
     let mut owner = Owner::program(&fake.engine_words());
     owner.env("PATH", &tools);

@@ -163,7 +163,7 @@ pub(crate) fn with_option(
 
 /// Returns true if the engine is asked by its API, and not by commands.
 pub(crate) fn is_api() -> bool {
-    backend() == "docker"
+    backend() != "docker-cli"
 }
 
 /// A bundle that runs a script.

@@ -23,9 +23,6 @@ pub(crate) fn plan() -> NetworkPlanned {
 pub(crate) const ELSEWHERE: &str =
     r#"echo '{"ServerVersion":"26.1.5","OperatingSystem":"Docker Desktop"}'"#;
 
-/// Podman's description of itself.
-const PODMAN: &str = r#"echo '{"host":{"hostname":"h","os":"linux","security":{"rootless":true},"serviceIsRemote":false},"store":{"graphRoot":"/one"},"version":{"Version":"4.3.1"}}'"#;
-
 pub(crate) struct Fake {
     dir: TempDir,
 }
@@ -58,13 +55,6 @@ impl Fake {
     pub(crate) fn engine(&self) -> Engine {
         let docker = Engine::docker_cli().with_program(self.path("docker"));
         docker.with_state_dir(self.path("leases"))
-    }
-
-    /// The same program, as a podman on this host.
-    pub(crate) fn podman(&self) -> Engine {
-        self.on("info", PODMAN);
-        let podman = Engine::podman().with_program(self.path("docker"));
-        podman.with_state_dir(self.path("leases"))
     }
 
     /// The same engine, in the words of an owner that is another process.

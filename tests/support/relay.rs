@@ -3,11 +3,15 @@
 use std::io::{Read, Write};
 use std::net::Shutdown;
 use std::os::unix::net::{UnixListener, UnixStream};
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
+
+use crate::engine::is_podman;
 
 /// A relay that works as long as this lives.
 pub(crate) struct Relay {
@@ -38,9 +42,7 @@ const PAUSE: Duration = Duration::from_millis(300);
 impl Relay {
     /// Relays to the engine's socket.
     pub(crate) fn start(socket: &Path, treatment: &Treatment) -> Self {
-        let engine =
-            std::env::var("DOCKER_HOST").unwrap_or_else(|_| "unix:///var/run/docker.sock".into());
-        let engine = PathBuf::from(engine.strip_prefix("unix://").unwrap());
+        let engine = if is_podman() { podman_service(socket) } else { docker_socket() };
         let listener = UnixListener::bind(socket).unwrap();
         let ended = Arc::new(AtomicBool::new(false));
         let (is_ended, treatment) = (Arc::clone(&ended), treatment.clone());
@@ -101,6 +103,28 @@ fn relay(client: &UnixStream, engine: &UnixStream, treatment: &Treatment) {
             }
         });
     });
+}
+
+fn docker_socket() -> PathBuf {
+    let address =
+        std::env::var("DOCKER_HOST").unwrap_or_else(|_| "unix:///var/run/docker.sock".into());
+    address.strip_prefix("unix://").unwrap().into()
+}
+
+/// Starts a service of podman's own, which ends when nobody is connected, and returns its socket.
+fn podman_service(socket: &Path) -> PathBuf {
+    let socket = socket.with_extension("podman");
+    let mut podman = Command::new("podman");
+    podman.args(["system", "service", "--time", "20"]);
+    podman.arg(format!("unix://{}", socket.display())).process_group(0);
+    let mut podman = podman.stdin(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    thread::spawn(move || podman.wait());
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while UnixStream::connect(&socket).is_err() {
+        assert!(Instant::now() < deadline, "podman's service does not start");
+        thread::sleep(Duration::from_millis(10));
+    }
+    socket
 }
 
 /// Passes everything on until one side ends, and ends both then.

@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read, Write};
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
@@ -44,6 +46,7 @@ struct State {
     requests: Vec<String>,
     script: Script,
     ids: u32,
+    is_podman: bool,
 }
 
 impl Scripted {
@@ -58,6 +61,7 @@ impl Scripted {
             requests: Vec::new(),
             script: Box::new(script),
             ids: 0,
+            is_podman: false,
         }));
         let shared = Arc::clone(&state);
         thread::spawn(move || {
@@ -74,6 +78,34 @@ impl Scripted {
         let address = format!("unix://{}", self.dir.path().join("s").display());
         let engine = Engine::docker().with_host(address).without_reaper();
         engine.with_state_dir(self.dir.path().join("leases"))
+    }
+
+    /// A podman whose program leads to this engine: each service of it is a line in the file `starts`, the word that
+    /// the file `word` has makes it fail, and it ends when there is a file `idle`.
+    pub(crate) fn podman(&self) -> Engine {
+        self.state.lock().unwrap().is_podman = true;
+        let dir = self.dir.path().display();
+        let script = format!(
+            r#"#!/bin/sh
+if [ "$1 $2 $3" != "system service --time" ]; then exit 9; fi
+if [ -e {dir}/word ]; then cat {dir}/word >&2; exit 125; fi
+echo $$ >>{dir}/starts
+socket=${{5#unix://}}
+trap 'rm "$socket"; exit' TERM
+ln -s {dir}/s "$socket"
+while [ -e {dir}/s ] && ! [ -e {dir}/idle ]; do sleep 0.05; done
+rm "$socket"
+"#
+        );
+        let program = self.path("podman");
+        std::fs::write(&program, script).unwrap();
+        std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
+        let engine = Engine::podman().with_program(program).without_reaper();
+        engine.with_state_dir(self.path("leases"))
+    }
+
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
     }
 
     /// Becomes another engine, with nothing on it.
@@ -167,6 +199,7 @@ fn read_request(reader: &mut BufReader<&UnixStream>) -> Option<(String, String)>
         .strip_prefix("/v1.")
         .and_then(|it| it.split_once('/'))
         .map_or(path.clone(), |it| format!("/{}", it.1));
+    let path = path.strip_prefix("/v4.0.0").unwrap_or(&path);
     Some((format!("{method} {path}"), String::from_utf8(body).unwrap()))
 }
 
@@ -186,6 +219,9 @@ impl State {
         let (method, path) = request.split_once(' ').unwrap();
         let (path, query) = path.split_once('?').unwrap_or((path, ""));
         let words: Vec<_> = path.split('/').skip(1).collect();
+        // Podman's own requests.
+        let words = words.strip_prefix(&["libpod"]).unwrap_or(&words);
+        let license = if self.is_podman { "Apache-2.0" } else { "Community Engine" };
         let body: Value = serde_json::from_str(body).unwrap_or_default();
         // Another engine has nothing.
         let mut nothing = (BTreeMap::new(), BTreeMap::new());
@@ -194,12 +230,13 @@ impl State {
             _ => (&mut nothing.0, &mut nothing.1),
         };
         let json = |status: u16, value: Value| (status, value.to_string());
-        match (method, &*words) {
+        match (method, words) {
+            ("GET", ["_ping"]) => (200, "OK".into()),
             ("GET", ["info"]) => json(
                 200,
                 json!({
                     "ID": "ID", "Name": name, "DockerRootDir": "/", "ServerVersion": "20.10.24",
-                    "OperatingSystem": "Docker Desktop",
+                    "OperatingSystem": "Docker Desktop", "ProductLicense": license,
                 }),
             ),
             ("GET", ["version"]) => json(200, json!({"ApiVersion": "1.41"})),
@@ -207,25 +244,35 @@ impl State {
                 self.ids += 1;
                 let id = format!("{:064x}", self.ids);
                 let mut network = body;
-                network["Id"] = id.clone().into();
+                // Podman has names of its own for everything.
+                for (name, podmans) in [("Name", "name"), ("Labels", "labels")] {
+                    let value = [&network[name], &network[podmans]].map(Value::clone);
+                    let value = value.into_iter().find(|it| !it.is_null());
+                    (network[name], network[podmans]) = (value.clone().into(), value.into());
+                }
+                (network["Id"], network["id"]) = (id.clone().into(), id.clone().into());
                 networks.insert(id.clone(), network);
-                json(201, json!({"Id": id}))
+                json(201, json!({"Id": id, "id": id}))
             }
             ("POST", ["containers", "create"]) => {
                 self.ids += 1;
                 let id = format!("{:064x}", self.ids);
-                let (network, endpoint) = body["NetworkingConfig"]["EndpointsConfig"]
-                    .as_object()
-                    .unwrap()
-                    .iter()
-                    .next()
+                let own = body["Networks"].as_object();
+                let (network, endpoint) = own
+                    .or(body["NetworkingConfig"]["EndpointsConfig"].as_object())
+                    .and_then(|all| all.iter().next())
                     .unwrap();
-                let address = &endpoint["IPAMConfig"]["IPv4Address"];
+                let address = match own {
+                    Some(_) => &endpoint["static_ips"][0],
+                    None => &endpoint["IPAMConfig"]["IPv4Address"],
+                };
+                let name = query.strip_prefix("name=").or(body["name"].as_str()).unwrap();
+                let labels = if own.is_some() { &body["labels"] } else { &body["Labels"] };
                 let container = json!({
                     "Id": id,
-                    "Name": query.strip_prefix("name=").unwrap(),
-                    "Labels": body["Labels"],
-                    "Config": {"Labels": body["Labels"]},
+                    "Name": name,
+                    "Labels": labels,
+                    "Config": {"Labels": labels},
                     "State": {"Status": "running", "Running": true, "FinishedAt": "0001-01-01T00:00:00Z"},
                     "NetworkSettings": {"Networks": {"n": {"NetworkID": network, "IPAddress": address}}},
                 });
@@ -233,9 +280,11 @@ impl State {
                 json(201, json!({"Id": id}))
             }
             ("POST", ["containers", _, _]) => (204, String::new()),
-            ("GET", ["networks"]) => json(200, listed(networks, query)),
+            ("GET", ["networks"] | ["networks", "json"]) => json(200, listed(networks, query)),
             ("GET", ["containers", "json"]) => json(200, listed(containers, query)),
-            ("GET", ["networks", key]) => found(networks, key, "network KEY not found"),
+            ("GET", ["networks", key] | ["networks", key, "json"]) => {
+                found(networks, key, "network KEY not found")
+            }
             ("GET", ["containers", key, "json"]) => {
                 found(containers, key, "No such container: KEY")
             }

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use serde_json::Value;
 use ureq::http::{Method, Response};
@@ -11,8 +11,9 @@ use ureq::{Agent, Body, Error};
 
 use super::wire::{NotOpened, Way};
 use crate::engine::cause::Cause;
+use crate::engine::dialect::Dialect;
 use crate::engine::error::End;
-use crate::engine::identity::{EngineInfo, Identity};
+use crate::engine::identity::{EngineInfo, EngineKind, Identity};
 
 /// The bytes that are read of an answer: docker describes a thousand networks in two million.
 const ANSWER: u64 = 64 << 20;
@@ -23,6 +24,12 @@ const REFUSAL: u64 = 1 << 20;
 /// The versions of the API that this library speaks: of Docker 20.10 and of Docker 28.5.
 const OLDEST: (u32, u32) = (1, 41);
 const NEWEST: (u32, u32) = (1, 51);
+
+/// The version of podman's own API: of podman 4.0.
+const LIBPOD: &str = "/v4.0.0";
+
+/// A request that costs nothing.
+const PING: &str = "/_ping";
 
 /// The description of the engine, of whatever version.
 pub(super) const INFO: &str = "/info";
@@ -37,6 +44,7 @@ const IDLE_TIME: Duration = Duration::from_secs(30);
 #[derive(Debug)]
 pub(super) struct Client {
     way: Way,
+    dialect: Dialect,
     idle: Mutex<Vec<(Line, Instant)>>,
 }
 
@@ -152,8 +160,8 @@ impl Answer {
 }
 
 impl Client {
-    pub(super) fn new(way: Way) -> Self {
-        Self { way, idle: Mutex::default() }
+    pub(super) fn new(way: Way, dialect: Dialect) -> Self {
+        Self { way, dialect, idle: Mutex::default() }
     }
 
     /// Sends a request to the engine that is expected. The answer is read as it comes, until the deadline.
@@ -184,10 +192,14 @@ impl Client {
         let request = Request::get(INFO);
         let (info, line) = self.on_a_line(&request, None, deadline, |line| {
             if line.is_new {
-                Ok(line.info.clone())
-            } else {
-                engine_info(&line.ask(&request, deadline)?)
+                return Ok(line.info.clone());
             }
+            if self.way.known().is_some() {
+                // It has not become another one since.
+                line.ask(&Request::get(PING), deadline)?;
+                return Ok(line.info.clone());
+            }
+            self.described(&line.ask(&request, deadline)?)
         })?;
         self.keep(line);
         Ok(info)
@@ -213,6 +225,22 @@ impl Client {
         let line = self.open(self.agent(), deadline)?;
         line.check(expected)?;
         Ok((ask(&line)?, line))
+    }
+
+    /// The engine's description of itself.
+    fn described(&self, answer: &Answer) -> Result<EngineInfo, Unanswered> {
+        if !answer.is_success() {
+            return Err(Unanswered::with_words(End::Refused(answer.status), answer.message()));
+        }
+        let mut info = EngineInfo::read(&answer.json()).ok_or_else(Unanswered::no_engine)?;
+        if self.dialect == Dialect::Podman {
+            if info.kind != EngineKind::Podman {
+                return Err(Unanswered::withheld("what answers is not podman"));
+            }
+            info.remote = !matches!(self.way, Way::Service(_));
+        }
+        self.way.learn(&info);
+        Ok(info)
     }
 
     fn kept(&self) -> Option<Line> {
@@ -241,7 +269,9 @@ impl Client {
     /// Opens a connection, and asks what engine is at its end.
     pub(super) fn open(&self, agent: Agent, deadline: Instant) -> Result<Line, Unanswered> {
         let start = Instant::now();
-        let request = Request::get(INFO);
+        let now = SystemTime::now();
+        let known = self.way.known();
+        let request = Request::get(if known.is_some() { PING } else { INFO });
         let unreached = |error: Error| {
             let end = match unanswered(error, start) {
                 End::Cut(error) => End::NotReached(error),
@@ -256,8 +286,17 @@ impl Client {
         let response = send(&agent, "", &request, Some(deadline)).map_err(unreached)?;
         let version = response.headers().get("api-version");
         let version = version.and_then(|it| number(it.to_str().ok()?));
-        let answer = read(response).map_err(unreached)?;
-        let info = engine_info(&answer)?;
+        let mut answer = read(response).map_err(unreached)?;
+        let info = match (known, self.way.known()) {
+            // It is the same service still.
+            (Some((before, info)), Some((now, _))) if before == now => info,
+            (None, _) => self.described(&answer)?,
+            (Some(_), _) => {
+                let asked = send(&agent, "", &Request::get(INFO), Some(deadline)).and_then(read);
+                answer = asked.map_err(unreached)?;
+                self.described(&answer)?
+            }
+        };
         // A proxy may keep the header to itself.
         let version = if version.is_some() {
             version
@@ -274,7 +313,11 @@ impl Client {
             )));
         }
         let (major, minor) = version.min(NEWEST);
-        let time = answer.json()["SystemTime"].as_str().map(str::to_owned);
+        let time = match answer.json()["SystemTime"].as_str() {
+            Some(time) => Some(time.to_owned()),
+            // A service on this host has this host's time.
+            None => self.way.known().map(|_| humantime::format_rfc3339_nanos(now).to_string()),
+        };
         Ok(Line { agent, info, time, version: format!("/v{major}.{minor}"), is_new: true })
     }
 }
@@ -340,14 +383,6 @@ impl Unanswered {
     }
 }
 
-/// The engine's description of itself.
-fn engine_info(answer: &Answer) -> Result<EngineInfo, Unanswered> {
-    if !answer.is_success() {
-        return Err(Unanswered::with_words(End::Refused(answer.status), answer.message()));
-    }
-    EngineInfo::read(&answer.json()).ok_or_else(Unanswered::no_engine)
-}
-
 /// Reads an answer to its end.
 fn read(response: Response<Body>) -> Result<Answer, Error> {
     let status = response.status().as_u16();
@@ -373,8 +408,8 @@ fn send(
     request: &Request,
     deadline: Option<Instant>,
 ) -> Result<Response<Body>, Error> {
-    // The API of podman's own has versions of its own.
-    let version = if request.path.starts_with("/libpod/") { "" } else { version };
+    // Podman's own API has versions of its own.
+    let version = if request.path.starts_with("/libpod/") { LIBPOD } else { version };
     let uri = format!("http://engine{version}{}", request.path);
     let left = deadline.map(|it| it.saturating_duration_since(Instant::now()));
     // A timeout of no time at all is one that has passed.

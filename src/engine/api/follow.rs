@@ -15,9 +15,10 @@ use ureq::{Agent, Body};
 
 use super::client::{Line, Request};
 use super::log::{TimedLines, since};
-use super::{Answer, Api, frames};
-use crate::engine::backend::{Event, Follow, Id};
+use super::{Answer, Api, Failure, frames, requests};
+use crate::engine::backend::{Event, Follow, Id, Resource};
 use crate::engine::cause::{Cause, diagnose};
+use crate::engine::dialect::Dialect;
 use crate::engine::error::EngineError;
 use crate::status::LogLine;
 
@@ -76,6 +77,8 @@ struct Follower {
     wire: Arc<Wire>,
     /// The engine's time at the first connection, as the API takes it, if the engine told it.
     begun: OnceCell<Option<String>>,
+    /// The engine has answered.
+    answered: Cell<bool>,
     /// The last connection, or attempt.
     since: Cell<Instant>,
     pause: Cell<Duration>,
@@ -99,6 +102,7 @@ pub(super) fn follow_log(
     start(api, id, events, move |it| {
         let further = log_request(&it.id).query("follow", 1).query("timestamps", 1);
         let first = further.clone().query("tail", tail(last));
+        it.is_readable()?;
         let (mut lines, mut now) = (TimedLines::default(), Now::Running);
         let mut end = Instant::now() + AWAY;
         loop {
@@ -131,8 +135,7 @@ pub(super) fn follow_log(
 /// Follows the container to its end.
 pub(super) fn follow_end(api: Api, id: &Id, events: SyncSender<Event>) -> Follow {
     start(api, id, events, |it| {
-        let request = Request::post(format!("/containers/{}/wait", it.id));
-        let request = request.query("condition", "not-running");
+        let request = requests::wait(it.api.dialect, &it.id);
         loop {
             match it.begin(|_| request.clone()) {
                 // Its end, or that of the connection: the container is asked.
@@ -192,7 +195,8 @@ fn start(
     let wire = Arc::new(Wire::default());
     let handle = Handle(Arc::clone(&wire));
     let (begun, since, pause) = (OnceCell::new(), Cell::new(Instant::now()), Cell::new(PAUSE));
-    let follower = Follower { api, id: id.clone(), events, wire, begun, since, pause };
+    let answered = Cell::new(false);
+    let follower = Follower { api, id: id.clone(), events, wire, begun, answered, since, pause };
     // Without a thread, the sender is dropped, and the receiver knows that nothing comes.
     let spawned = thread::Builder::new().name("sidecar-bundle-follow".into()).spawn(move || {
         if work(&follower).is_some() {
@@ -220,21 +224,45 @@ impl Follower {
         let unopened = Request::get(super::client::INFO);
         let line = opened.map_err(|it| self.api.unanswered(&unopened, it).error)?;
         let request = request(&line);
+        // Podman sends nothing of an answer before there is something to tell.
+        if self.api.dialect == Dialect::Podman {
+            self.has_begun(&line);
+        }
         let response = line.follow(&request);
         let response = response.map_err(|it| self.api.unanswered(&request, it).error)?;
         if !response.status().is_success() {
             return Err(self.api.refused(&request, &Answer::of_refusal(response)).error);
         }
+        self.answered.set(true);
+        self.has_begun(&line);
+        Ok(response)
+    }
+
+    fn has_begun(&self, line: &Line) {
         if self.begun.set(line.since()).is_ok() {
             // Nobody may listen any more, which the next event tells.
             let _ = self.send(Event::Begun);
         }
-        Ok(response)
+    }
+
+    /// Tells at once that podman cannot read the log, which it would tell with the first line.
+    fn is_readable(&self) -> Option<()> {
+        if self.api.dialect == Dialect::Docker {
+            return Some(());
+        }
+        let request = log_request(&self.id).query("tail", 0);
+        match self.api.ask(&request, Instant::now() + ASKED) {
+            Err(Failure { status: Some(_), error, .. }) => {
+                self.send(Event::Failed(error))?;
+                None
+            }
+            _ => Some(()),
+        }
     }
 
     /// A request that failed is an end without a beginning, or else no more than a connection.
     fn is_begun(&self, error: EngineError) -> Option<()> {
-        if self.begun.get().is_some() {
+        if self.answered.get() || self.begun.get().is_some() && !error.is_refusal() {
             return Some(());
         }
         self.send(Event::Failed(error))?;
@@ -294,7 +322,7 @@ impl Follower {
 
     /// Asks for the container; `None` if that cannot be known any more.
     fn now(&self) -> Option<Now> {
-        let request = Request::get(format!("/containers/{}/json", self.id));
+        let request = requests::inspect(self.api.dialect, Resource::Container, self.id.as_str());
         let end = Instant::now() + AWAY;
         while !self.wire.is_ended() && Instant::now() < end {
             let asked =

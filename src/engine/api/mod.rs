@@ -4,18 +4,25 @@ mod bodies;
 mod client;
 mod follow;
 mod frames;
+mod health;
 mod log;
 mod operations;
+mod podman;
+mod requests;
+mod service;
 mod wire;
 
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
 use client::{Answer, Client, Request, Unanswered};
+use health::Checks;
+use service::Service;
 use wire::{DialStdio, Way};
 
 use super::cause::{Cause, MadeNothing, diagnose};
-use super::cli::Cli;
+use super::cli::{Cli, Place};
+use super::dialect::Dialect;
 use super::error::{End, EngineError};
 use super::identity::Identity;
 
@@ -25,6 +32,8 @@ use super::identity::Identity;
 pub(crate) struct Api {
     program: Cli,
     client: Arc<Client>,
+    dialect: Dialect,
+    checks: Arc<Checks>,
     /// The engine that answered first. Nothing else is asked.
     expected: OnceLock<Identity>,
 }
@@ -44,13 +53,17 @@ struct Failure {
 impl Api {
     pub(crate) fn new(program: Cli, connections: &Connections) -> Self {
         let client = connections.0.get_or_init(|| {
-            let way = match program.socket() {
-                Some(path) => Way::Socket(path),
-                None => Way::Program(DialStdio::new(program.program(), program.dial_stdio())),
+            let way = match program.place() {
+                Place::Socket(path) => Way::Socket(path),
+                Place::Here => Way::Service(Service::of(&program)),
+                Place::Elsewhere => {
+                    Way::Program(DialStdio::new(program.program(), program.dial_stdio()))
+                }
             };
-            Arc::new(Client::new(way))
+            Arc::new(Client::new(way, program.dialect()))
         });
-        Self { client: Arc::clone(client), program, expected: OnceLock::new() }
+        let (client, dialect) = (Arc::clone(client), program.dialect());
+        Self { client, dialect, program, checks: Arc::default(), expected: OnceLock::new() }
     }
 
     /// Sends a request, and returns the answer if the engine did what it was asked.

@@ -9,8 +9,8 @@ use serde_json::{Value, json};
 use super::client::{Answer, Request, Unanswered, unanswered};
 use super::follow::{self, log_request, tail};
 use super::log::{Lines, Tail};
-use super::{Api, Failure, bodies, frames};
-use crate::container::CheckedSpec;
+use super::{Api, Failure, bodies, frames, podman, requests};
+use crate::container::{CheckedSpec, Field};
 use crate::engine::backend::{
     Backend, ContainerInfo, ContainerRequest, CreateError, Event, Filter, Follow, Id, Made,
     NetworkInfo, NetworkRequest, Notice, ReaperSpec, Resource,
@@ -47,7 +47,16 @@ impl Backend for Api {
             let what = format!("the flag {flag}");
             return Err(Unsupported::new(what, "an engine that is driven by commands", info).into());
         }
-        spec.security.as_ref().map(drop).map_err(|error| Refused::Invalid(error.clone()))
+        if self.dialect == Dialect::Docker {
+            return spec.security.as_ref().map(drop).map_err(|it| Refused::Invalid(it.clone()));
+        }
+        match podman::check(spec).map_err(Refused::Invalid)? {
+            None => Ok(()),
+            Some(Field { path, .. }) => {
+                let what = format!("the option {path}, or this value of it,");
+                Err(Unsupported::new(what, "Docker", info).into())
+            }
+        }
     }
 
     fn create_network(
@@ -56,7 +65,11 @@ impl Backend for Api {
         _: &Notice<'_>,
         deadline: Instant,
     ) -> Result<Id, CreateError> {
-        self.create("/networks/create", "", bodies::network(Dialect::Docker, request), deadline)
+        let body = match self.dialect {
+            Dialect::Docker => bodies::network(request),
+            Dialect::Podman => podman::network(request),
+        };
+        self.create(Resource::Network, request.name, body, deadline)
     }
 
     fn run_container(
@@ -65,8 +78,11 @@ impl Backend for Api {
         _: &Notice<'_>,
         deadline: Instant,
     ) -> Result<Id, CreateError> {
-        let body = bodies::container(request);
-        let id = self.create("/containers/create", request.name, body, deadline)?;
+        let body = match self.dialect {
+            Dialect::Docker => bodies::container(request),
+            Dialect::Podman => podman::container(request),
+        };
+        let id = self.create(Resource::Container, request.name, body, deadline)?;
         match self.start_container(&id, deadline) {
             Ok(()) => Ok(id),
             Err(error) => Err(CreateError { error, made: Made::Id(id) }),
@@ -84,21 +100,21 @@ impl Backend for Api {
 
     fn networks(&self, names: &[&str], deadline: Instant) -> Result<Vec<NetworkInfo>, EngineError> {
         if names.is_empty() {
-            let request = Request::get("/networks");
+            let request = requests::list(self.dialect, Resource::Network);
             let answer = self.ask(&request, deadline).map_err(Failure::into_error)?.json();
             let Some(all) = answer.as_array() else {
                 return Err(self.unexpected(&request, "networks"));
             };
             // A swarm's own have other ids, and are no bridges of this host.
             let all = all.iter().filter(|it| it["Scope"] != "swarm");
-            let all = all.map(|it| network_info(Dialect::Docker, it)).collect::<Option<_>>();
+            let all = all.map(|it| network_info(self.dialect, it)).collect::<Option<_>>();
             return all.ok_or_else(|| self.unexpected(&request, "networks"));
         }
         let mut found = Vec::new();
         for name in names {
-            let request = Request::get(format!("/networks/{name}"));
+            let request = requests::inspect(self.dialect, Resource::Network, name);
             if let Some(network) = self.look(&request, deadline)? {
-                let info = network_info(Dialect::Docker, &network);
+                let info = network_info(self.dialect, &network);
                 found.push(info.ok_or_else(|| self.unexpected(&request, "a network"))?);
             }
         }
@@ -106,7 +122,10 @@ impl Backend for Api {
     }
 
     fn attached(&self, network: &Id, deadline: Instant) -> Result<Vec<String>, EngineError> {
-        let request = Request::get(format!("/networks/{network}"));
+        if self.dialect == Dialect::Podman {
+            return self.names_on(network, deadline);
+        }
+        let request = requests::inspect(self.dialect, Resource::Network, network.as_str());
         let Some(network) = self.look(&request, deadline)? else { return Ok(Vec::new()) };
         // An answer of anybody else is not "nobody".
         if !network["Containers"].is_object() {
@@ -120,7 +139,7 @@ impl Backend for Api {
         name: &str,
         deadline: Instant,
     ) -> Result<Option<ContainerInfo>, EngineError> {
-        let request = Request::get(format!("/containers/{name}/json"));
+        let request = requests::inspect(self.dialect, Resource::Container, name);
         let Some(container) = self.look(&request, deadline)? else { return Ok(None) };
         let info = container_info(&container);
         info.map(Some).ok_or_else(|| self.unexpected(&request, "a container"))
@@ -132,9 +151,7 @@ impl Backend for Api {
     }
 
     fn stop(&self, id: &Id, grace: Duration, deadline: Instant) -> Result<(), EngineError> {
-        let seconds = whole_seconds(grace);
-        let request =
-            Request::post(format!("/containers/{id}/stop")).query("t", seconds).repeatable();
+        let request = requests::stop(self.dialect, id, whole_seconds(grace)).repeatable();
         match self.ask(&request, deadline) {
             // It has ended already.
             Err(Failure { status: Some(304), .. }) | Ok(_) => Ok(()),
@@ -171,12 +188,15 @@ impl Backend for Api {
     }
 
     fn follow_events(&self, id: &Id, events: SyncSender<Event>) -> Option<Follow> {
-        let filters = json!({
-            "type": ["container"],
-            "container": [id.as_str()],
-            "event": ["start", "die", "destroy", "health_status"],
-        });
+        let filters = requests::events(self.dialect, id);
         Some(follow::follow_events(self.clone(), id, filters, events))
+    }
+
+    fn check_health(&self, id: &Id, deadline: Instant) -> Result<Option<Duration>, EngineError> {
+        match self.dialect {
+            Dialect::Docker => Ok(None),
+            Dialect::Podman => self.check_podmans_health(id, deadline),
+        }
     }
 
     fn exec(
@@ -230,26 +250,22 @@ impl Backend for Api {
                 json!({"label": labels})
             }
         };
-        let request = match resource {
-            Resource::Container => Request::get("/containers/json").query("all", 1),
-            Resource::Network => Request::get("/networks"),
-        };
-        let request = request.query("filters", filters);
+        let request = requests::list(self.dialect, resource).query("filters", filters);
         let answer = self.ask(&request, deadline).map_err(Failure::into_error)?.json();
-        let ids = answer.as_array().and_then(|all| {
-            all.iter().map(|it| Id::parse(it["Id"].as_str()?)).collect::<Option<_>>()
-        });
+        let all = answer.as_array();
+        let ids = all.and_then(|all| all.iter().map(requests::id).collect::<Option<_>>());
         ids.ok_or_else(|| self.unexpected(&request, "a list of ids"))
     }
 
     fn remove(&self, resource: Resource, id: &Id, deadline: Instant) -> Result<(), EngineError> {
-        let request = match resource {
-            Resource::Container => {
-                Request::delete(format!("/containers/{id}")).query("force", 1).query("v", 1)
-            }
-            Resource::Network => Request::delete(format!("/networks/{id}")),
-        };
-        self.ask(&request, deadline).map(drop).map_err(Failure::into_error)
+        let request = requests::remove(self.dialect, resource, id);
+        let answer = self.ask(&request, deadline).map_err(Failure::into_error)?.json();
+        // Podman reports what it was asked for one by one.
+        let mut reports = answer.as_array().into_iter().flatten();
+        if reports.any(|it| it.get("Err").is_some_and(|error| !error.is_null())) {
+            return Err(self.unexpected(&request, "the removal"));
+        }
+        Ok(())
     }
 
     fn advice(&self, resource: Resource, filter: &Filter) -> String {
@@ -273,16 +289,15 @@ impl Api {
     /// Sends a request that makes a resource, and returns the id of what was made.
     fn create(
         &self,
-        path: &str,
+        resource: Resource,
         name: &str,
         body: Value,
         deadline: Instant,
     ) -> Result<Id, CreateError> {
-        let request = Request::post(path).json(body);
-        let request = if name.is_empty() { request } else { request.query("name", name) };
+        let request = requests::create(self.dialect, resource, name, body);
         match self.ask(&request, deadline) {
             Ok(answer) => {
-                let id = answer.json()["Id"].as_str().and_then(Id::parse);
+                let id = requests::id(&answer.json());
                 id.ok_or_else(|| CreateError {
                     error: self.unexpected(&request, "an id"),
                     made: Made::Perhaps,
@@ -295,8 +310,22 @@ impl Api {
         }
     }
 
+    /// The names of the containers on a network of podman's.
+    fn names_on(&self, network: &Id, deadline: Instant) -> Result<Vec<String>, EngineError> {
+        let request = requests::list(self.dialect, Resource::Container);
+        let request = request.query("filters", json!({"network": [network.as_str()]}));
+        let answer = self.ask(&request, deadline).map_err(Failure::into_error)?.json();
+        let name = |it: &Value| Some(it["Names"][0].as_str()?.to_owned());
+        let names = answer.as_array().and_then(|all| all.iter().map(name).collect::<Option<_>>());
+        names.ok_or_else(|| self.unexpected(&request, "the containers of a network"))
+    }
+
     /// Asks for one resource; `None` if the engine says that it does not exist.
-    fn look(&self, request: &Request, deadline: Instant) -> Result<Option<Value>, EngineError> {
+    pub(super) fn look(
+        &self,
+        request: &Request,
+        deadline: Instant,
+    ) -> Result<Option<Value>, EngineError> {
         match self.ask(request, deadline) {
             Ok(answer) => Ok(Some(answer.json())),
             Err(Failure { status: Some(404), error, .. })

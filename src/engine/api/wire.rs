@@ -25,17 +25,21 @@ use ureq::unversioned::transport::{
 };
 use ureq::{Agent, Error};
 
+use super::service::Service;
 use crate::engine::cause::Cause;
 use crate::engine::error::End;
 use crate::engine::http;
+use crate::engine::identity::EngineInfo;
 
 /// The way to an engine.
 #[derive(Clone, Debug)]
 pub(super) enum Way {
     /// Its socket on this host.
     Socket(PathBuf),
-    /// `docker system dial-stdio`: one raw connection on its standard input and output.
+    /// `docker system dial-stdio`, or podman's: one raw connection on its standard input and output.
     Program(DialStdio),
+    /// The service that this process runs for podman.
+    Service(Arc<Service>),
 }
 
 /// The program that leads to the engine, with its arguments and what it changes in the environment.
@@ -97,16 +101,34 @@ impl Way {
                 }
             }
             (Self::Socket(path), End::NotReached(error)) => format!("{}: {error}", path.display()),
-            (Self::Socket(_), _) => String::new(),
+            (Self::Service(it), End::NotReached(error)) => {
+                format!("{} system service: {error}", it.program().display())
+            }
+            (Self::Socket(_) | Self::Service(_), _) => String::new(),
         }
     }
 
     /// The cause of a way that was not open, as far as the operating system tells.
     pub(super) fn cause(&self, error: &io::Error) -> Cause {
         match (self, error.kind()) {
-            (Self::Program(_), ErrorKind::NotFound) => Cause::ProgramMissing,
+            (Self::Program(_) | Self::Service(_), ErrorKind::NotFound) => Cause::ProgramMissing,
             (Self::Socket(_), ErrorKind::PermissionDenied) => Cause::PermissionDenied,
             _ => Cause::Other,
+        }
+    }
+
+    /// The engine at its end, where that cannot change unseen, with a name for it.
+    pub(super) fn known(&self) -> Option<(PathBuf, EngineInfo)> {
+        match self {
+            Self::Service(service) => service.known(),
+            Self::Socket(_) | Self::Program(_) => None,
+        }
+    }
+
+    /// Keeps what the engine says of itself, where it cannot change unseen.
+    pub(super) fn learn(&self, info: &EngineInfo) {
+        if let Self::Service(service) = self {
+            service.learn(info);
         }
     }
 
@@ -114,6 +136,7 @@ impl Way {
         match self {
             Self::Socket(path) => Ok(Wire::new(connect(path, timeout)?, None)),
             Self::Program(dial) => dial.open(),
+            Self::Service(service) => Ok(Wire::new(service.open(timeout)?, None)),
         }
     }
 }
@@ -189,7 +212,7 @@ impl DialStdio {
 
 /// Connects to a socket. On Linux, the queue of one whose engine is stopped may be full, and a connect then waits.
 #[cfg(target_os = "linux")]
-fn connect(path: &Path, timeout: Option<Duration>) -> io::Result<UnixStream> {
+pub(super) fn connect(path: &Path, timeout: Option<Duration>) -> io::Result<UnixStream> {
     let socket = socket(AddressFamily::Unix, SockType::Stream, SockFlag::SOCK_CLOEXEC, None)?;
     let stream = UnixStream::from(socket);
     stream.set_write_timeout(timeout)?;
@@ -202,7 +225,7 @@ fn connect(path: &Path, timeout: Option<Duration>) -> io::Result<UnixStream> {
 }
 
 #[cfg(not(target_os = "linux"))]
-fn connect(path: &Path, _: Option<Duration>) -> io::Result<UnixStream> {
+pub(super) fn connect(path: &Path, _: Option<Duration>) -> io::Result<UnixStream> {
     UnixStream::connect(path)
 }
 

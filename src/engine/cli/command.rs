@@ -1,8 +1,7 @@
 //! One command of an engine's program: run within a deadline, its failure kept without secrets.
 
 use std::ffi::{OsStr, OsString};
-use std::fs::File;
-use std::io::{self, Read, Seek, SeekFrom};
+use std::io::{self, PipeWriter};
 use std::os::unix::process::CommandExt;
 use std::process::ExitStatus;
 use std::sync::mpsc::SyncSender;
@@ -10,6 +9,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::follow::{self, Followed};
+use super::output::Output;
 use crate::engine::backend::{Event, Notice};
 use crate::engine::cause::{Cause, MadeNothing, diagnose};
 use crate::engine::dialect::Dialect;
@@ -18,8 +18,8 @@ use crate::engine::redactor::Redactor;
 
 /// The bytes that are read of a text for people, and of an answer: docker prints two million of a thousand
 /// networks.
-const TEXT: u64 = 1 << 20;
-const ANSWER: u64 = 64 << 20;
+const TEXT: usize = 1 << 20;
+const ANSWER: usize = 64 << 20;
 
 /// A command that failed, and what it tells of the engine's state.
 pub(super) struct Failure {
@@ -37,8 +37,6 @@ pub(super) struct Command {
     shown: Vec<String>,
     env: Vec<(OsString, Option<OsString>)>,
     redactor: Redactor,
-    /// The time past its deadline that it may go on.
-    patience: Duration,
     /// In a process group of its own.
     apart: bool,
 }
@@ -51,15 +49,8 @@ impl Command {
             shown: Vec::new(),
             env: Vec::new(),
             redactor: redactor.clone(),
-            patience: Duration::ZERO,
             apart: false,
         }
-    }
-
-    /// Sets how much longer than its deadline the program may run before it is killed.
-    pub(super) fn patiently(mut self, patience: Duration) -> Self {
-        self.patience = patience;
-        self
     }
 
     pub(super) fn arg(mut self, arg: impl Into<String>) -> Self {
@@ -106,7 +97,7 @@ impl Command {
 
     /// Runs it and returns its standard output.
     ///
-    /// It is bounded: at the deadline, past its patience, the program is killed, and nothing waits for what it may
+    /// It is bounded: at the deadline the program is killed, and nothing waits for what it may
     /// have started. Its output goes to files, since a pipe ends only with the last process that holds it.
     pub(super) fn run(self, deadline: Instant) -> Result<String, Failure> {
         self.run_with(None, deadline)
@@ -191,39 +182,51 @@ impl Command {
         &self,
         notice: Option<&Notice<'_>>,
         deadline: Instant,
-        window: u64,
+        window: usize,
     ) -> io::Result<(End, String, String)> {
-        let mut stdout = tempfile::tempfile()?;
-        let mut stderr = tempfile::tempfile()?;
-        let expression = self
-            .expression()
-            .stdout_file(stdout.try_clone()?)
-            .stderr_file(stderr.try_clone()?)
-            .unchecked();
+        // Long enough that a secret cannot be cut in two near its end.
+        let more = 2 * self.redactor.longest();
+        let (stdout, their_stdout) = Output::new(window + more)?;
+        let (stderr, their_stderr) = Output::new(TEXT + more)?;
+        let expression = self.expression_for(notice, [their_stdout, their_stderr])?;
+        let start = Instant::now();
+        let handle = expression.start()?;
+        // No copy of the pipes outlives the program.
+        drop(expression);
+        if let Some(notice) = notice {
+            handle.pids().into_iter().for_each(&notice.started);
+        }
+        let mut outputs = [stdout, stderr];
+        // It is under way: no error means that it made nothing.
+        let end = wait(&handle, start, deadline, &mut outputs)
+            .unwrap_or_else(|error| End::Lost(error.into()));
+        match &end {
+            End::Exited(_) => read_to_end(&mut outputs),
+            // It has no answer, and perhaps a word.
+            _ => _ = drain(&mut outputs),
+        }
+        let [stdout, stderr] = outputs.map(Output::into_text);
+        Ok((end, stdout, stderr))
+    }
+
+    fn expression_for(
+        &self,
+        notice: Option<&Notice<'_>>,
+        [stdout, stderr]: [PipeWriter; 2],
+    ) -> io::Result<duct::Expression> {
+        let expression = self.expression().stdout_file(stdout).stderr_file(stderr).unchecked();
         // Its standard input, which nothing that it leaves behind keeps.
         let expression = match notice.and_then(|notice| notice.liveness.as_ref()) {
             Some(pipe) => expression.stdin_file(pipe.try_clone()?),
             None => expression.stdin_null(),
         };
-        let expression = if self.apart {
-            expression.before_spawn(|command| {
-                command.process_group(0);
-                Ok(())
-            })
-        } else {
-            expression
-        };
-        let start = Instant::now();
-        let handle = expression.start()?;
-        // No copy of the pipe outlives the program.
-        drop(expression);
-        if let Some(notice) = notice {
-            handle.pids().into_iter().for_each(&notice.started);
+        if !self.apart {
+            return Ok(expression);
         }
-        // It is under way: no error means that it made nothing.
-        let end = wait(&handle, start, deadline + self.patience)
-            .unwrap_or_else(|error| End::Lost(error.into()));
-        Ok((end, self.tail(&mut stdout, window), self.tail(&mut stderr, TEXT)))
+        Ok(expression.before_spawn(|command| {
+            command.process_group(0);
+            Ok(())
+        }))
     }
 
     fn expression(&self) -> duct::Expression {
@@ -268,29 +271,25 @@ impl Command {
         std::iter::once(&program).chain(words).cloned().collect::<Vec<_>>().join(" ")
     }
 
-    /// The end of what was printed, long enough that a secret cannot be cut in two near its end.
-    fn tail(&self, file: &mut File, window: u64) -> String {
-        let window = window + 2 * self.redactor.longest() as u64;
-        let mut bytes = Vec::new();
-        let read = file.metadata().and_then(|meta| {
-            file.seek(SeekFrom::Start(meta.len().saturating_sub(window)))?;
-            file.take(window).read_to_end(&mut bytes)
-        });
-        if let Err(error) = read {
-            tracing::warn!(%error, "an engine command's output could not be read back");
-        }
-        String::from_utf8_lossy(&bytes).into_owned()
-    }
-
     fn shown_line(&self) -> String {
         format!("{} {}", self.program.to_string_lossy(), self.shown.join(" "))
     }
 }
 
 /// Waits without signal handlers: `duct`'s own waiting with a deadline installs one for SIGCHLD.
-fn wait(handle: &duct::Handle, start: Instant, deadline: Instant) -> io::Result<End> {
-    let mut pause = Duration::from_millis(1);
+fn wait(
+    handle: &duct::Handle,
+    start: Instant,
+    deadline: Instant,
+    outputs: &mut [Output; 2],
+) -> io::Result<End> {
+    const SHORTEST: Duration = Duration::from_millis(1);
+    let mut pause = SHORTEST;
     loop {
+        // A program whose pipe is full waits for this.
+        if drain(outputs) {
+            pause = SHORTEST;
+        }
         if let Some(output) = handle.try_wait()? {
             return Ok(End::Exited(output.status));
         }
@@ -306,6 +305,23 @@ fn wait(handle: &duct::Handle, start: Instant, deadline: Instant) -> io::Result<
         }
         thread::sleep(pause.min(deadline - now));
         pause = (pause * 2).min(Duration::from_millis(10));
+    }
+}
+
+fn drain(outputs: &mut [Output; 2]) -> bool {
+    outputs.iter_mut().fold(false, |has_come, output| output.drain() | has_come)
+}
+
+/// Reads what a program has left in its pipes. Who holds them beyond its end is waited for no longer than a moment.
+fn read_to_end(outputs: &mut [Output; 2]) {
+    for _ in 0..20 {
+        let has_come = drain(outputs);
+        if outputs.iter().all(Output::has_ended) {
+            break;
+        }
+        if !has_come {
+            thread::sleep(Duration::from_millis(5));
+        }
     }
 }
 

@@ -4,29 +4,35 @@ mod command;
 mod follow;
 mod network;
 mod operations;
+mod output;
 mod run;
 
-use std::collections::BTreeMap;
 use std::env;
 use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{self, Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
 
 use serde_json::Value;
 
 use crate::engine::dialect::Dialect;
 use command::Command;
 
-use super::identity::EngineInfo;
 use super::redactor::Redactor;
 use crate::container::is_read_by_engine_programs;
 
 /// A program and its environment.
 type Way = (OsString, Vec<(OsString, OsString)>);
 
-static LOCAL_PODMANS: Mutex<BTreeMap<Way, EngineInfo>> = Mutex::new(BTreeMap::new());
+/// The place of an engine's API.
+pub(super) enum Place {
+    /// A socket on this host.
+    Socket(PathBuf),
+    /// A service that is still to be run: that of podman, which works on this host without one.
+    Here,
+    /// A place that the program knows the way to.
+    Elsewhere,
+}
 
 /// The engine's program and the way by which it reaches its engine.
 #[derive(Clone)]
@@ -83,6 +89,10 @@ impl Cli {
         Self { redactor: Redactor::default(), ..self }
     }
 
+    pub(super) fn dialect(&self) -> Dialect {
+        self.dialect
+    }
+
     pub(super) fn program(&self) -> &OsStr {
         &self.program
     }
@@ -91,18 +101,25 @@ impl Cli {
         &self.redactor
     }
 
-    /// The path of the engine's socket, if that is the way to it.
-    pub(super) fn socket(&self) -> Option<PathBuf> {
-        match (&self.host, &self.context) {
-            (Some(host), _) => host.to_str()?.strip_prefix("unix://").map(PathBuf::from),
-            (None, Some(name)) if !self.dialect.is_default(name) => None,
-            (None, _) => Some(PathBuf::from("/var/run/docker.sock")),
+    /// The place of the engine's API.
+    pub(super) fn place(&self) -> Place {
+        match (&self.host, &self.context, self.dialect) {
+            (Some(host), ..) => match host.to_str().and_then(|it| it.strip_prefix("unix://")) {
+                Some(path) => Place::Socket(path.into()),
+                None => Place::Elsewhere,
+            },
+            (None, Some(name), _) if !self.dialect.is_default(name) => Place::Elsewhere,
+            (None, _, Dialect::Docker) => Place::Socket("/var/run/docker.sock".into()),
+            // On other systems, podman works in a virtual machine.
+            (None, _, Dialect::Podman) if cfg!(target_os = "linux") => Place::Here,
+            (None, _, Dialect::Podman) => Place::Elsewhere,
         }
     }
 
     /// The command whose standard input and output are a connection to the engine's API.
     pub(super) fn dial_stdio(&self) -> duct::Expression {
-        let dial = duct::cmd(&self.program, ["system", "dial-stdio"]);
+        let words = ["system", "dial-stdio"].map(str::to_owned);
+        let dial = duct::cmd(&self.program, self.connection().into_iter().chain(words));
         self.pinned().fold(dial, |dial, (name, value)| match value {
             Some(value) => dial.env(name, value),
             None => dial.env_remove(name),
@@ -121,7 +138,7 @@ impl Cli {
     }
 
     /// The variables that lead to the engine that was configured when this value was made.
-    fn pinned(&self) -> impl Iterator<Item = (&'static str, Option<OsString>)> {
+    pub(super) fn pinned(&self) -> impl Iterator<Item = (&'static str, Option<OsString>)> {
         let [host, context] = self.dialect.steering();
         let steering = [(host, self.host.clone()), (context, self.context.clone())];
         steering.into_iter().chain(self.configuration.iter().cloned())
@@ -130,18 +147,21 @@ impl Cli {
     /// The program with its environment, before any argument.
     fn bare_command(&self) -> Command {
         let command = Command::new(&self.program, &self.redactor);
-        let command = command.patiently(self.dialect.patience());
         self.pinned().fold(command, |command, (name, value)| command.env(name, value))
     }
 
     fn command(&self) -> Command {
-        let command = self.bare_command();
-        match &self.context {
-            // By its variable, podman 4.3 takes a name that it does not know for its default.
-            Some(name) if self.dialect == Dialect::Podman => {
-                command.arg(Dialect::CONNECTION).arg(name.to_string_lossy().into_owned())
+        self.connection().into_iter().fold(self.bare_command(), Command::arg)
+    }
+
+    /// The arguments before any command. By its variable, podman 4.3 takes a name that it does not know for its
+    /// default.
+    fn connection(&self) -> Vec<String> {
+        match (&self.context, self.dialect) {
+            (Some(name), Dialect::Podman) => {
+                vec![Dialect::CONNECTION.to_owned(), name.to_string_lossy().into_owned()]
             }
-            _ => command,
+            _ => Vec::new(),
         }
     }
 
@@ -157,24 +177,8 @@ impl Cli {
         env
     }
 
-    /// The answer of a podman that works on this host without a service: program and environment tell all of
-    /// it, but for a change of its `storage.conf`, and `podman info` costs ten times any other command.
-    fn known_podman(&self) -> Option<EngineInfo> {
-        if self.dialect != Dialect::Podman {
-            return None;
-        }
-        let known = LOCAL_PODMANS.lock().unwrap_or_else(PoisonError::into_inner);
-        known.get(&self.way()).cloned()
-    }
-
-    fn remember_podman(&self, info: &EngineInfo) {
-        if self.dialect == Dialect::Podman && !info.remote {
-            let mut known = LOCAL_PODMANS.lock().unwrap_or_else(PoisonError::into_inner);
-            known.insert(self.way(), info.clone());
-        }
-    }
-
-    fn way(&self) -> Way {
+    /// The program and its environment, which lead to the same engine wherever they are used.
+    pub(super) fn way(&self) -> Way {
         (self.absolute_program(), self.minimal_env())
     }
 

@@ -5,11 +5,7 @@ use crate::engine::backend::NetworkRequest;
 use crate::engine::dialect::Dialect;
 use crate::plan::NetworkOptions;
 
-pub(super) fn create_network(
-    program: Command,
-    dialect: Dialect,
-    request: &NetworkRequest<'_>,
-) -> Command {
+pub(super) fn create_network(program: Command, request: &NetworkRequest<'_>) -> Command {
     let addressing = request.addressing;
     let mut command = program
         .args(["network", "create", "--subnet"])
@@ -20,7 +16,7 @@ pub(super) fn create_network(
         command = command.arg("--ip-range").arg(range.to_string());
     }
     if let Some(ipv6) = request.ipv6 {
-        // Each engine counts gateways and ranges by the subnet before them.
+        // Gateway and range count by the subnet before them.
         command = command
             .args(["--ipv6", "--subnet"])
             .arg(ipv6.subnet().to_string())
@@ -33,19 +29,16 @@ pub(super) fn create_network(
     for (key, value) in request.labels {
         command = command.arg("--label").arg(format!("{key}={value}"));
     }
-    let options = arguments(dialect, request.options, request.ipv6.is_some());
+    let options = arguments(request.options, request.ipv6.is_some());
     command = options.into_iter().fold(command, Command::arg);
     command.arg(request.name).apart()
 }
 
-fn arguments(dialect: Dialect, options: &NetworkOptions, ipv6: bool) -> Vec<String> {
-    let driver = dialect.driver_options(options, ipv6).into_iter();
+fn arguments(options: &NetworkOptions, ipv6: bool) -> Vec<String> {
+    let driver = Dialect::Docker.driver_options(options, ipv6).into_iter();
     let mut arguments: Vec<_> = driver.map(|(key, value)| format!("--opt={key}={value}")).collect();
     if options.internal {
         arguments.push("--internal".into());
-    }
-    if let (Some(name), Dialect::Podman) = (&options.bridge_name, dialect) {
-        arguments.push(format!("--interface-name={name}"));
     }
     arguments.extend(options.labels.iter().map(|(key, value)| format!("--label={key}={value}")));
     arguments
@@ -57,11 +50,10 @@ mod tests {
     use crate::plan::GatewayMode;
 
     #[test]
-    fn each_engine_is_told_in_its_own_words() {
-        assert!(arguments(Dialect::Docker, &NetworkOptions::new(), true).is_empty());
-        assert!(arguments(Dialect::Podman, &NetworkOptions::new(), true).is_empty());
+    fn only_what_is_set_is_an_argument() {
+        assert!(arguments(&NetworkOptions::new(), true).is_empty());
         assert_eq!(
-            arguments(Dialect::Docker, &NetworkOptions::all(), false),
+            arguments(&NetworkOptions::all(), false),
             [
                 "--opt=com.docker.network.driver.mtu=1400",
                 "--opt=com.docker.network.bridge.name=sb0",
@@ -73,24 +65,13 @@ mod tests {
                 "--label=acme.role=x",
             ]
         );
-        assert_eq!(
-            arguments(Dialect::Podman, &NetworkOptions::all(), false),
-            [
-                "--opt=isolate=true",
-                "--opt=mtu=1400",
-                "--opt=k=v",
-                "--internal",
-                "--interface-name=sb0",
-                "--label=acme.role=x",
-            ]
-        );
     }
 
     #[test]
     fn a_gateway_mode_is_for_both_kinds_of_addresses() {
         let options = NetworkOptions::new().gateway_mode(GatewayMode::NatUnprotected);
         assert_eq!(
-            arguments(Dialect::Docker, &options, true),
+            arguments(&options, true),
             [
                 "--opt=com.docker.network.bridge.gateway_mode_ipv4=nat-unprotected",
                 "--opt=com.docker.network.bridge.gateway_mode_ipv6=nat-unprotected",

@@ -25,10 +25,6 @@ use crate::status::{ExecOutput, LogLine, LogStream};
 
 impl Backend for Cli {
     fn info(&self, deadline: Instant) -> Result<EngineInfo, EngineError> {
-        self.known_podman().map_or_else(|| self.info_now(deadline), Ok)
-    }
-
-    fn info_now(&self, deadline: Instant) -> Result<EngineInfo, EngineError> {
         let command = self.command().args(["info", "--format", "{{json .}}"]);
         let (status, stdout, stderr) = command.clone().run_to_end(deadline)?;
         if !status.success() {
@@ -36,10 +32,7 @@ impl Backend for Cli {
         }
         let info: Value = serde_json::from_str(&stdout).unwrap_or_default();
         match EngineInfo::read(&info) {
-            Some(info) => {
-                self.remember_podman(&info);
-                Ok(info)
-            }
+            Some(info) => Ok(info),
             // Without an engine, Docker 20.10's program prints the error in its answer, and succeeds.
             None => match info["ServerErrors"].as_array().map(Vec::as_slice) {
                 Some([Value::String(error), ..]) => Err(command.exited(status, error)),
@@ -89,24 +82,7 @@ impl Backend for Cli {
         notice: &Notice<'_>,
         deadline: Instant,
     ) -> Result<Id, CreateError> {
-        let command = create_network(self.command(), self.dialect, request);
-        if self.dialect.prints_ids_of_networks() {
-            return make(&command, notice, deadline);
-        }
-        let perhaps = |error| CreateError { error, made: Made::Perhaps };
-        match command.clone().run_noticed(notice, deadline) {
-            Ok(printed) => {
-                let ids = self.find(Resource::Network, request.unique, deadline);
-                let id = ids.map_err(perhaps)?.pop();
-                id.ok_or_else(|| {
-                    perhaps(command.unexpected("a network that can be found", &printed))
-                })
-            }
-            Err(Failure { error, made_nothing: MadeNothing(true), .. }) => {
-                Err(CreateError { error, made: Made::Nothing })
-            }
-            Err(Failure { error, .. }) => Err(perhaps(error)),
-        }
+        make(&create_network(self.command(), request), notice, deadline)
     }
 
     fn run_container(
@@ -124,41 +100,26 @@ impl Backend for Cli {
     }
 
     fn networks(&self, names: &[&str], deadline: Instant) -> Result<Vec<NetworkInfo>, EngineError> {
-        let found = if !names.is_empty() {
-            self.inspect("network", names, deadline)?
-        } else if let Some(words) = self.dialect.list_networks_in_full() {
-            let command = self.command().args(words.iter().copied());
-            let stdout = command.clone().run(deadline).map_err(|failure| failure.error)?;
-            let found = serde_json::from_str(&stdout);
-            found.map_err(|_| command.unexpected("a list in JSON", &stdout))?
-        } else {
+        let found = if names.is_empty() {
             let ids = self.find(Resource::Network, &Filter::Labels(Vec::new()), deadline)?;
             match &*ids.iter().map(Id::as_str).collect::<Vec<_>>() {
                 [] => Vec::new(),
                 ids => self.inspect("network", ids, deadline)?,
             }
+        } else {
+            self.inspect("network", names, deadline)?
         };
         let command = self.command().args(["network", "inspect"]);
         let network = |it: &Value| {
             let unreadable = || command.clone().unexpected("a network", &it.to_string());
-            network_info(self.dialect, it).ok_or_else(unreadable)
+            network_info(Dialect::Docker, it).ok_or_else(unreadable)
         };
         found.iter().map(network).collect()
     }
 
     fn attached(&self, network: &Id, deadline: Instant) -> Result<Vec<String>, EngineError> {
-        match self.dialect {
-            Dialect::Docker => {
-                let found = self.inspect("network", &[network.as_str()], deadline)?;
-                Ok(found.first().map(attached_names).unwrap_or_default())
-            }
-            Dialect::Podman => {
-                let ps = self.command().args(["ps", "--all", "--format", "{{.Names}}", "--filter"]);
-                let ps = ps.arg(format!("network={network}"));
-                let names = ps.run(deadline).map_err(|failure| failure.error)?;
-                Ok(names.split_whitespace().map(str::to_owned).collect())
-            }
-        }
+        let found = self.inspect("network", &[network.as_str()], deadline)?;
+        Ok(found.first().map(attached_names).unwrap_or_default())
     }
 
     fn container(
@@ -248,8 +209,7 @@ impl Backend for Cli {
     }
 
     fn follow_end(&self, id: &Id, events: SyncSender<Event>) -> Result<Follow, EngineError> {
-        let command = self.command().args(self.dialect.wait().iter().copied());
-        command.arg(id.as_str()).follow(&events).map(Follow::new)
+        self.command().args(["wait", id.as_str()]).follow(&events).map(Follow::new)
     }
 
     fn exec(
@@ -258,12 +218,11 @@ impl Backend for Cli {
         words: &[String],
         deadline: Instant,
     ) -> Result<ExecOutput, EngineError> {
-        // Killed half-way, it leaves no interface behind.
-        let command = self.command().patiently(Duration::ZERO).args(["exec", id.as_str()]);
+        let command = self.command().args(["exec", id.as_str()]);
         let command = words.iter().fold(command, Command::private_arg);
         let (status, stdout, stderr) = command.clone().run_to_end(deadline)?;
         match status.code() {
-            Some(code) if !self.dialect.failed_to_exec(code, &stderr) => {
+            Some(code) if !is_failure_of_docker(code, &stderr) => {
                 Ok(ExecOutput { code, stdout, stderr })
             }
             _ => Err(command.exited(status, &stderr)),
@@ -320,14 +279,8 @@ impl Backend for Cli {
     }
 
     fn reaper_spec(&self, info: &EngineInfo) -> ReaperSpec {
-        let connection = match (&self.context, self.dialect) {
-            (Some(name), Dialect::Podman) => {
-                vec![Dialect::CONNECTION.to_owned(), name.to_string_lossy().into_owned()]
-            }
-            _ => Vec::new(),
-        };
         let words = |words: &[&str]| {
-            connection.iter().cloned().chain(words.iter().map(|it| (*it).to_owned())).collect()
+            self.connection().into_iter().chain(words.iter().map(|it| (*it).to_owned())).collect()
         };
         let (format, identity) = match (self.dialect, info.kind) {
             // Nothing but its own `storage.conf` leads it elsewhere, and asking is dear.
@@ -421,6 +374,12 @@ fn make(command: &Command, notice: &Notice<'_>, deadline: Instant) -> Result<Id,
             Err(CreateError { error, made })
         }
     }
+}
+
+/// Returns true if docker itself failed, and did not run the command in the container.
+fn is_failure_of_docker(code: i32, stderr: &str) -> bool {
+    let own = ["Error response from daemon:", "Error: No such", "Cannot connect"];
+    code != 0 && own.iter().any(|it| stderr.starts_with(it))
 }
 
 fn filters(filter: &Filter) -> Vec<String> {

@@ -1,0 +1,97 @@
+//! Health checks of podman, which are timers of systemd's: where there is no systemd, nobody runs them.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+use super::client::Request;
+use super::{Api, Failure, requests};
+use crate::engine::backend::{Id, Resource};
+use crate::engine::error::EngineError;
+
+/// The time for which a check may run; podman ends it after its own timeout.
+const LONGEST: Duration = Duration::from_secs(600);
+
+/// The time by which a timer may be late.
+const LATE: Duration = Duration::from_secs(1);
+
+/// The last run of each container's check that was seen.
+#[derive(Debug, Default)]
+pub(super) struct Checks(Mutex<BTreeMap<Id, Run>>);
+
+#[derive(Debug)]
+struct Run {
+    /// Its end, as the engine prints it; empty before the first.
+    end: String,
+    /// The time when it was seen first, or when the next one was begun here.
+    since: Instant,
+    /// This process runs the checks.
+    is_ours: bool,
+    /// Until the one that was begun here has ended.
+    under_way: Arc<AtomicBool>,
+}
+
+impl Api {
+    /// Begins the container's check if nobody else has run it in time, and returns the time after which that is to be
+    /// asked again. `None` if there is no check, or the container does not run.
+    pub(super) fn check_podmans_health(
+        &self,
+        id: &Id,
+        deadline: Instant,
+    ) -> Result<Option<Duration>, EngineError> {
+        let inspect = requests::inspect(self.dialect, Resource::Container, id.as_str());
+        let container = self.look(&inspect, deadline)?;
+        let Some((interval, end)) = container.as_ref().and_then(check) else { return Ok(None) };
+        let mut runs = self.checks.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let run = runs.entry(id.clone()).or_insert_with(|| Run::new(&end, false));
+        if run.end != end {
+            *run = Run { under_way: Arc::clone(&run.under_way), ..Run::new(&end, run.is_ours) };
+        }
+        let due = if run.is_ours { interval } else { interval + LATE };
+        let left = due.saturating_sub(run.since.elapsed());
+        if !left.is_zero() {
+            return Ok(Some(left));
+        }
+        (run.is_ours, run.since) = (true, Instant::now());
+        let under_way = Arc::clone(&run.under_way);
+        if !under_way.swap(true, Ordering::SeqCst) {
+            let (api, id, ended) = (self.clone(), id.clone(), Arc::clone(&under_way));
+            // It takes as long as the command in the container.
+            let spawned = thread::Builder::new().spawn(move || {
+                let check = Request::get(format!("/libpod/containers/{id}/healthcheck"));
+                if let Err(Failure { error, .. }) = api.ask(&check, Instant::now() + LONGEST) {
+                    tracing::debug!(%error, "a health check was not run");
+                }
+                ended.store(false, Ordering::SeqCst);
+            });
+            if spawned.is_err() {
+                under_way.store(false, Ordering::SeqCst);
+            }
+        }
+        Ok(Some(interval))
+    }
+}
+
+impl Run {
+    fn new(end: &str, is_ours: bool) -> Self {
+        let under_way = Arc::default();
+        Self { end: end.to_owned(), since: Instant::now(), is_ours, under_way }
+    }
+}
+
+/// The interval of a running container's check, and the end of its last run.
+fn check(container: &Value) -> Option<(Duration, String)> {
+    let check = &container["Config"]["Healthcheck"];
+    let interval = check["Interval"].as_u64().filter(|it| *it > 0)?;
+    if container["State"]["Running"] != true || check["Test"][0] == "NONE" {
+        return None;
+    }
+    // Podman 4 and 5 have one of these names.
+    let state = ["Health", "Healthcheck"].iter().find_map(|it| container["State"].get(*it));
+    let end = state.and_then(|it| it["Log"].as_array()?.last()?["End"].as_str());
+    Some((Duration::from_nanos(interval), end.unwrap_or_default().to_owned()))
+}

@@ -1,0 +1,62 @@
+//! The output of a command, read as it comes.
+
+use std::io::{self, ErrorKind, PipeReader, PipeWriter, Read};
+
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
+
+/// The reading end of a pipe, and the end of what came through it.
+pub(super) struct Output {
+    pipe: PipeReader,
+    window: usize,
+    kept: Vec<u8>,
+    has_ended: bool,
+}
+
+impl Output {
+    /// A pipe for a program, of whose output this many bytes are kept.
+    pub(super) fn new(window: usize) -> io::Result<(Self, PipeWriter)> {
+        let (pipe, writer) = io::pipe()?;
+        // Of this end alone: the program's writes wait, as it expects.
+        fcntl(&pipe, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
+        Ok((Self { pipe, window, kept: Vec::new(), has_ended: false }, writer))
+    }
+
+    /// Reads what there is, and returns true if that was anything.
+    pub(super) fn drain(&mut self) -> bool {
+        let mut piece = [0; 16 << 10];
+        let mut has_come = false;
+        // Not all there is: one that writes without end is not read without end.
+        for _ in 0..256 {
+            if self.has_ended {
+                break;
+            }
+            match self.pipe.read(&mut piece) {
+                Ok(0) => self.has_ended = true,
+                Ok(length) => {
+                    has_come = true;
+                    self.kept.extend(&piece[..length]);
+                    if self.kept.len() > 2 * self.window {
+                        self.kept.drain(..self.kept.len() - self.window);
+                    }
+                }
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == ErrorKind::WouldBlock => break,
+                Err(error) => {
+                    tracing::warn!(%error, "an engine command's output could not be read");
+                    self.has_ended = true;
+                }
+            }
+        }
+        has_come
+    }
+
+    /// Returns true if nobody can write any more.
+    pub(super) fn has_ended(&self) -> bool {
+        self.has_ended
+    }
+
+    pub(super) fn into_text(self) -> String {
+        let from = self.kept.len().saturating_sub(self.window);
+        String::from_utf8_lossy(&self.kept[from..]).into_owned()
+    }
+}
