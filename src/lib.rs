@@ -195,13 +195,15 @@
 //! environment that the engine's program reads, and ignores the signals of a terminal. When the process ends, a
 //! socket closes, and the reaper begins. It first waits until the engine commands of the process have ended, 150
 //! seconds at most; they hold a pipe open. Then it removes the resources that carry the process's labels, and
-//! looks for more until three looks in a row have found none: eight if a resource was being made, forty if such a
-//! command still runs. Usually this takes a second or two. If the engine does not answer, the reaper tries again
+//! looks for more until three looks in a row have found none: eight if a resource was being made, twenty with podman,
+//! forty if such a command still runs. Usually this takes a second or two. If the engine does not answer, the reaper tries again
 //! for ten minutes. It ends when its process holds nothing any more.
 //!
 //! The reaper is no child of the process. It installs no signal handler, leaves no file and needs no container.
 //! Its process waits for its start, 15 seconds at most for `bash` and then as long for `sh`, and for nothing else.
-//! [`Engine::without_reaper`] switches it off. Without a shell or the program there is none, which the log warns of.
+//! [`Engine::without_reaper`] switches it off. It removes by the engine's program. Where there is a Docker by its socket
+//! and no program, it uses `curl`. Without either, or without a shell, there is none, which the log warns of and
+//! [`Engine::has_reaper`] tells beforehand.
 //!
 //! The slug's next launch may come before the reaper is done. It waits until the last command of the dead owner
 //! has ended, ten seconds at most, and removes the orphans.

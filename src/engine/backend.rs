@@ -116,6 +116,9 @@ pub(crate) trait Backend: fmt::Debug + Send + Sync {
     /// The command with which a person removes the resource, or lists the resources with these labels.
     fn advice(&self, resource: Resource, filter: &Filter) -> String;
 
+    /// Returns true if there is a program by which a reaper would remove.
+    fn can_reap(&self) -> bool;
+
     /// The commands with which a reaper removes the resources of a dead owner.
     fn reaper_spec(&self, info: &EngineInfo) -> ReaperSpec;
 

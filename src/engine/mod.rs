@@ -279,6 +279,14 @@ impl Engine {
         self
     }
 
+    /// Returns true if a reaper could remove what this process leaves when it is killed: the engine's program is there,
+    /// or else `curl` for a Docker that is reached by its socket. Without one, the slug's next launch or a
+    /// [`sweep`](crate::sweep) removes it. No engine is asked.
+    #[must_use]
+    pub fn has_reaper(&self) -> bool {
+        !matches!(self.reaper, ReaperChoice::None) && self.backend().can_reap()
+    }
+
     /// The engine's kind and version: `Docker 20.10.24+dfsg1` or `Podman 4.3.1`.
     ///
     /// # Errors

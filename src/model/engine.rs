@@ -293,6 +293,10 @@ impl Backend for ModelBackend {
         format!("remove {resource} {filter:?}")
     }
 
+    fn can_reap(&self) -> bool {
+        true
+    }
+
     fn reaper_spec(&self, _: &EngineInfo) -> ReaperSpec {
         unreachable!("the model's reapers are records")
     }

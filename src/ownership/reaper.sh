@@ -156,7 +156,13 @@ reap_owner() {
     fi
     # A program that was killed, or does not end, may leave a request that the engine is at work on.
     looks=3
-    if [ -n "$endless" ]; then looks=40; elif [ -n "$making" ] || [ "$settling" -gt "$(now)" ]; then looks=8; fi
+    # Podman, the engine that has a LOOK, lists a container only when it has copied its image.
+    if [ -n "$endless" ]; then
+        looks=40
+    elif [ -n "$making" ] || [ "$settling" -gt "$(now)" ]; then
+        looks=8
+        [ -z "$look" ] || looks=20
+    fi
     eval "absent_$1=$absent"
     [ "$absent" -lt "$looks" ]
 }

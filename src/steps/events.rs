@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::fmt;
-use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, TryRecvError};
 use std::time::{Duration, Instant};
 
 use super::observe::{await_beginning, last_lines};
@@ -45,6 +45,8 @@ pub struct Events<'a> {
     seen: Seen,
     /// The look that is due.
     due: Option<Look>,
+    /// The time to ask again for a health check that the engine does not run.
+    check: Option<Instant>,
     /// The events that have been seen and not been given out yet.
     ready: VecDeque<BundleEvent>,
     ended: bool,
@@ -71,7 +73,8 @@ impl BundleRunning {
     /// The engine tells them on one connection: nothing is polled. If that connection ends, it is made again, and a
     /// look tells what has changed meanwhile; of several restarts, it tells one. Events that are not read wait.
     ///
-    /// Podman's health checks are timers of systemd's. Where nobody runs them, this does while it waits.
+    /// Podman's health checks are timers of systemd's. Where nobody runs them, this does while it waits, and asks for
+    /// them from time to time.
     ///
     /// ```no_run
     /// use std::time::Duration;
@@ -105,7 +108,8 @@ impl BundleRunning {
     pub fn events(&self) -> Result<Events<'_>, Error> {
         let (follow, incoming) = self.follow_events()?;
         let (seen, ready) = (Seen::default(), VecDeque::new());
-        Ok(Events { bundle: self, incoming, follow, seen, due: None, ready, ended: false })
+        let check = Some(Instant::now());
+        Ok(Events { bundle: self, incoming, follow, seen, due: None, check, ready, ended: false })
     }
 
     fn follow_events(&self) -> Result<(Follow, Receiver<Event>), Error> {
@@ -143,10 +147,19 @@ impl Events<'_> {
                 self.due = None;
                 continue;
             }
-            let left = end.saturating_duration_since(Instant::now());
-            let next_check = self.check_health()?.unwrap_or(left);
-            match self.incoming.recv_timeout(left.min(next_check)) {
-                Err(RecvTimeoutError::Timeout) if next_check < left => {}
+            let next = match self.incoming.try_recv() {
+                Err(TryRecvError::Empty) => {
+                    let left = end.saturating_duration_since(Instant::now());
+                    let next_check = self.check_health(left).unwrap_or(left);
+                    let next = self.incoming.recv_timeout(left.min(next_check));
+                    if next_check < left && matches!(next, Err(RecvTimeoutError::Timeout)) {
+                        continue;
+                    }
+                    next
+                }
+                next => next.map_err(|_| RecvTimeoutError::Disconnected),
+            };
+            match next {
                 Err(RecvTimeoutError::Timeout) => return Ok(None),
                 Ok(Event::Died(code)) => self.due = Some(Look { code: Some(code) }),
                 Ok(Event::End | Event::Failed(_)) | Err(RecvTimeoutError::Disconnected) => {
@@ -161,12 +174,26 @@ impl Events<'_> {
         }
     }
 
-    /// Runs a health check that the engine does not run. Its outcome is an event.
-    fn check_health(&self) -> Result<Option<Duration>, Error> {
+    /// Begins a health check that the engine does not run, and returns the time until the next may be due. Its outcome
+    /// is an event. It takes no longer than this.
+    fn check_health(&mut self, left: Duration) -> Option<Duration> {
+        const PAUSE: Duration = Duration::from_secs(1);
+        let now = Instant::now();
+        let due = self.check?;
+        if due > now || left.is_zero() {
+            return Some(due.saturating_duration_since(now).max(Duration::from_millis(1)));
+        }
         let connection = self.bundle.session().connection();
-        let deadline = connection.engine().look_deadline();
-        let checked = connection.backend().check_health(self.bundle.id(), deadline);
-        checked.map_err(|source| Error::Look { what: "the container's health", source })
+        let by = connection.engine().look_deadline().min(deadline(now, left));
+        let next = match connection.backend().check_health(self.bundle.id(), by) {
+            Ok(next) => next,
+            Err(error) => {
+                tracing::debug!(%error, "no health check was begun");
+                Some(PAUSE)
+            }
+        };
+        self.check = next.map(|it| deadline(Instant::now(), it));
+        next
     }
 
     /// Adds what has changed since the last look. The code is that of the last end, which a container that was
@@ -179,6 +206,8 @@ impl Events<'_> {
         if let Some(info) = info {
             let log = || last_lines(self.bundle.session(), self.bundle.id(), deadline);
             self.ready.extend(self.seen.changes(&info, code, log));
+            // It may have been started again.
+            self.check = self.check.or(Some(Instant::now()));
         } else {
             self.ready.extend(self.seen.gone(code));
             self.ended = true;

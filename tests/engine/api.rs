@@ -1,10 +1,13 @@
 //! The API backend: what is followed goes on, commands and logs are told as they were.
 
+use std::path::Path;
 use std::time::{Duration, Instant};
 
-use sidecar_bundle::{BundleRunning, BundleSpec, Cause, Error, LogStream, Ready};
+use sidecar_bundle::{BundleRunning, BundleSpec, Cause, Engine, Error, LogStream, Ready};
 
-use crate::engine::{LONG, World, engine, is_api, is_podman, sh, world};
+use crate::engine::{
+    LONG, World, cli, engine, is_api, is_podman, required, sh, shout, wait_for, world,
+};
 use crate::owner::Owner;
 use crate::relay::{Relay, Treatment};
 
@@ -160,4 +163,41 @@ fn an_engine_that_was_never_reached_is_one_error_at_once() {
         assert!(source.to_string().starts_with("GET /info was not sent: "), "{source}");
     }
     assert_eq!(std::fs::read_dir(world.state.path()).unwrap().count(), 0);
+}
+
+#[test]
+fn a_reaper_without_dockers_program_removes_by_curl() {
+    let Some(world) = api_world("by-curl").filter(|_| !is_podman()) else { return };
+    let tools = world.state.path().join("tools");
+    let names = ["bash", "sh", "cat", "curl", "date", "head", "sed", "sleep", "timeout", "tr"];
+    if let Some(missing) = link_tools(&tools, &names) {
+        assert!(!required(), "{missing} is required");
+        shout(&format!("SKIPPED by-curl: there is no {missing}"));
+        return;
+    }
+    let mut owner = Owner::program(&world.engine_words());
+    owner.env("PATH", &tools);
+    let mut owner = Owner::spawn(owner);
+    owner.expect("launch by-curl", "up");
+    owner.kill();
+    wait_for("the end of the bundle", || {
+        let label = "label=sidecar-bundle.slug=by-curl";
+        let left = cli(&["ps", "--all", "--quiet", "--filter", label]);
+        left.is_empty() && cli(&["network", "ls", "--quiet", "--filter", label]).is_empty()
+    });
+    world.assert_nothing_left();
+    assert!(world.engine().has_reaper());
+    let nowhere = Engine::docker_cli().with_program("/no/such/docker");
+    assert!(!nowhere.has_reaper() && !world.engine().without_reaper().has_reaper());
+}
+
+/// Makes a directory with links to these programs, and returns the first that is missing.
+fn link_tools(directory: &Path, names: &[&'static str]) -> Option<&'static str> {
+    std::fs::create_dir(directory).unwrap();
+    names.iter().copied().find(|name| {
+        let path = std::env::var_os("PATH").unwrap();
+        let mut paths = std::env::split_paths(&path).map(|it| it.join(name));
+        let found = paths.find(|it| it.exists());
+        found.is_none_or(|it| std::os::unix::fs::symlink(it, directory.join(name)).is_err())
+    })
 }

@@ -167,3 +167,23 @@ fn a_hardened_bundle_can_do_less_harm() {
     bundle.close().unwrap();
     world.assert_nothing_left();
 }
+
+#[test]
+fn an_entrypoint_and_a_command_are_the_images_unless_they_are_set() {
+    let Some(world) = world("entrypoint") else { return };
+    let (image, made) = ("localhost/sidecar-bundle-entrypoint:1", "sidecar-bundle-entrypoint");
+    cli(&["create", "--name", made, "claude-bottle-sidecars:latest"]);
+    let begin = r#"ENTRYPOINT ["sh", "-c", "echo began $0; exec sleep 60"]"#;
+    cli(&["commit", "--change", begin, "--change", r#"CMD ["as-the-image-says"]"#, made, image]);
+    cli(&["rm", "--force", made]);
+    for (spec, says) in [
+        (BundleSpec::new(), "began as-the-image-says"),
+        (BundleSpec::new().command(["as-it-is-set"]), "began as-it-is-set"),
+    ] {
+        let bundle = world.plan().launch(&world.engine(), spec.image(image)).unwrap();
+        bundle.wait_for(&Ready::log(says), LONG).unwrap();
+        bundle.close().unwrap();
+    }
+    cli(&["rmi", image]);
+    world.assert_nothing_left();
+}

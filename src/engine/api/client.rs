@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::io;
+use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -37,8 +38,8 @@ pub(super) const INFO: &str = "/info";
 /// The connections that are kept while nothing is asked.
 const IDLE: usize = 2;
 
-/// The time for which a connection is kept: relays cut those that are idle.
-const IDLE_TIME: Duration = Duration::from_secs(30);
+/// The time for which a connection is kept: relays cut those that are idle, and podman does after 20 s.
+const IDLE_TIME: Duration = Duration::from_secs(15);
 
 /// The connections to an engine.
 #[derive(Debug)]
@@ -120,6 +121,12 @@ impl Request {
         self
     }
 
+    /// Asked twice, it does it twice.
+    pub(super) fn once(mut self) -> Self {
+        self.is_repeatable = false;
+        self
+    }
+
     /// Sets the body. It is never shown.
     pub(super) fn json(mut self, body: Value) -> Self {
         self.body = Some(body);
@@ -187,6 +194,11 @@ impl Client {
         Ok(answer)
     }
 
+    /// Returns true if it is known that nothing runs podman's timers: its service is on this host, without systemd.
+    pub(super) fn has_no_timers(&self) -> bool {
+        matches!(self.way, Way::Service(_)) && !Path::new("/run/systemd/system").exists()
+    }
+
     /// Asks the engine that answers now what it is.
     pub(super) fn info(&self, deadline: Instant) -> Result<EngineInfo, Unanswered> {
         let request = Request::get(INFO);
@@ -222,9 +234,18 @@ impl Client {
                 answered => return Ok((answered?, line)),
             }
         }
-        let line = self.open(self.agent(), deadline)?;
-        line.check(expected)?;
-        Ok((ask(&line)?, line))
+        let ask_on_a_new_line = || {
+            let line = self.open(self.agent(), deadline)?;
+            line.check(expected)?;
+            Ok((ask(&line)?, line))
+        };
+        match ask_on_a_new_line() {
+            // A service that was about to end by itself is followed by another.
+            Err(Unanswered { end: End::NotReached(error), .. }) if self.way.is_renewed(&error) => {
+                ask_on_a_new_line()
+            }
+            answered => answered,
+        }
     }
 
     /// The engine's description of itself.
@@ -306,8 +327,10 @@ impl Client {
             asked.map_err(unreached)?.json()["ApiVersion"].as_str().and_then(number)
         };
         let Some(version) = version else { return Err(Unanswered::no_engine()) };
-        if version < OLDEST {
-            let ((major, minor), (least, most)) = (version, (OLDEST.1, NEWEST.1));
+        // Podman says 1.40 of itself before 4.2.
+        let oldest = if self.dialect == Dialect::Podman { (1, 40) } else { OLDEST };
+        if version < oldest {
+            let ((major, minor), (least, most)) = (version, (oldest.1, NEWEST.1));
             return Err(Unanswered::withheld(format!(
                 "the engine speaks version {major}.{minor} of its API, and this library 1.{least} to 1.{most}"
             )));

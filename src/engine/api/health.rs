@@ -13,11 +13,11 @@ use super::{Api, Failure, requests};
 use crate::engine::backend::{Id, Resource};
 use crate::engine::error::EngineError;
 
-/// The time for which a check may run; podman ends it after its own timeout.
+/// The time after which nothing is known of a check: podman does not end one, whatever its timeout.
 const LONGEST: Duration = Duration::from_secs(600);
 
-/// The time by which a timer may be late.
-const LATE: Duration = Duration::from_secs(1);
+/// The time by which a timer may be late, beside the check's own.
+const LATE: Duration = Duration::from_secs(5);
 
 /// The last run of each container's check that was seen.
 #[derive(Debug, Default)]
@@ -29,8 +29,10 @@ struct Run {
     end: String,
     /// The time when it was seen first, or when the next one was begun here.
     since: Instant,
-    /// This process runs the checks.
+    /// It was run here.
     is_ours: bool,
+    /// Another was begun here since.
+    begun: bool,
     /// Until the one that was begun here has ended.
     under_way: Arc<AtomicBool>,
 }
@@ -45,24 +47,30 @@ impl Api {
     ) -> Result<Option<Duration>, EngineError> {
         let inspect = requests::inspect(self.dialect, Resource::Container, id.as_str());
         let container = self.look(&inspect, deadline)?;
-        let Some((interval, end)) = container.as_ref().and_then(check) else { return Ok(None) };
+        let Some(Check { interval, timeout, end }) = container.as_ref().and_then(Check::of) else {
+            return Ok(None);
+        };
         let mut runs = self.checks.0.lock().unwrap_or_else(PoisonError::into_inner);
         let run = runs.entry(id.clone()).or_insert_with(|| Run::new(&end, false));
         if run.end != end {
-            *run = Run { under_way: Arc::clone(&run.under_way), ..Run::new(&end, run.is_ours) };
+            // One that was not begun here is somebody else's.
+            let is_ours = std::mem::take(&mut run.begun);
+            *run = Run { under_way: Arc::clone(&run.under_way), ..Run::new(&end, is_ours) };
         }
-        let due = if run.is_ours { interval } else { interval + LATE };
+        let is_ours = run.is_ours || self.client.has_no_timers();
+        let due = if is_ours { interval } else { interval + timeout + LATE };
         let left = due.saturating_sub(run.since.elapsed());
         if !left.is_zero() {
             return Ok(Some(left));
         }
-        (run.is_ours, run.since) = (true, Instant::now());
+        run.since = Instant::now();
         let under_way = Arc::clone(&run.under_way);
         if !under_way.swap(true, Ordering::SeqCst) {
+            run.begun = true;
             let (api, id, ended) = (self.clone(), id.clone(), Arc::clone(&under_way));
             // It takes as long as the command in the container.
             let spawned = thread::Builder::new().spawn(move || {
-                let check = Request::get(format!("/libpod/containers/{id}/healthcheck"));
+                let check = Request::get(format!("/libpod/containers/{id}/healthcheck")).once();
                 if let Err(Failure { error, .. }) = api.ask(&check, Instant::now() + LONGEST) {
                     tracing::debug!(%error, "a health check was not run");
                 }
@@ -79,19 +87,33 @@ impl Api {
 impl Run {
     fn new(end: &str, is_ours: bool) -> Self {
         let under_way = Arc::default();
-        Self { end: end.to_owned(), since: Instant::now(), is_ours, under_way }
+        Self { end: end.to_owned(), since: Instant::now(), is_ours, begun: false, under_way }
     }
 }
 
-/// The interval of a running container's check, and the end of its last run.
-fn check(container: &Value) -> Option<(Duration, String)> {
-    let check = &container["Config"]["Healthcheck"];
-    let interval = check["Interval"].as_u64().filter(|it| *it > 0)?;
-    if container["State"]["Running"] != true || check["Test"][0] == "NONE" {
-        return None;
+/// The check of a running container.
+struct Check {
+    interval: Duration,
+    timeout: Duration,
+    /// The end of its last run.
+    end: String,
+}
+
+impl Check {
+    fn of(container: &Value) -> Option<Self> {
+        let check = &container["Config"]["Healthcheck"];
+        let nanos = |name: &str| check[name].as_u64().unwrap_or(0);
+        if container["State"]["Running"] != true
+            || check["Test"][0] == "NONE"
+            || nanos("Interval") == 0
+        {
+            return None;
+        }
+        let end = container["State"]["Health"]["Log"].as_array().and_then(|log| log.last());
+        Some(Self {
+            interval: Duration::from_nanos(nanos("Interval")),
+            timeout: Duration::from_nanos(nanos("Timeout")),
+            end: end.and_then(|it| it["End"].as_str()).unwrap_or_default().to_owned(),
+        })
     }
-    // Podman 4 and 5 have one of these names.
-    let state = ["Health", "Healthcheck"].iter().find_map(|it| container["State"].get(*it));
-    let end = state.and_then(|it| it["Log"].as_array()?.last()?["End"].as_str());
-    Some((Duration::from_nanos(interval), end.unwrap_or_default().to_owned()))
 }

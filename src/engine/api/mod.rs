@@ -1,6 +1,7 @@
 //! The API backend: requests of the Engine API, over a socket or over the program that leads to the engine.
 
 mod bodies;
+mod by_curl;
 mod client;
 mod follow;
 mod frames;

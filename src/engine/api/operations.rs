@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
+use super::by_curl::ByCurl;
 use super::client::{Answer, Request, Unanswered, unanswered};
 use super::follow::{self, log_request, tail};
 use super::log::{Lines, Tail};
@@ -16,10 +17,11 @@ use crate::engine::backend::{
     NetworkInfo, NetworkRequest, Notice, ReaperSpec, Resource,
 };
 use crate::engine::cause::{Cause, MadeNothing};
+use crate::engine::cli::Place;
 use crate::engine::clock::whole_seconds;
 use crate::engine::dialect::Dialect;
 use crate::engine::error::EngineError;
-use crate::engine::identity::EngineInfo;
+use crate::engine::identity::{EngineInfo, EngineKind};
 use crate::engine::inspect::{attached_names, container_info, network_info};
 use crate::engine::support::{Refused, Unsupported};
 use crate::status::{ExecOutput, LogLine, LogStream};
@@ -272,8 +274,18 @@ impl Backend for Api {
         self.program.advice(resource, filter)
     }
 
+    fn can_reap(&self) -> bool {
+        self.program.can_reap() || self.reaped_by_curl().is_some()
+    }
+
     fn reaper_spec(&self, info: &EngineInfo) -> ReaperSpec {
-        self.program.reaper_spec(info)
+        let spec = self.program.reaper_spec(info);
+        match self.reaped_by_curl() {
+            Some(curl) if !self.program.can_reap() && info.kind == EngineKind::Docker => {
+                curl.replace(spec)
+            }
+            _ => spec,
+        }
     }
 
     fn redact(&self, spec: &CheckedSpec) {
@@ -307,6 +319,14 @@ impl Api {
                 Err(CreateError { error, made: Made::Nothing })
             }
             Err(Failure { error, .. }) => Err(CreateError { error, made: Made::Perhaps }),
+        }
+    }
+
+    /// The way of a reaper without docker's program.
+    fn reaped_by_curl(&self) -> Option<ByCurl> {
+        match (self.dialect, self.program.place()) {
+            (Dialect::Docker, Place::Socket(socket)) => ByCurl::to(&socket),
+            _ => None,
         }
     }
 

@@ -97,13 +97,18 @@ pub(super) fn container(request: &ContainerRequest<'_>) -> Value {
         "no_new_privileges": options.no_new_privileges,
         "read_only_filesystem": options.read_only,
         "init": options.init,
-        "command": options.command,
-        "entrypoint": options.entrypoint.iter().collect::<Vec<_>>(),
         "resource_limits": limits(options),
         "systemd": "true",
         "umask": "0022",
         "stop_timeout": 10,
     });
+    // An empty list is none of the image's.
+    if let Some(program) = &options.entrypoint {
+        body["entrypoint"] = json!([program]);
+    }
+    if !options.command.is_empty() {
+        body["command"] = json!(options.command);
+    }
     if let Some(user) = &options.user {
         body["user"] = json!(user);
     }
@@ -232,10 +237,7 @@ fn placed(field: &Field) -> Option<(&'static str, Value)> {
         "DnsOptions" => "dns_option",
         "DnsSearch" => "dns_search",
         "GroupAdd" => "groups",
-        "LogConfig" => {
-            let (driver, options) = (&value["Type"], &value["Config"]);
-            return Some(("log_configuration", json!({"driver": driver, "options": options})));
-        }
+        "LogConfig" => return Some(("log_configuration", log(&value)?)),
         "Runtime" => "oci_runtime",
         "ShmSize" => "shm_size",
         "StorageOpt" => "storage_opts",
@@ -280,9 +282,25 @@ fn signal(name: &str) -> Option<Value> {
 fn ulimit(limit: &Value) -> Option<Value> {
     Some(json!({
         "type": limit["Name"].as_str()?,
-        "soft": limit["Soft"].as_i64()?,
-        "hard": limit["Hard"].as_i64()?,
+        // Without a limit, it is -1 of 64 bits.
+        "soft": limit["Soft"].as_i64()?.cast_unsigned(),
+        "hard": limit["Hard"].as_i64()?.cast_unsigned(),
     }))
+}
+
+/// Podman ignores what is not one of these.
+fn log(config: &Value) -> Option<Value> {
+    let mut log = json!({"driver": config["Type"]});
+    for (name, value) in config["Config"].as_object().into_iter().flatten() {
+        match name.as_str() {
+            "tag" => log["options"]["tag"] = value.clone(),
+            "path" => log["path"] = value.clone(),
+            // In bytes: the units are the program's.
+            "max-size" => log["size"] = value.as_str()?.parse::<i64>().ok()?.into(),
+            _ => return None,
+        }
+    }
+    Some(log)
 }
 
 /// Sets a value at a path of names.
@@ -404,6 +422,15 @@ mod tests {
     }
 
     #[test]
+    fn an_option_that_is_not_set_is_not_sent() {
+        let body = body(&BundleSpec::new());
+        for field in ["entrypoint", "command", "user", "restart_tries", "annotations"] {
+            assert_eq!(body.get(field), None, "{field}");
+        }
+        assert_eq!(body["resource_limits"], json!({}));
+    }
+
+    #[test]
     fn a_network_is_sent_as_podmans_program_sends_it() {
         let addressing = Addressing::new(
             "10.77.1.0/24".parse().unwrap(),
@@ -460,15 +487,15 @@ mod tests {
             ("HostConfig.Dns", r#"["1.1.1.1"]"#, "/dns_server", json!(["1.1.1.1"])),
             (
                 "HostConfig.LogConfig",
-                r#"{"Type": "none", "Config": {"a": "b"}}"#,
+                r#"{"Type": "k8s-file", "Config": {"max-size": "1000", "tag": "t"}}"#,
                 "/log_configuration",
-                json!({"driver": "none", "options": {"a": "b"}}),
+                json!({"driver": "k8s-file", "size": 1000, "options": {"tag": "t"}}),
             ),
             (
                 "HostConfig.Ulimits",
-                r#"[{"Name": "nofile", "Soft": 10, "Hard": 20}]"#,
+                r#"[{"Name": "nofile", "Soft": 10, "Hard": -1}]"#,
                 "/r_limits/0",
-                json!({"type": "nofile", "soft": 10, "hard": 20}),
+                json!({"type": "nofile", "soft": 10, "hard": u64::MAX}),
             ),
             (
                 "HostConfig.Devices",
@@ -490,7 +517,12 @@ mod tests {
         }
         let colon =
             r#"[{"PathOnHost": "/a:b", "PathInContainer": "/c", "CgroupPermissions": "r"}]"#;
-        for (path, json) in [("Domainname", "\"d\""), ("HostConfig.Devices", colon)] {
+        let units = r#"{"Type": "k8s-file", "Config": {"max-size": "1m"}}"#;
+        for (path, json) in [
+            ("Domainname", "\"d\""),
+            ("HostConfig.Devices", colon),
+            ("HostConfig.LogConfig", units),
+        ] {
             let spec = BundleSpec::new().engine_option(path, json).check(&Naming::default());
             assert_eq!(check(&spec.unwrap()).unwrap().unwrap().path, path);
         }

@@ -5,12 +5,17 @@ use std::ffi::{OsStr, OsString};
 use std::hash::{BuildHasher, RandomState};
 use std::io::{self, ErrorKind, Read};
 use std::os::fd::OwnedFd;
+use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 use std::{env, fmt, thread};
+
+#[cfg(target_os = "linux")]
+use nix::sys::socket::{getsockopt, sockopt::PeerCredentials};
+use nix::unistd::geteuid;
 
 use super::wire::connect;
 use crate::engine::cli::Cli;
@@ -24,7 +29,8 @@ use crate::engine::identity::EngineInfo;
 const SCRIPT: &str = r#"
 directory=$1
 shift
-mkdir -m 700 -- "$directory" || exit
+for fd in 3 4 5 6 7 8 9; do eval "exec $fd>&-"; done
+mkdir -m 700 -- "$directory" 2>&1 || exit
 "$@" >/dev/null 2>"$directory/log"
 cat <"$directory/log"
 rm -f -- "$directory/s" "$directory/log"
@@ -41,8 +47,17 @@ const MOST: usize = 64 << 10;
 /// The time in which the service is there, where the request has no deadline.
 const STARTED: Duration = Duration::from_secs(30);
 
-/// The variables by which a process is told of its own service manager, and that are not podman's business.
-const MANAGED: [&str; 4] = ["LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES", "NOTIFY_SOCKET"];
+/// The variables that podman reads beside those that every engine's program reads. Without those of a service manager:
+/// they are for the launcher.
+const READ: [&str; 7] = [
+    "DBUS_SESSION_BUS_ADDRESS",
+    "LANG",
+    "REGISTRIES_CONFIG_PATH",
+    "STORAGE_DRIVER",
+    "STORAGE_OPTS",
+    "TZ",
+    "_CONTAINERS_USERNS_CONFIGURED",
+];
 
 /// The services of this process, by program and environment.
 static SERVICES: Mutex<BTreeMap<Key, Weak<Service>>> = Mutex::new(BTreeMap::new());
@@ -52,13 +67,22 @@ type Key = (OsString, Vec<(OsString, OsString)>);
 /// A service, which is started when it is needed, and again when it has ended.
 pub(super) struct Service {
     program: OsString,
-    env: Vec<(&'static str, Option<OsString>)>,
+    /// The whole environment.
+    env: Vec<(OsString, OsString)>,
     running: Mutex<Option<Running>>,
 }
 
 struct Running {
     socket: PathBuf,
     info: Option<EngineInfo>,
+    /// What it has said, until somebody has connected.
+    starting: Option<Words>,
+}
+
+/// The standard output of a service, which ends with it.
+struct Words {
+    stdout: UnixStream,
+    said: Vec<u8>,
 }
 
 impl fmt::Debug for Service {
@@ -70,13 +94,13 @@ impl fmt::Debug for Service {
 impl Service {
     /// The service of the podman that works on this host, one for the process.
     pub(super) fn of(cli: &Cli) -> Arc<Self> {
-        let (program, whole_env) = cli.way();
+        let (program, mut env) = cli.way();
+        env.extend(READ.iter().filter_map(|name| Some((name.into(), env::var_os(name)?))));
         let mut services = SERVICES.lock().unwrap_or_else(PoisonError::into_inner);
-        let key = (program.clone(), whole_env);
+        let key = (program.clone(), env.clone());
         if let Some(service) = services.get(&key).and_then(Weak::upgrade) {
             return service;
         }
-        let env = cli.pinned().chain(MANAGED.map(|name| (name, None))).collect();
         let service = Arc::new(Self { program, env, running: Mutex::default() });
         services.retain(|_, service| service.strong_count() > 0);
         services.insert(key, Arc::downgrade(&service));
@@ -87,36 +111,68 @@ impl Service {
         &self.program
     }
 
-    /// Connects to it, and starts it before if it does not run.
+    /// Connects to it, and starts it before if it does not run. One that is not there in time goes on starting.
     pub(super) fn open(&self, timeout: Option<Duration>) -> io::Result<UnixStream> {
         let end = Instant::now() + timeout.unwrap_or(STARTED).min(STARTED);
-        let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(Running { socket, .. }) = &*running {
-            match connect(socket, timeout) {
-                Err(error) if is_absent(&error) => {}
-                connected => return connected,
+        loop {
+            if let Some(stream) = self.try_open()? {
+                return Ok(stream);
             }
+            if Instant::now() >= end {
+                return Err(ErrorKind::TimedOut.into());
+            }
+            thread::sleep(Duration::from_millis(5));
         }
-        *running = None;
-        let (started, stream) = self.start(end)?;
-        *running = Some(started);
-        Ok(stream)
+    }
+
+    /// `None` while it starts.
+    fn try_open(&self) -> io::Result<Option<UnixStream>> {
+        let mut running = self.running();
+        let service = match &mut *running {
+            Some(service) => service,
+            None => running.insert(self.start()?),
+        };
+        match connect(&service.socket, Some(Duration::from_secs(1))) {
+            Ok(stream) if is_of(&stream, geteuid().as_raw()) => {
+                service.starting = None;
+                return Ok(Some(stream));
+            }
+            // The directory has gone with the service, and somebody else has made one of its name.
+            Ok(_) => {}
+            Err(error) if is_absent(&error) => {}
+            Err(error) => return Err(error),
+        }
+        match &mut service.starting {
+            Some(words) => {
+                if let Some(said) = words.at_its_end() {
+                    *running = None;
+                    return Err(io::Error::new(ENDED, said));
+                }
+            }
+            // It has ended, and the next turn starts another.
+            None => *running = None,
+        }
+        Ok(None)
     }
 
     /// The description of the engine that the service has given, with the place of that service.
     pub(super) fn known(&self) -> Option<(PathBuf, EngineInfo)> {
-        let running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
+        let running = self.running();
         running.as_ref().and_then(|it| Some((it.socket.clone(), it.info.clone()?)))
     }
 
     pub(super) fn learn(&self, info: &EngineInfo) {
-        let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(running) = &mut *running {
+        if let Some(running) = &mut *self.running() {
             running.info = Some(info.clone());
         }
     }
 
-    fn start(&self, end: Instant) -> io::Result<(Running, UnixStream)> {
+    /// Held no longer than a start or a connection takes.
+    fn running(&self) -> MutexGuard<'_, Option<Running>> {
+        self.running.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn start(&self) -> io::Result<Running> {
         if Path::new(&self.program).components().count() < 2 {
             return Err(ErrorKind::NotFound.into());
         }
@@ -139,12 +195,8 @@ impl Service {
             IDLE.as_ref(),
             &address,
         ];
-        let command =
-            self.env.iter().fold(duct::cmd("sh", words), |command, (name, value)| match value {
-                Some(value) => command.env(name, value),
-                None => command.env_remove(name),
-            });
-        let handle = command
+        let handle = duct::cmd("sh", words)
+            .full_env(self.env.iter().cloned())
             .stdin_null()
             .stdout_file(OwnedFd::from(their_stdout))
             .stderr_null()
@@ -155,28 +207,46 @@ impl Service {
             })
             .unchecked()
             .start()?;
-        let (mut all, mut piece) = (Vec::new(), [0; 4096]);
         // No zombie of it stays, whenever it ends. Without the thread, one does.
         let _ = thread::Builder::new().spawn(move || drop(handle.wait()));
-        loop {
-            match connect(&socket, Some(Duration::from_secs(1))) {
-                Err(error) if is_absent(&error) => {}
-                connected => {
-                    return Ok((Running { socket, info: None }, connected?));
-                }
-            }
-            match (&stdout).read(&mut piece) {
-                Ok(0) => return Err(io::Error::other(said(&all))),
-                Ok(length) => all.extend(&piece[..length.min(MOST.saturating_sub(all.len()))]),
-                // It runs still.
-                Err(_) => {}
-            }
-            if Instant::now() >= end {
-                return Err(ErrorKind::TimedOut.into());
-            }
-            thread::sleep(Duration::from_millis(5));
-        }
+        Ok(Running { socket, info: None, starting: Some(Words { stdout, said: Vec::new() }) })
     }
+}
+
+impl Words {
+    /// Its last line, once it has ended.
+    fn at_its_end(&mut self) -> Option<String> {
+        let mut piece = [0; 4096];
+        loop {
+            match self.stdout.read(&mut piece) {
+                Ok(0) => break,
+                Ok(length) => {
+                    let room = MOST.saturating_sub(self.said.len());
+                    self.said.extend(&piece[..length.min(room)]);
+                }
+                Err(_) => return None,
+            }
+        }
+        let said = String::from_utf8_lossy(&self.said);
+        let last = said.lines().map(str::trim).rfind(|line| !line.is_empty());
+        Some(last.unwrap_or("podman's service ended at once").to_owned())
+    }
+}
+
+/// The kind of the error of a service that did not start.
+pub(super) const ENDED: ErrorKind = ErrorKind::ConnectionAborted;
+
+/// Returns true if it is a process of this user that listens.
+#[cfg(target_os = "linux")]
+fn is_of(stream: &UnixStream, user: u32) -> bool {
+    let listener = getsockopt(stream, PeerCredentials);
+    listener.is_ok_and(|it| it.uid() == user)
+}
+
+/// On other systems, no service is run.
+#[cfg(not(target_os = "linux"))]
+fn is_of(_: &UnixStream, _: u32) -> bool {
+    false
 }
 
 /// Returns true if nobody listens on the socket.
@@ -193,13 +263,21 @@ fn parent() -> PathBuf {
         };
         it.is_absolute() && it.is_dir() && it.to_str().is_some_and(fits)
     };
-    let candidates = [env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from), Some(env::temp_dir())];
+    let is_own = |it: &PathBuf| it.metadata().is_ok_and(|it| it.uid() == geteuid().as_raw());
+    let runtime = env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from).filter(is_own);
+    let candidates = [runtime, Some(env::temp_dir())];
     candidates.into_iter().flatten().find(plain).unwrap_or_else(|| "/tmp".into())
 }
 
-/// The last line of a service that did not start.
-fn said(words: &[u8]) -> String {
-    let words = String::from_utf8_lossy(words);
-    let last = words.lines().map(str::trim).rfind(|line| !line.is_empty());
-    last.unwrap_or("podman's service ended at once").to_owned()
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_service_of_another_user_is_none() {
+        let (one, _other) = UnixStream::pair().unwrap();
+        let user = geteuid().as_raw();
+        assert!(is_of(&one, user));
+        assert!(!is_of(&one, user + 1));
+    }
 }

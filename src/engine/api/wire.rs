@@ -25,7 +25,7 @@ use ureq::unversioned::transport::{
 };
 use ureq::{Agent, Error};
 
-use super::service::Service;
+use super::service::{self, Service};
 use crate::engine::cause::Cause;
 use crate::engine::error::End;
 use crate::engine::http;
@@ -113,6 +113,7 @@ impl Way {
         match (self, error.kind()) {
             (Self::Program(_) | Self::Service(_), ErrorKind::NotFound) => Cause::ProgramMissing,
             (Self::Socket(_), ErrorKind::PermissionDenied) => Cause::PermissionDenied,
+            (Self::Service(_), ErrorKind::TimedOut) => Cause::TimedOut,
             _ => Cause::Other,
         }
     }
@@ -123,6 +124,13 @@ impl Way {
             Self::Service(service) => service.known(),
             Self::Socket(_) | Self::Program(_) => None,
         }
+    }
+
+    /// Returns true if nothing was sent for a reason that has gone when it is asked again.
+    pub(super) fn is_renewed(&self, error: &io::Error) -> bool {
+        const LASTING: [ErrorKind; 4] =
+            [service::ENDED, ErrorKind::NotFound, ErrorKind::TimedOut, ErrorKind::PermissionDenied];
+        matches!(self, Self::Service(_)) && !LASTING.contains(&error.kind())
     }
 
     /// Keeps what the engine says of itself, where it cannot change unseen.

@@ -97,8 +97,8 @@ impl Command {
 
     /// Runs it and returns its standard output.
     ///
-    /// It is bounded: at the deadline the program is killed, and nothing waits for what it may
-    /// have started. Its output goes to files, since a pipe ends only with the last process that holds it.
+    /// It is bounded: at the deadline the program is killed, and nothing waits for what it may have started, though
+    /// that may hold its pipes.
     pub(super) fn run(self, deadline: Instant) -> Result<String, Failure> {
         self.run_with(None, deadline)
     }
@@ -205,6 +205,8 @@ impl Command {
             // It has no answer, and perhaps a word.
             _ => _ = drain(&mut outputs),
         }
+        let failed = outputs.iter_mut().find_map(Output::take_error);
+        let end = failed.map_or(end, |error| End::Lost(error.into()));
         let [stdout, stderr] = outputs.map(Output::into_text);
         Ok((end, stdout, stderr))
     }

@@ -138,7 +138,7 @@ impl Cli {
     }
 
     /// The variables that lead to the engine that was configured when this value was made.
-    pub(super) fn pinned(&self) -> impl Iterator<Item = (&'static str, Option<OsString>)> {
+    fn pinned(&self) -> impl Iterator<Item = (&'static str, Option<OsString>)> {
         let [host, context] = self.dialect.steering();
         let steering = [(host, self.host.clone()), (context, self.context.clone())];
         steering.into_iter().chain(self.configuration.iter().cloned())
@@ -183,19 +183,23 @@ impl Cli {
     }
 
     /// The program's path, found on `PATH` now.
-    fn absolute_program(&self) -> OsString {
+    pub(super) fn absolute_program(&self) -> OsString {
         if Path::new(&self.program).components().count() > 1 {
             return self.program.clone();
         }
-        let path = env::var_os("PATH").unwrap_or_default();
-        let candidates = env::split_paths(&path).map(|directory| directory.join(&self.program));
-        let mut absolute = candidates.filter_map(|path| path::absolute(path).ok());
-        let runs = |path: &PathBuf| {
-            path.metadata().is_ok_and(|it| it.is_file() && it.permissions().mode() & 0o111 != 0)
-        };
-        let found = absolute.find(runs);
-        found.map_or_else(|| self.program.clone(), PathBuf::into_os_string)
+        on_path(&self.program).map_or_else(|| self.program.clone(), PathBuf::into_os_string)
     }
+}
+
+/// The path of a program that is found on `PATH` now.
+pub(super) fn on_path(program: &OsStr) -> Option<PathBuf> {
+    let path = env::var_os("PATH").unwrap_or_default();
+    let candidates = env::split_paths(&path).map(|directory| directory.join(program));
+    let mut absolute = candidates.filter_map(|path| path::absolute(path).ok());
+    let runs = |path: &PathBuf| {
+        path.metadata().is_ok_and(|it| it.is_file() && it.permissions().mode() & 0o111 != 0)
+    };
+    absolute.find(runs)
 }
 
 impl fmt::Debug for Cli {

@@ -1,5 +1,6 @@
 //! Each operation, as commands of the engine's program.
 
+use std::path::Path;
 use std::sync::mpsc::{self, RecvTimeoutError, SyncSender};
 use std::time::{Duration, Instant};
 
@@ -276,6 +277,10 @@ impl Backend for Cli {
             }
         }
         words.iter().map(|word| quoted(word)).collect::<Vec<_>>().join(" ")
+    }
+
+    fn can_reap(&self) -> bool {
+        Path::new(&self.absolute_program()).exists()
     }
 
     fn reaper_spec(&self, info: &EngineInfo) -> ReaperSpec {

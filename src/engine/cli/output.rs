@@ -10,6 +10,7 @@ pub(super) struct Output {
     window: usize,
     kept: Vec<u8>,
     has_ended: bool,
+    failed: Option<io::Error>,
 }
 
 impl Output {
@@ -18,7 +19,7 @@ impl Output {
         let (pipe, writer) = io::pipe()?;
         // Of this end alone: the program's writes wait, as it expects.
         fcntl(&pipe, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
-        Ok((Self { pipe, window, kept: Vec::new(), has_ended: false }, writer))
+        Ok((Self { pipe, window, kept: Vec::new(), has_ended: false, failed: None }, writer))
     }
 
     /// Reads what there is, and returns true if that was anything.
@@ -41,10 +42,7 @@ impl Output {
                 }
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) if error.kind() == ErrorKind::WouldBlock => break,
-                Err(error) => {
-                    tracing::warn!(%error, "an engine command's output could not be read");
-                    self.has_ended = true;
-                }
+                Err(error) => (self.failed, self.has_ended) = (Some(error), true),
             }
         }
         has_come
@@ -53,6 +51,11 @@ impl Output {
     /// Returns true if nobody can write any more.
     pub(super) fn has_ended(&self) -> bool {
         self.has_ended
+    }
+
+    /// The error of a read: what was kept is not all.
+    pub(super) fn take_error(&mut self) -> Option<io::Error> {
+        self.failed.take()
     }
 
     pub(super) fn into_text(self) -> String {

@@ -1,0 +1,48 @@
+# shellcheck shell=sh
+# sh -c THIS docker SOCKET WORD...: the commands of docker's that a reaper needs, by the Engine API over a socket, for
+# hosts that have curl and not docker.
+socket=$1
+shift
+
+# ask METHOD PATH ARGUMENT...
+ask() {
+    method=$1 path=$2
+    shift 2
+    curl --silent --fail --max-time 50 --noproxy '*' --globoff --request "$method" --unix-socket "$socket" "$@" \
+        "http://engine$path"
+}
+
+# Prints the ids of a list. A quote in a label has a backslash before it.
+ids() {
+    tr ',' '\n' | sed -n 's/^[[{]*"Id":"\([0-9a-f]\{64\}\)".*$/\1/p'
+}
+
+# Prints a field of the description of an engine.
+field() {
+    printf '%s\n' "$answer" | tr ',' '\n' | sed -n "s/^{*\"$1\":\"\\([^\"\\\\]*\\)\".*\$/\\1/p" | head -n 1
+}
+
+# The word after `--filter`, and the last one.
+last='' filter=''
+for word; do
+    [ "$last" != --filter ] || filter=$word
+    last=$word
+done
+filters="{\"${filter%%=*}\":[\"${filter#*=}\"]}"
+
+case "$1 $2" in
+    "info "*)
+        answer=$(ask GET /info) || exit
+        echo "$(field ID)|$(field Name)|$(field DockerRootDir)"
+        ;;
+    "ps "*)
+        answer=$(ask GET /containers/json --get --data all=1 --data-urlencode "filters=$filters") || exit
+        printf '%s\n' "$answer" | ids
+        ;;
+    "network ls")
+        answer=$(ask GET /networks --get --data-urlencode "filters=$filters") || exit
+        printf '%s\n' "$answer" | ids
+        ;;
+    "rm "*) ask DELETE "/containers/$last?force=1&v=1" ;;
+    "network rm") ask DELETE "/networks/$last" ;;
+esac
