@@ -11,6 +11,7 @@ mod operations;
 mod podman;
 mod requests;
 mod service;
+mod socket;
 mod wire;
 
 use std::sync::{Arc, OnceLock};

@@ -17,7 +17,7 @@ use std::{env, fmt, thread};
 use nix::sys::socket::{getsockopt, sockopt::PeerCredentials};
 use nix::unistd::geteuid;
 
-use super::wire::connect;
+use super::socket::connect;
 use crate::engine::cli::Cli;
 use crate::engine::identity::EngineInfo;
 

@@ -7,15 +7,13 @@ use std::net::Shutdown;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::thread;
 use std::time::Duration;
 
 use nix::errno::Errno;
-#[cfg(target_os = "linux")]
-use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, socket};
 use nix::sys::socket::{MsgFlags, recv, send};
 use ureq::config::Config;
 use ureq::http::Uri;
@@ -26,6 +24,7 @@ use ureq::unversioned::transport::{
 use ureq::{Agent, Error};
 
 use super::service::{self, Service};
+use super::socket::connect;
 use crate::engine::cause::Cause;
 use crate::engine::error::End;
 use crate::engine::http;
@@ -216,25 +215,6 @@ impl DialStdio {
         let program = Program { handle, stderr: words, words: Arc::clone(&self.words) };
         Ok(Wire::new(ours, Some(program)))
     }
-}
-
-/// Connects to a socket. On Linux, the queue of one whose engine is stopped may be full, and a connect then waits.
-#[cfg(target_os = "linux")]
-pub(super) fn connect(path: &Path, timeout: Option<Duration>) -> io::Result<UnixStream> {
-    let socket = socket(AddressFamily::Unix, SockType::Stream, SockFlag::SOCK_CLOEXEC, None)?;
-    let stream = UnixStream::from(socket);
-    stream.set_write_timeout(timeout)?;
-    let connected = nix::sys::socket::connect(stream.as_raw_fd(), &UnixAddr::new(path)?);
-    stream.set_write_timeout(None)?;
-    match connected {
-        Err(Errno::EAGAIN) => Err(ErrorKind::TimedOut.into()),
-        connected => Ok(connected.map(|()| stream)?),
-    }
-}
-
-#[cfg(not(target_os = "linux"))]
-pub(super) fn connect(path: &Path, _: Option<Duration>) -> io::Result<UnixStream> {
-    UnixStream::connect(path)
 }
 
 /// A socket that another thread can shut down.
