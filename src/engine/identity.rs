@@ -83,7 +83,9 @@ impl EngineInfo {
                 host: text(&info["Name"]),
                 root: text(&info["DockerRootDir"]),
             },
-            rootless: options.filter_map(Value::as_str).any(|it| it.starts_with("name=rootless")),
+            // Podman 4 says it in a field of its own.
+            rootless: info["Rootless"] == true
+                || options.filter_map(Value::as_str).any(|it| it.starts_with("name=rootless")),
             remote: false,
             system: text(&info["OperatingSystem"]),
             kernel: info["KernelVersion"].as_str().map(str::to_owned),
@@ -158,6 +160,9 @@ mod tests {
         });
         let [own, by_docker] = [own, by_docker].map(|info| EngineInfo::read(&info).unwrap());
         assert_eq!((own.kind, by_docker.kind), (EngineKind::Podman, EngineKind::Podman));
+        assert!(!by_docker.rootless);
+        let rootless = json!({"ServerVersion": "4.3.1", "Rootless": true});
+        assert!(EngineInfo::read(&rootless).unwrap().rootless);
         assert_eq!(own.identity, by_docker.identity);
     }
 
