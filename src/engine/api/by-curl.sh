@@ -33,7 +33,10 @@ filters="{\"${filter%%=*}\":[\"${filter#*=}\"]}"
 case "$1 $2" in
     "info "*)
         answer=$(ask GET /info) || exit
-        echo "$(field ID)|$(field Name)|$(field DockerRootDir)"
+        id=$(field ID) root=$(field DockerRootDir)
+        # Registries have names, too; that of the host comes behind the directory.
+        answer=${answer#*'"DockerRootDir":'}
+        echo "$id|$(field Name)|$root"
         ;;
     "ps "*)
         answer=$(ask GET /containers/json --get --data all=1 --data-urlencode "filters=$filters") || exit
