@@ -3,8 +3,8 @@
 use std::fs;
 use std::path::Path;
 use std::process::Command;
-use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering::SeqCst;
+use std::sync::atomic::{AtomicBool, AtomicUsize};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -122,11 +122,13 @@ fn nothing_of_a_service_stays_though_its_process_was_killed() {
     ];
     let room = tempfile::tempdir_in("/tmp").unwrap();
     let mut owner = Owner::program(&words);
-    owner.env("XDG_RUNTIME_DIR", room.path());
+    owner.env("XDG_RUNTIME_DIR", room.path()).env("API_TOKEN", "s3cret");
     let mut owner = Owner::spawn(owner);
     owner.expect("launch demo", "up");
     assert_eq!(directories(room.path()), 1);
     let service = services(&engine).remove(0);
+    let env = fs::read(Path::new("/proc").join(&service).join("environ")).unwrap();
+    assert!(!String::from_utf8_lossy(&env).contains("s3cret"));
     assert!(is_alive(&service));
     owner.child.kill().unwrap();
     owner.child.wait().unwrap();
@@ -135,4 +137,27 @@ fn nothing_of_a_service_stays_though_its_process_was_killed() {
     fs::write(engine.path("idle"), "").unwrap();
     wait_for("the service stays", || !is_alive(&service));
     wait_for("its directory stays", || directories(room.path()) == 0);
+}
+
+#[test]
+fn a_container_whose_process_has_just_ended_is_asked_for_again() {
+    let engine = scripted();
+    let podman = engine.podman();
+    let bundle = plan().launch(&podman, BundleSpec::new()).unwrap();
+    let refused = AtomicUsize::new(0);
+    let times = 3;
+    engine.script(move |request, _| {
+        if request.starts_with("GET /libpod/containers/0") && refused.fetch_add(1, SeqCst) < times {
+            let says = r#"{"message": "read /proc/30183/cgroup: no such process"}"#;
+            return Act::Answer(500, says.to_owned());
+        }
+        Act::Obey
+    });
+    let before = engine.requests().len();
+    bundle.status().unwrap();
+    let asked = engine.requests().split_off(before);
+    let inspects = asked.iter().filter(|it| it.starts_with("GET /libpod/containers/0"));
+    assert_eq!(inspects.count(), times + 1, "{asked:?}");
+    bundle.close().unwrap();
+    assert_eq!(engine.resources(), 0);
 }

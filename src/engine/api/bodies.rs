@@ -161,7 +161,7 @@ fn mount(mount: &CheckedMount) -> Value {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use std::net::Ipv4Addr;
 
     use super::*;
@@ -170,6 +170,14 @@ mod tests {
     use crate::plan::Naming;
 
     fn body(spec: &BundleSpec) -> Value {
+        body_by(container, spec)
+    }
+
+    /// The body of a container of this specification, for either engine.
+    pub(in crate::engine::api) fn body_by(
+        container: fn(&ContainerRequest<'_>) -> Value,
+        spec: &BundleSpec,
+    ) -> Value {
         container(&ContainerRequest {
             name: "c",
             network_id: &Id::parse(&"a".repeat(64)).unwrap(),
@@ -180,7 +188,8 @@ mod tests {
         })
     }
 
-    fn full() -> BundleSpec {
+    /// A specification with every option that has a method.
+    pub(in crate::engine::api) fn full() -> BundleSpec {
         BundleSpec::new()
             .image("i")
             .clear_daemons()

@@ -29,7 +29,7 @@ use crate::status::{ExecOutput, LogLine, LogStream};
 /// The bytes of each stream of a command's output that are kept.
 const OUTPUT: usize = 1 << 20;
 
-/// The time in which an engine notices that a command has ended, after its output has.
+/// The time in which an engine notices that a command has ended, after its output has, or that a container has.
 const LAG: Duration = Duration::from_millis(500);
 
 impl Backend for Api {
@@ -142,7 +142,9 @@ impl Backend for Api {
         deadline: Instant,
     ) -> Result<Option<ContainerInfo>, EngineError> {
         let request = requests::inspect(self.dialect, Resource::Container, name);
-        let Some(container) = self.look(&request, deadline)? else { return Ok(None) };
+        let Some(container) = self.look_at_a_container(&request, deadline)? else {
+            return Ok(None);
+        };
         let info = container_info(&container);
         info.map(Some).ok_or_else(|| self.unexpected(&request, "a container"))
     }
@@ -357,6 +359,24 @@ impl Api {
         }
     }
 
+    /// Asks for a container. Podman reads `/proc` of its process, and refuses to tell anything of a container whose
+    /// process has just ended.
+    fn look_at_a_container(
+        &self,
+        request: &Request,
+        deadline: Instant,
+    ) -> Result<Option<Value>, EngineError> {
+        let end = deadline.min(Instant::now() + LAG);
+        loop {
+            match self.look(request, deadline) {
+                Err(error) if is_ending(&error) && Instant::now() < end => {
+                    thread::sleep(Duration::from_millis(10));
+                }
+                looked => return looked,
+            }
+        }
+    }
+
     /// Reads an answer of frames to its end.
     fn stream(
         &self,
@@ -404,6 +424,13 @@ impl Failure {
     fn into_error(self) -> EngineError {
         self.error
     }
+}
+
+/// Returns true if an engine could not describe a container because its process ended meanwhile.
+fn is_ending(error: &EngineError) -> bool {
+    error.is_refusal()
+        && error.message().contains("/proc/")
+        && error.message().contains("no such process")
 }
 
 /// The end of an output.

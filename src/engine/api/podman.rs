@@ -122,7 +122,7 @@ pub(super) fn container(request: &ContainerRequest<'_>) -> Value {
     if let Some(times) = times {
         body["restart_tries"] = times.into();
     }
-    // What podman does not know was an error of `check` already.
+    // `check` has refused every option that podman does not know.
     let known = options.security.iter().filter_map(|it| security(it).ok());
     known.for_each(|(name, value)| match (&mut body[name], value) {
         (Value::Array(all), Value::Array(more)) => all.extend(more),
@@ -252,7 +252,7 @@ fn each(values: &Value, one: fn(&Value) -> Option<Value>) -> Option<Value> {
     values.as_array()?.iter().map(one).collect()
 }
 
-/// What is not set is 0 for Docker, and its default; podman's program sets the same ones.
+/// Docker takes a field of 0, or none, for its default. Podman's program sets the same defaults itself.
 fn health_check(mut check: Value) -> Value {
     const SECOND: u64 = 1_000_000_000;
     for (name, default) in [("Interval", 30 * SECOND), ("Timeout", 30 * SECOND), ("Retries", 3)] {
@@ -311,58 +311,19 @@ fn set(body: &mut Value, place: &str, value: Value) {
 
 #[cfg(test)]
 mod tests {
-    use std::net::Ipv4Addr;
-
+    use super::super::bodies::tests::{body_by, full};
     use super::*;
     use crate::container::BundleSpec;
-    use crate::engine::backend::Id;
     use crate::plan::{Addressing, Ipv6Addressing, Naming, NetworkOptions, Slug};
 
     fn body(spec: &BundleSpec) -> Value {
-        container(&ContainerRequest {
-            name: "c",
-            network_id: &Id::parse(&"a".repeat(64)).unwrap(),
-            ip: Ipv4Addr::new(10, 1, 2, 3),
-            ipv6: Some("fd00::3".parse().unwrap()),
-            labels: &BTreeMap::from([("own".to_owned(), "1".to_owned())]),
-            spec: &spec.check(&Naming::default()).unwrap(),
-        })
+        body_by(container, spec)
     }
 
     /// Compared with what podman's own program sends to a service, 4.3.1, for the same options.
     #[test]
     fn a_container_is_sent_as_podmans_program_sends_it() {
-        let spec = BundleSpec::new()
-            .image("i")
-            .clear_daemons()
-            .secret("A", "1=2")
-            .mount("/a,b", "/m")
-            .mount_read_only("/r", "/n")
-            .volume("v", "/v")
-            .tmpfs("/t", 1 << 20)
-            .tmpfs("/u", None)
-            .entrypoint("sh")
-            .command(["-c", "x"])
-            .user("1:2")
-            .label("l", "m")
-            .publish(PortMapping::tcp(80).host_address([127, 0, 0, 1]).host_port(8080))
-            .publish(PortMapping::tcp(80).host_address([0, 0, 0, 0, 0, 0, 0, 1]))
-            .publish(PortMapping::udp(53))
-            .extra_host("four", [10, 0, 0, 1])
-            .extra_host("six", [0xfd00, 0, 0, 0, 0, 0, 0, 1])
-            .memory(64 << 20)
-            .cpus(0.1)
-            .pids(99)
-            .add_capability("NET_ADMIN")
-            .drop_capability("ALL")
-            .no_new_privileges(true)
-            .security_option("seccomp=unconfined")
-            .security_option("label=disable")
-            .security_option("apparmor=unconfined")
-            .security_option("systempaths=unconfined")
-            .read_only_root(true)
-            .init(true)
-            .restart(RestartPolicy::OnFailure(Some(2)));
+        let spec = full().security_option("label=disable").security_option("apparmor=unconfined");
         let list = Naming::default();
         let bind = |source, target, options| json!({"type": "bind", "source": source, "destination": target, "options": options});
         let tmpfs = |target, options| json!({"type": "tmpfs", "source": "tmpfs", "destination": target, "options": options});

@@ -75,7 +75,7 @@ pub(super) struct Service {
 struct Running {
     socket: PathBuf,
     info: Option<EngineInfo>,
-    /// What it has said, until somebody has connected.
+    /// Its words, until somebody has connected.
     starting: Option<Words>,
 }
 

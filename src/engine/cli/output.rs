@@ -63,3 +63,35 @@ impl Output {
         String::from_utf8_lossy(&self.kept[from..]).into_owned()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use super::*;
+
+    #[test]
+    fn only_the_end_of_an_output_is_kept() {
+        let (mut output, mut end) = Output::new(10).unwrap();
+        for number in 0..1000 {
+            write!(end, "{number:08}").unwrap();
+            assert!(output.drain());
+            assert!(output.kept.len() <= 20 + 8, "{}", output.kept.len());
+        }
+        assert!(!output.drain() && !output.has_ended());
+        drop(end);
+        assert!(!output.drain() && output.has_ended());
+        assert_eq!(output.into_text(), "9800000999");
+    }
+
+    #[test]
+    fn what_is_not_closed_is_read_all_the_same() {
+        let (mut output, mut end) = Output::new(100).unwrap();
+        let _held = end.try_clone().unwrap();
+        end.write_all(b"hello").unwrap();
+        drop(end);
+        output.drain();
+        assert!(!output.has_ended());
+        assert_eq!(output.into_text(), "hello");
+    }
+}
