@@ -44,7 +44,11 @@ fn library() -> Vec<Source> {
 impl Source {
     /// The lines of code before the tests.
     fn code(&self) -> impl Iterator<Item = &str> {
-        let code = self.text.split("\n#[cfg(test)]\nmod tests {").next().unwrap();
+        let tests = self.text.match_indices("\n#[cfg(test)]\n").find(|(start, attribute)| {
+            let rest = &self.text[start + attribute.len()..];
+            rest.lines().next().unwrap().ends_with("mod tests {")
+        });
+        let code = &self.text[..tests.map_or(self.text.len(), |(start, _)| start)];
         code.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with("//"))
     }
 
