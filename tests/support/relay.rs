@@ -1,13 +1,13 @@
 //! A relay on a socket of its own, between an owner and the engine's API.
 
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::net::Shutdown;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -24,7 +24,8 @@ pub(crate) struct Relay {
 pub(crate) struct Treatment {
     /// The request at which it pauses once, and makes a file.
     pub(crate) hold: Option<Hold>,
-    /// The time after which it cuts a connection on which nothing passes.
+    /// The time after which it cuts a connection of a follower, or of a command in the container, on which
+    /// nothing passes. Other answers may take longer on a busy machine.
     pub(crate) cut_idle: Option<Duration>,
 }
 
@@ -75,13 +76,21 @@ impl Drop for Relay {
 }
 
 fn relay(client: &UnixStream, engine: &UnixStream, treatment: &Treatment) {
-    client.set_read_timeout(treatment.cut_idle).unwrap();
-    engine.set_read_timeout(treatment.cut_idle).unwrap();
+    let look = treatment.cut_idle.map(|_| Duration::from_millis(100));
+    client.set_read_timeout(look).unwrap();
+    engine.set_read_timeout(look).unwrap();
     // The answer of a held request is awaited.
     let awaited = AtomicBool::new(false);
+    let (is_followed, passed) = (AtomicBool::new(false), Mutex::new(Instant::now()));
+    let is_cut = || {
+        let idle = passed.lock().unwrap().elapsed();
+        is_followed.load(Ordering::SeqCst) && treatment.cut_idle.is_some_and(|it| idle > it)
+    };
     thread::scope(|scope| {
         scope.spawn(|| {
-            pass(client, engine, |bytes| {
+            pass(client, engine, is_cut, |bytes| {
+                *passed.lock().unwrap() = Instant::now();
+                is_followed.fetch_or(has_follower(bytes), Ordering::SeqCst);
                 let hold = treatment.hold.as_ref().filter(|it| is_op(bytes, it.op, it.when));
                 let Some(hold) = hold.filter(|it| !it.mark.exists()) else { return };
                 match hold.when {
@@ -94,7 +103,8 @@ fn relay(client: &UnixStream, engine: &UnixStream, treatment: &Treatment) {
                 }
             });
         });
-        pass(engine, client, |_| {
+        pass(engine, client, is_cut, |_| {
+            *passed.lock().unwrap() = Instant::now();
             if let Some(hold) = &treatment.hold
                 && awaited.swap(false, Ordering::SeqCst)
             {
@@ -127,10 +137,20 @@ fn podman_service(socket: &Path) -> PathBuf {
     socket
 }
 
-/// Passes everything on until one side ends, and ends both then.
-fn pass(mut from: &UnixStream, mut to: &UnixStream, meet: impl Fn(&[u8])) {
+/// Passes everything on until one side ends or the connection is cut, and ends both then.
+fn pass(
+    mut from: &UnixStream,
+    mut to: &UnixStream,
+    is_cut: impl Fn() -> bool,
+    meet: impl Fn(&[u8]),
+) {
     let mut buffer = vec![0; 64 << 10];
-    while let Ok(length @ 1..) = from.read(&mut buffer) {
+    loop {
+        let length = match from.read(&mut buffer) {
+            Ok(length @ 1..) => length,
+            Err(error) if error.kind() == ErrorKind::WouldBlock && !is_cut() => continue,
+            _ => break,
+        };
         meet(&buffer[..length]);
         if to.write_all(&buffer[..length]).is_err() {
             break;
@@ -140,6 +160,15 @@ fn pass(mut from: &UnixStream, mut to: &UnixStream, meet: impl Fn(&[u8])) {
     for it in [from, to] {
         let _ended_already = it.shutdown(Shutdown::Both);
     }
+}
+
+/// Returns true of the first bytes of a request whose answer comes as long as a container or a command runs.
+fn has_follower(bytes: &[u8]) -> bool {
+    let line = bytes.split(|byte| *byte == b'\r').next().unwrap_or_default();
+    let line = String::from_utf8_lossy(line);
+    line.contains("follow=1")
+        || ["/wait", "/events"].iter().any(|it| line.contains(it))
+        || line.contains("/exec/") && line.contains("/start")
 }
 
 /// Returns true of the first bytes of a request of this kind. A container is created, and then started: what is
