@@ -103,6 +103,15 @@ impl Ready {
         Self(Condition::Any(conditions.into_iter().collect()))
     }
 
+    /// Returns true if it reads the log.
+    pub(crate) fn listens(&self) -> bool {
+        match &self.0 {
+            Condition::Log(_) | Condition::LogMatching(_) => true,
+            Condition::All(all) | Condition::Any(all) => all.iter().any(Self::listens),
+            _ => false,
+        }
+    }
+
     /// Checks that each path can be sent as it is.
     pub(crate) fn check_paths(&self) -> Result<(), InvalidInput> {
         match &self.0 {

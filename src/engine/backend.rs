@@ -66,28 +66,20 @@ pub(crate) trait Backend: fmt::Debug + Send + Sync {
     /// Asks the container to end, and ends it after the grace period.
     fn stop(&self, id: &Id, grace: Duration, deadline: Instant) -> Result<(), EngineError>;
 
-    /// Returns the container's log so far, or its last lines.
-    fn logs(
+    /// Returns the container's last lines, as far as they can be had, for the text of an error.
+    fn last_lines(
         &self,
         id: &Id,
-        last: Option<usize>,
+        count: usize,
         deadline: Instant,
     ) -> Result<Vec<LogLine>, EngineError>;
-
-    /// Sends the lines of the container's log as they come, and then its end.
-    fn follow_log(
-        &self,
-        id: &Id,
-        last: Option<usize>,
-        events: SyncSender<Event>,
-    ) -> Result<Follow, EngineError>;
 
     /// Sends the container's end.
     fn follow_end(&self, id: &Id, events: SyncSender<Event>) -> Result<Follow, EngineError>;
 
-    /// Sends what happens to the container, without end. `None` if the engine cannot tell it on one connection.
-    fn follow_events(&self, id: &Id, events: SyncSender<Event>) -> Option<Follow> {
-        let _ = (id, events);
+    /// The operations that commands cannot do truthfully: a program whose connection is cut ends as one whose
+    /// container has ended. `None` from a backend of commands.
+    fn observer(&self) -> Option<&dyn Observer> {
         None
     }
 
@@ -97,10 +89,6 @@ pub(crate) trait Backend: fmt::Debug + Send + Sync {
         let _ = (id, deadline);
         Ok(None)
     }
-
-    /// Runs a command in the container.
-    fn exec(&self, id: &Id, words: &[String], deadline: Instant)
-    -> Result<ExecOutput, EngineError>;
 
     /// Returns the ids of the resources that have this id or all of these labels, in any state.
     fn find(
@@ -127,6 +115,27 @@ pub(crate) trait Backend: fmt::Debug + Send + Sync {
 
     /// A text without secret values.
     fn redacted(&self, text: &str) -> String;
+}
+
+/// What a container prints and does, to the letter.
+pub(crate) trait Observer {
+    /// Returns the container's log so far, or its last lines.
+    fn logs(
+        &self,
+        id: &Id,
+        last: Option<usize>,
+        deadline: Instant,
+    ) -> Result<Vec<LogLine>, EngineError>;
+
+    /// Sends the lines of the container's log as they come, and then its end.
+    fn follow_log(&self, id: &Id, last: Option<usize>, events: SyncSender<Event>) -> Follow;
+
+    /// Sends what happens to the container, without end.
+    fn follow_events(&self, id: &Id, events: SyncSender<Event>) -> Follow;
+
+    /// Runs a command in the container.
+    fn exec(&self, id: &Id, words: &[String], deadline: Instant)
+    -> Result<ExecOutput, EngineError>;
 }
 
 /// The two kinds of resources.

@@ -4,9 +4,10 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::Engine;
-use super::backend::{Backend, ContainerInfo, Filter, Id, NetworkInfo, Resource};
+use super::backend::{Backend, ContainerInfo, Filter, Id, NetworkInfo, Observer, Resource};
 use super::error::EngineError;
 use super::identity::EngineInfo;
+use super::support::Unsupported;
 use crate::container::CheckedSpec;
 
 /// A backend and the identity of its engine.
@@ -47,6 +48,11 @@ impl Connection {
 
     pub(crate) fn info(&self) -> &EngineInfo {
         &self.info
+    }
+
+    /// The operations that commands cannot do truthfully.
+    pub(crate) fn observer(&self, what: &str) -> Result<&dyn Observer, Unsupported> {
+        self.backend.observer().ok_or_else(|| Unsupported::by_commands(what, &self.info))
     }
 
     /// Removes by id, and never a network that is in use. An error does not say if the resource still exists.

@@ -1,5 +1,6 @@
 //! The failure of one request to an engine.
 
+use std::ffi::OsStr;
 use std::fmt;
 use std::io;
 use std::process::ExitStatus;
@@ -34,6 +35,8 @@ pub(crate) enum End {
     /// It was started, and its end is not known.
     Lost(Arc<io::Error>),
     Exited(ExitStatus),
+    /// It has ended, and somebody else was told how.
+    Untold,
     Killed(Duration),
     /// There was no way to the engine: nothing was sent.
     NotReached(Arc<io::Error>),
@@ -72,6 +75,15 @@ impl EngineError {
     pub(crate) fn in_use(attached: &[String]) -> Self {
         let why = format!("the network is in use by {}", attached.join(", "));
         Self::withheld(why, Cause::NetworkInUse)
+    }
+
+    /// The error of a container that runs without a variable's value.
+    pub(crate) fn variable_lost(program: &OsStr, variable: &str) -> Self {
+        let program = program.display();
+        let why = format!(
+            "the container has another value of variable {variable}, or none: {program} did not pass it on; is it a wrapper that clears its environment?"
+        );
+        Self::withheld(why, Cause::Other)
     }
 
     fn withheld(why: String, cause: Cause) -> Self {
@@ -124,11 +136,14 @@ impl fmt::Display for EngineError {
                 write!(f, "{request} was killed at its deadline, after {after:?}")?;
             }
             End::Exited(status) => write!(f, "{request} ended with {status}")?,
+            End::Untold => write!(f, "{request} ended, and its exit status was lost")?,
             End::Unexpected(expected) => write!(f, "{request} did not answer with {expected}")?,
         }
         match (word, end) {
             (Some(line), _) => write!(f, ": {line}"),
-            (None, End::Killed(_) | End::Exited(_)) => f.write_str(" and printed nothing"),
+            (None, End::Killed(_) | End::Exited(_) | End::Untold) => {
+                f.write_str(" and printed nothing")
+            }
             (None, _) => Ok(()),
         }
     }
@@ -150,6 +165,7 @@ impl std::error::Error for EngineError {
             | End::NotReached(error)
             | End::Cut(error) => Some(error.as_ref()),
             End::Exited(_)
+            | End::Untold
             | End::Killed(_)
             | End::Late(_)
             | End::Refused(_)

@@ -19,6 +19,11 @@ impl Unsupported {
         Self { what, needs: needs.to_owned(), engine: info.to_string() }
     }
 
+    /// Something that only an engine that is asked by its API has.
+    pub(crate) fn by_commands(what: &str, info: &EngineInfo) -> Self {
+        Self::new(what.to_owned(), "an engine that is asked by its API", info)
+    }
+
     /// The option.
     #[must_use]
     pub fn option(&self) -> &str {

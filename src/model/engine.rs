@@ -16,7 +16,7 @@ use crate::engine::cause::diagnose;
 use crate::engine::clock::Clock;
 use crate::engine::error::EngineError;
 use crate::engine::identity::{EngineInfo, EngineKind};
-use crate::status::{ExecOutput, LogLine, State};
+use crate::status::{LogLine, State};
 
 /// One way of one process to an engine.
 #[derive(Clone, Debug)]
@@ -213,24 +213,11 @@ impl Backend for ModelBackend {
         unused()
     }
 
-    fn logs(&self, _: &Id, _: Option<usize>, _: Instant) -> Result<Vec<LogLine>, EngineError> {
+    fn last_lines(&self, _: &Id, _: usize, _: Instant) -> Result<Vec<LogLine>, EngineError> {
         Ok(Vec::new())
     }
 
-    fn follow_log(
-        &self,
-        _: &Id,
-        _: Option<usize>,
-        _: SyncSender<Event>,
-    ) -> Result<Follow, EngineError> {
-        unused()
-    }
-
     fn follow_end(&self, _: &Id, _: SyncSender<Event>) -> Result<Follow, EngineError> {
-        unused()
-    }
-
-    fn exec(&self, _: &Id, _: &[String], _: Instant) -> Result<ExecOutput, EngineError> {
         unused()
     }
 

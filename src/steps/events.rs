@@ -6,7 +6,6 @@ use std::sync::mpsc::{self, Receiver, RecvTimeoutError, TryRecvError};
 use std::time::{Duration, Instant};
 
 use super::observe::{await_beginning, last_lines};
-use crate::engine::Unsupported;
 use crate::engine::backend::{ContainerInfo, EVENTS, Event, Follow};
 use crate::engine::clock::deadline;
 use crate::error::Error;
@@ -115,10 +114,7 @@ impl BundleRunning {
     fn follow_events(&self) -> Result<(Follow, Receiver<Event>), Error> {
         let (events, incoming) = mpsc::sync_channel(EVENTS);
         let connection = self.session().connection();
-        let follow = connection.backend().follow_events(self.id(), events).ok_or_else(|| {
-            let needs = "an engine that is asked by its API";
-            Unsupported::new("a stream of events".into(), needs, connection.info())
-        })?;
+        let follow = connection.observer("a stream of events")?.follow_events(self.id(), events);
         let begun = await_beginning(&incoming, connection.engine().look_deadline());
         begun.map_err(|source| Error::Look { what: "the container's events", source })?;
         Ok((follow, incoming))

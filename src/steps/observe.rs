@@ -41,30 +41,31 @@ impl BundleRunning {
     ///
     /// # Errors
     ///
-    /// [`Error::Look`] when the engine cannot be asked.
+    /// [`Error::Unsupported`] for an engine that is driven by commands, and [`Error::Look`] when the engine cannot be
+    /// asked.
     pub fn logs(&self, last: impl Into<Option<usize>>) -> Result<Vec<LogLine>, Error> {
         let connection = self.session().connection();
         let deadline = connection.engine().look_deadline();
-        let lines = connection.backend().logs(self.id(), last.into(), deadline);
+        let lines = connection.observer("a log")?.logs(self.id(), last.into(), deadline);
         lines.map_err(|source| Error::Look { what: "the container's log", source })
     }
 
     /// Returns the log as it comes, from its last lines on, or from its start.
     ///
-    /// The iterator ends with the container. It ends earlier if the engine stays away for a minute, and with an
-    /// engine that is driven by commands, if the command is cut off: ask for the [`status`](Self::status). A cut
-    /// connection is made again, and the log goes on where it was; lines that the two streams printed at that very
+    /// The iterator ends with the container. It ends earlier if the engine stays away for a minute: ask for the
+    /// [`status`](Self::status). A cut connection is made again, and the log goes on where it was; lines that the two streams printed at that very
     /// moment may be missed or come twice. Lines of one stream come in their order; those of the two streams may
     /// overtake each other. Lines that are not read wait, 64 at most.
     ///
     /// # Errors
     ///
-    /// [`Error::Look`] when the engine cannot be asked, or its log driver cannot be read.
+    /// [`Error::Unsupported`] for an engine that is driven by commands, and [`Error::Look`] when the engine cannot be
+    /// asked, or its log driver cannot be read.
     pub fn follow_logs(&self, last: impl Into<Option<usize>>) -> Result<LogFollower, Error> {
         let (events, incoming) = mpsc::sync_channel(EVENTS);
         let connection = self.session().connection();
         let asked = |source| Error::Look { what: "the container's log", source };
-        let log = connection.backend().follow_log(self.id(), last.into(), events).map_err(asked)?;
+        let log = connection.observer("a log")?.follow_log(self.id(), last.into(), events);
         await_beginning(&incoming, connection.engine().look_deadline()).map_err(asked)?;
         Ok(LogFollower { incoming, _log: log })
     }
@@ -77,7 +78,8 @@ impl BundleRunning {
     /// # Errors
     ///
     /// [`Error::Exec`] when the engine could not run it, or at the deadline; the command may then still
-    /// run in the container.
+    /// run in the container. [`Error::Unsupported`] for an engine that is driven by commands, whose exit code may be
+    /// that of docker's program.
     pub fn exec<I>(&self, words: I, timeout: Duration) -> Result<ExecOutput, Error>
     where
         I: IntoIterator,
@@ -86,7 +88,8 @@ impl BundleRunning {
         let words: Vec<String> = words.into_iter().map(Into::into).collect();
         let connection = self.session().connection();
         let deadline = deadline(connection.engine().now(), timeout);
-        let output = connection.backend().exec(self.id(), &words, deadline);
+        let observer = connection.observer("a command in the container")?;
+        let output = observer.exec(self.id(), &words, deadline);
         output.map_err(|source| {
             let program = words.into_iter().next().unwrap_or_default();
             Error::Exec { program, source }
@@ -132,7 +135,7 @@ pub(super) fn await_beginning(
 /// The end of the container's log, at most 4 KiB of it and without secret values; empty if it cannot be had.
 pub(super) fn last_lines(session: &Session, id: &Id, deadline: Instant) -> String {
     let backend = session.connection().backend();
-    let lines = backend.logs(id, Some(LAST_LINES), deadline).unwrap_or_default();
+    let lines = backend.last_lines(id, LAST_LINES, deadline).unwrap_or_default();
     let text: Vec<_> = lines.into_iter().map(|line| line.text).collect();
     last_bytes(&backend.redacted(&text.join("\n")))
 }

@@ -61,6 +61,7 @@ impl BundleRunning {
     /// - [`Error::Invalid`] when an HTTP path of the condition is invalid; nothing has been waited for,
     /// - [`Error::Unreachable`] when the address would have to be connected to and is not on this host;
     ///   nothing was sent,
+    /// - [`Error::Unsupported`] when the log would have to be read, and the engine is driven by commands,
     /// - [`Error::Look`] when the engine cannot be asked.
     pub fn wait_for(&self, condition: &Ready, timeout: Duration) -> Result<(), Error> {
         let _entered =
@@ -74,8 +75,8 @@ impl BundleRunning {
         let deadline = deadline(start, timeout);
         let backend = self.session().connection().backend();
         let id = self.id();
+        let mut log = if condition.listens() { Some(self.watch_log()?) } else { None };
         let mut end = self.watch_end()?;
-        let mut log = if listens(condition) { Some(self.watch_log()?) } else { None };
         let mut seen = Seen::default();
         loop {
             let met = self.is_met(condition, &mut seen, deadline)?;
@@ -104,9 +105,9 @@ impl BundleRunning {
             let ended = match &mut log {
                 Some(log) => {
                     let ended = log.watch(tick, |line| seen.hear(line))?;
-                    end.watch(Duration::ZERO, |word| self.trace(&word))? || ended
+                    end.watch(Duration::ZERO, drop)? || ended
                 }
-                None => end.watch(tick, |word| self.trace(&word))?,
+                None => end.watch(tick, drop)?,
             };
             // What follows it may end a moment before the container, or long before.
             if ended && let Some(exit) = self.exit(deadline)? {
@@ -133,7 +134,7 @@ impl BundleRunning {
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
             // No longer than a stop may take to be seen.
-            let ended = end.watch(left.min(TICK), |word| self.trace(&word))?;
+            let ended = end.watch(left.min(TICK), drop)?;
             // It was restarted, or what followed it has ended before it.
             if ended && let Some(exit) = self.exit(deadline)? {
                 return Ok(Some(exit));
@@ -152,8 +153,10 @@ impl BundleRunning {
 
     /// From its start each time: a condition that is met stays met.
     fn watch_log(&self) -> Result<Watch<'_>, Error> {
-        let backend = self.session().connection().backend();
-        Watch::start("the container's log", |events| backend.follow_log(self.id(), None, events))
+        let observer = self.session().connection().observer("readiness by the log")?;
+        Watch::start("the container's log", |events| {
+            Ok(observer.follow_log(self.id(), None, events))
+        })
     }
 
     /// The error of a bundle that nothing here connects to.
@@ -188,12 +191,6 @@ impl BundleRunning {
     ) -> Result<Option<Exit>, Error> {
         let is_sure = end.is_unbroken() && start.elapsed() < SHORT;
         if is_sure { Ok(None) } else { self.exit(deadline) }
-    }
-
-    /// What the engine says beside the end is no line of the container's log.
-    fn trace(&self, word: &LogLine) {
-        let word = self.session().connection().backend().redacted(&word.text);
-        tracing::debug!(word, "followed the container's end");
     }
 
     fn died(&self, exit: Exit, deadline: Instant) -> Error {
@@ -388,14 +385,6 @@ fn connects(ready: &Ready) -> bool {
     match &ready.0 {
         Condition::Tcp(_) | Condition::Http { .. } => true,
         Condition::All(all) | Condition::Any(all) => all.iter().any(connects),
-        _ => false,
-    }
-}
-
-fn listens(ready: &Ready) -> bool {
-    match &ready.0 {
-        Condition::Log(_) | Condition::LogMatching(_) => true,
-        Condition::All(all) | Condition::Any(all) => all.iter().any(listens),
         _ => false,
     }
 }

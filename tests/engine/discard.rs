@@ -3,9 +3,9 @@
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use sidecar_bundle::{BundleSpec, Ready};
+use sidecar_bundle::BundleSpec;
 
-use crate::engine::{LONG, cli, inspect, program, sh, shout, world};
+use crate::engine::{await_print, cli, inspect, program, sh, shout, world};
 
 #[test]
 fn a_bundle_takes_its_anonymous_volumes_along() {
@@ -36,7 +36,7 @@ fn a_stop_grace_is_given_and_ends_with_the_container() {
     let Some(world) = world("grace") else { return };
     let closed_after = |spec: BundleSpec| {
         let bundle = world.plan().launch(&world.engine(), spec).unwrap();
-        bundle.wait_for(&Ready::log("up"), LONG).unwrap();
+        await_print(&bundle, "up");
         let start = Instant::now();
         bundle.close().unwrap();
         world.assert_nothing_left();

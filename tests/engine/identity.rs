@@ -4,11 +4,11 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Command;
 
-use sidecar_bundle::{BundleSpec, Cause, Engine, Error, Reachability, Ready};
+use sidecar_bundle::{BundleSpec, Cause, Engine, Error, Reachability};
 
 use crate::engine::{
-    LONG, backend, cli, has_bridge, http_body, inspect, is_podman, is_rootless, program, required,
-    shout, wait_for, world,
+    await_print, backend, cli, has_bridge, http_body, inspect, is_podman, is_rootless, program,
+    required, shout, wait_for, world,
 };
 use crate::owner::Owner;
 
@@ -197,7 +197,7 @@ fn an_engine_over_ssh_works_like_a_local_one() {
     let bundle = world.plan().launch(&engine, BundleSpec::new()).unwrap();
     assert_eq!(http_body(bundle.ip(), 8080), "egress");
     assert_eq!(inspect("container", bundle.container_id()).unwrap()["State"]["Running"], true);
-    bundle.wait_for(&Ready::log("supervisor: ready"), LONG).unwrap();
+    await_print(&bundle, "supervisor: ready");
     let failed = world.plan().launch(&engine, BundleSpec::new()).unwrap_err();
     assert!(matches!(failed.error(), Error::Taken { .. }), "{failed:?}");
     bundle.close().unwrap();

@@ -3,7 +3,7 @@
 use sidecar_bundle::ipnet::IpNet;
 use sidecar_bundle::{BundleSpec, Error, Ipv6Addressing, NetworkOptions};
 
-use crate::engine::{LONG, cli, inspect, world};
+use crate::engine::{cli, inside, inspect, world};
 
 #[test]
 fn ipv6_comes_up_beside_ipv4_and_is_attached_to_with_its_options() {
@@ -39,7 +39,7 @@ fn ipv6_comes_up_beside_ipv4_and_is_attached_to_with_its_options() {
     assert_eq!(of(bundle.container_id()), expected);
     let status = bundle.status().unwrap();
     assert_eq!((status.address, status.ipv6), (Some(plan.ip()), Some(ipv6.bundle_ip())));
-    let seen = bundle.exec(["ip", "-6", "addr", "show", "eth0"], LONG).unwrap().stdout;
+    let seen = inside(&bundle, &["ip", "-6", "addr", "show", "eth0"]).1;
     assert!(seen.contains(&format!("{}/64", ipv6.bundle_ip())), "{seen}");
     bundle.keep().unwrap();
 

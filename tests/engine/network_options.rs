@@ -1,8 +1,8 @@
 //! The options of a network, and the engines that have them.
 
-use sidecar_bundle::{BundleSpec, Engine, Error, GatewayMode, NetworkOptions, Ready};
+use sidecar_bundle::{BundleSpec, Engine, Error, GatewayMode, NetworkOptions};
 
-use crate::engine::{LONG, http_body, inspect, is_podman, world};
+use crate::engine::{await_print, http_body, inside, inspect, is_podman, world};
 
 /// Major and minor version of the engine.
 fn version(engine: &Engine) -> (u32, u32) {
@@ -47,8 +47,8 @@ fn every_network_option_is_on_the_engine() {
         let interfaces = std::fs::read_to_string("/proc/thread-self/net/dev").unwrap();
         assert!(interfaces.contains(&format!("{bridge}:")), "{interfaces}");
     }
-    let mtu = bundle.exec(["cat", "/sys/class/net/eth0/mtu"], LONG).unwrap();
-    assert_eq!(mtu.stdout.trim(), "1400");
+    let (_, mtu) = inside(&bundle, &["cat", "/sys/class/net/eth0/mtu"]);
+    assert_eq!(mtu.trim(), "1400");
     bundle.close().unwrap();
     world.assert_nothing_left();
 }
@@ -59,10 +59,10 @@ fn an_internal_network_has_no_way_out() {
     let routes = |internal: bool| {
         let plan = world.plan().with_options(NetworkOptions::new().internal(internal));
         let bundle = plan.launch(&world.engine(), BundleSpec::new()).unwrap();
-        let routes = bundle.exec(["ip", "route"], LONG).unwrap().stdout;
+        let routes = inside(&bundle, &["ip", "route"]).1;
         let network = inspect("network", bundle.network_id()).unwrap();
         assert_eq!(network["Internal"], internal);
-        bundle.wait_for(&Ready::log("supervisor: ready"), LONG).unwrap();
+        await_print(&bundle, "supervisor: ready");
         if bundle.is_reachable() {
             assert_eq!(http_body(bundle.ip(), 8080), "egress");
         }
@@ -71,17 +71,17 @@ fn an_internal_network_has_no_way_out() {
         routes
     };
     let subnet = world.plan().subnet().to_string();
-    let (out, inside) = (routes(false), routes(true));
+    let (out, internal) = (routes(false), routes(true));
     assert!(out.contains("default") && out.contains(&subnet), "{out}");
     // Docker has its firewall drop what would leave, and 20.10 has a default route all the same.
-    assert!(!inside.contains("default") || !is_podman(), "{inside}");
-    assert!(inside.contains(&subnet), "{inside}");
+    assert!(!internal.contains("default") || !is_podman(), "{internal}");
+    assert!(internal.contains(&subnet), "{internal}");
     if is_podman() || version(&world.engine()) >= (27, 0) {
         let plan = world.plan().with_ipv6().with_options(NetworkOptions::new().internal(true));
         let subnet = plan.ipv6().unwrap().subnet().to_string();
         let bundle = plan.launch(&world.engine(), BundleSpec::new()).unwrap();
-        let inside = bundle.exec(["ip", "-6", "route"], LONG).unwrap().stdout;
-        assert!(inside.contains(&subnet) && !inside.contains("default"), "{inside}");
+        let internal = inside(&bundle, &["ip", "-6", "route"]).1;
+        assert!(internal.contains(&subnet) && !internal.contains("default"), "{internal}");
         bundle.close().unwrap();
         world.assert_nothing_left();
     }

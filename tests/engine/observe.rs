@@ -3,13 +3,13 @@
 use std::process::Command;
 use std::time::Duration;
 
-use sidecar_bundle::{Cause, Error, LogStream, Ready, State};
+use sidecar_bundle::{BundleSpec, Cause, Daemon, Error, LogStream, Ready, State};
 
-use crate::engine::{LONG, backend, cli, sh, world};
+use crate::engine::{LONG, cli, is_api, never, program, sh, world};
 
 #[test]
 fn logs_exits_and_commands_are_reported_as_they_are() {
-    let Some(world) = world("inside") else { return };
+    let Some(world) = world("inside").filter(|_| is_api()) else { return };
     let spec = sh(
         "echo one; sleep 0.05; echo two >&2; sleep 0.05; echo three; while ! [ -e /tmp/end ]; do sleep 0.05; done; echo end; exit 9",
     );
@@ -61,11 +61,36 @@ fn logs_exits_and_commands_are_reported_as_they_are() {
     world.assert_nothing_left();
 }
 
+/// Of a command that is cut off, docker's program says that it has succeeded.
+#[test]
+fn what_commands_cannot_know_is_unsupported() {
+    let Some(world) = world("unknowable").filter(|_| !is_api()) else { return };
+    let ready = Daemon::new("egress").ready(Ready::any([never(), Ready::log("egress")]));
+    let failed = world.plan().launch(&world.engine(), BundleSpec::new().daemon(ready)).unwrap_err();
+    assert!(matches!(failed.error(), Error::Unsupported(_)), "{failed:?}");
+    drop(failed);
+    world.assert_nothing_left();
+    let bundle = world.plan().launch(&world.engine(), sh("sleep 1; exit 3")).unwrap();
+    for unsupported in [
+        bundle.exec(["true"], LONG).map(drop),
+        bundle.logs(None).map(drop),
+        bundle.follow_logs(None).map(drop),
+        bundle.events().map(drop),
+        bundle.wait_for(&Ready::all([Ready::log("x")]), LONG),
+    ] {
+        let error = unsupported.unwrap_err();
+        assert!(matches!(error, Error::Unsupported(_)), "{error:?}");
+    }
+    assert_eq!(bundle.wait_exit(LONG).unwrap().unwrap().code, 3);
+    bundle.close().unwrap();
+    world.assert_nothing_left();
+}
+
 #[test]
 fn two_hundred_followers_and_commands_come_and_go() {
-    let Some(world) = world("crowd") else { return };
+    let Some(world) = world("crowd").filter(|_| is_api()) else { return };
     let output = Command::new(env!("CARGO_BIN_EXE_sidecar-bundle-test-followers"))
-        .arg(backend())
+        .arg(program())
         .arg(world.state.path())
         .output()
         .unwrap();

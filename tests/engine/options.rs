@@ -1,8 +1,8 @@
 //! The options of a container.
 
-use sidecar_bundle::{BundleSpec, Cause, PortMapping, Ready, RestartPolicy};
+use sidecar_bundle::{BundleSpec, Cause, PortMapping, RestartPolicy};
 
-use crate::engine::{LONG, cli, has_limits, inspect, sh, with_option, world};
+use crate::engine::{await_print, cli, has_limits, inside, inspect, sh, with_option, world};
 
 #[test]
 fn mounts_arrive_whatever_their_path_and_a_missing_source_is_an_error() {
@@ -109,7 +109,7 @@ fn every_option_is_on_the_engine() {
     assert_eq!((&host["ReadonlyRootfs"], &host["Init"]), (&true.into(), &true.into()));
     assert_eq!(host["RestartPolicy"]["Name"], "on-failure");
     assert_eq!(host["RestartPolicy"]["MaximumRetryCount"], 2);
-    bundle.wait_for(&Ready::log("a b --name=x"), LONG).unwrap();
+    await_print(&bundle, "a b --name=x");
     bundle.close().unwrap();
     assert!(inspect("volume", "sidecar-bundle-test-volume").is_some(), "a named one stays");
     cli(&["volume", "rm", "sidecar-bundle-test-volume"]);
@@ -128,7 +128,7 @@ fn a_seccomp_profile_is_a_file_of_this_host() {
     let spec = sh("mkdir /new || echo refused; sleep 60");
     let spec = spec.security_option(format!("seccomp={}", profile.display()));
     let bundle = world.plan().launch(&world.engine(), spec).unwrap();
-    bundle.wait_for(&Ready::log("refused"), LONG).unwrap();
+    await_print(&bundle, "refused");
     bundle.close().unwrap();
     world.assert_nothing_left();
 }
@@ -138,17 +138,17 @@ fn a_hardened_bundle_can_do_less_harm() {
     let Some(world) = world("hardened") else { return };
     let spec = BundleSpec::new().hardened().memory(128 << 20).pids(40);
     let bundle = world.plan().launch(&world.engine(), spec).unwrap();
-    bundle.wait_for(&Ready::log("supervisor: ready"), LONG).unwrap();
-    let run = |script: &str| bundle.exec(["sh", "-c", script], LONG).unwrap();
-    assert_ne!(run("touch /here").code, 0, "the root can be written");
-    assert_eq!(run("touch /tmp/here").code, 0);
-    let status = run("cat /proc/1/status").stdout;
+    await_print(&bundle, "supervisor: ready");
+    let run = |script: &str| inside(&bundle, &["sh", "-c", script]);
+    assert_ne!(run("touch /here").0, 0, "the root can be written");
+    assert_eq!(run("touch /tmp/here").0, 0);
+    let status = run("cat /proc/1/status").1;
     for line in ["CapEff:\t0000000000000000", "CapBnd:\t0000000000000000", "NoNewPrivs:\t1"] {
         assert!(status.contains(line), "{line} is not in {status}");
     }
-    assert_ne!(run("chown 1000 /tmp/here").code, 0, "owners can be changed without a capability");
+    assert_ne!(run("chown 1000 /tmp/here").0, 0, "owners can be changed without a capability");
     let forks = run("for i in $(seq 100); do sleep 3 & done; echo all");
-    let all = forks.stdout.contains("all");
+    let all = forks.1.contains("all");
     assert_eq!(all, !has_limits(), "100 processes where 40 are allowed: {forks:?}");
     bundle.close().unwrap();
 
@@ -161,9 +161,9 @@ fn a_hardened_bundle_can_do_less_harm() {
         .pids(None)
         .memory(None);
     let bundle = world.plan().launch(&world.engine(), spec).unwrap();
-    let status = bundle.exec(["cat", "/proc/1/status"], LONG).unwrap().stdout;
+    let status = inside(&bundle, &["cat", "/proc/1/status"]).1;
     assert!(status.contains("NoNewPrivs:\t0") && !status.contains("CapEff:\t0000000000000000"));
-    assert_eq!(bundle.exec(["touch", "/here"], LONG).unwrap().code, 0);
+    assert_eq!(inside(&bundle, &["touch", "/here"]).0, 0);
     bundle.close().unwrap();
     world.assert_nothing_left();
 }
@@ -181,7 +181,7 @@ fn an_entrypoint_and_a_command_are_the_images_unless_they_are_set() {
         (BundleSpec::new().command(["as-it-is-set"]), "began as-it-is-set"),
     ] {
         let bundle = world.plan().launch(&world.engine(), spec.image(image)).unwrap();
-        bundle.wait_for(&Ready::log(says), LONG).unwrap();
+        await_print(&bundle, says);
         bundle.close().unwrap();
     }
     cli(&["rmi", image]);

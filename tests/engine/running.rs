@@ -2,9 +2,11 @@
 
 use std::time::Duration;
 
-use sidecar_bundle::{Addressing, BundleSpec, Ready, State};
+use sidecar_bundle::{Addressing, BundleSpec, State};
 
-use crate::engine::{LONG, http_body, inspect, is_podman, is_rootless, required, shout, world};
+use crate::engine::{
+    await_print, http_body, inspect, is_podman, is_rootless, required, shout, world,
+};
 
 #[test]
 fn a_slug_comes_up_at_its_address_and_goes_without_a_trace() {
@@ -87,7 +89,7 @@ async fn use_it_from_async(slug: &'static str) {
     let launched = tokio::task::spawn_blocking(move || plan.launch(&engine, BundleSpec::new()));
     let bundle = launched.await.unwrap().unwrap();
     // Straight from async code it works, too: it blocks this thread and needs no runtime.
-    bundle.wait_for(&Ready::log("ready"), LONG).unwrap();
+    await_print(&bundle, "ready");
     assert_eq!(bundle.status().unwrap().state, State::Running);
     tokio::time::sleep(Duration::from_millis(10)).await;
     drop(bundle);

@@ -1,5 +1,5 @@
 //! Follows a log and runs commands two hundred times, twenty at once, and ends with a failure unless that
-//! costs neither descriptors nor children. Arguments: `docker`, `docker-cli` or `podman`, and the lease directory.
+//! costs neither descriptors nor children. Arguments: `docker` or `podman`, and the lease directory.
 //!
 //! A program of its own, in which nothing else opens or starts anything meanwhile.
 #![expect(clippy::unwrap_used, clippy::panic, reason = "the program of a test may panic")]
@@ -15,7 +15,6 @@ fn main() {
     let arguments: Vec<_> = std::env::args().skip(1).collect();
     let engine = match &*arguments[0] {
         "docker" => Engine::docker(),
-        "docker-cli" => Engine::docker_cli(),
         "podman" => Engine::podman(),
         other => panic!("there is no engine {other:?}"),
     };

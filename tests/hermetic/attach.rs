@@ -52,7 +52,7 @@ fn an_attach_on_another_engine_misses_nothing() {
 fn a_container_that_was_started_again_is_told_as_it_is_then() {
     let fake = Fake::new();
     fake.up().keep().unwrap();
-    fake.on("start", ": >\"$dir/started\"");
+    fake.on("start", ": >\"$dir/started\"; obey");
     let was = |state: &str| format!("obey | sed 's/running/{state}/'");
     let gone = format!("echo '[]'; {}", refuse(1, NO_CONTAINER));
     for (then, problem) in [

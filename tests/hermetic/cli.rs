@@ -312,3 +312,67 @@ fn more_than_a_pipe_holds_is_read_while_the_program_runs() {
     plan().create_network(&fake.engine()).unwrap().close().unwrap();
     fake.assert_nothing_left();
 }
+
+#[test]
+fn an_exit_status_that_nobody_is_told_is_seen_from_the_answer() {
+    let fake = Fake::new();
+    let mut owner = Owner::start_deaf(&fake.engine_words());
+    owner.expect("launch demo", "up");
+    owner.expect("close", "closed");
+    fake.assert_nothing_left();
+    for (operation, snippet) in [
+        ("network-create", "fail 1 'Error response from daemon: no'"),
+        ("run", "fail 125 'docker: Error response from daemon: no'"),
+        // It was made, and not started.
+        ("run", "obey; fail 125 'docker: Error response from daemon: no'"),
+        ("container-inspect", "fail 1 'Error response from daemon: no'"),
+        ("info", "fail 1 'Error response from daemon: no'"),
+    ] {
+        fake.on(operation, snippet);
+        if snippet.starts_with("obey") {
+            fake.once("container-inspect", r#"obey | sed 's/"running"/"created"/'"#);
+        }
+        owner.expect("launch demo", "error");
+        assert!(owner.stderr().trim_end().ends_with("Error response from daemon: no"));
+        fake.obey(operation);
+        fake.assert_nothing_left();
+    }
+    owner.end();
+}
+
+#[test]
+fn an_answer_that_was_not_printed_is_no_list_of_nothing() {
+    let fake = Fake::new();
+    let bundle = fake.up();
+    fake.on("rm", "exit 1");
+    fake.on("ps", ":");
+    let chain = fake.chain(&bundle.close().unwrap_err());
+    assert!(chain[0].contains("container claude-bottle-sidecars-demo"), "{chain:?}");
+    fake.obey("rm");
+    fake.obey("ps");
+    plan().launch(&fake.engine(), BundleSpec::new()).unwrap().close().unwrap();
+    fake.assert_nothing_left();
+}
+
+#[test]
+fn a_value_that_does_not_arrive_is_an_error_that_names_its_variable() {
+    let fake = Fake::new();
+    let spec = || BundleSpec::new().variable("A", "1").secret("B", "two").secret("C", "three");
+    for arrived in ["[]", "null", r#"["B=two","C=other"]"#] {
+        fake.on(
+            "container-inspect",
+            &format!("case $format in *Env*) echo '{arrived}' ;; *) obey ;; esac"),
+        );
+        let failed = plan().launch(&fake.engine(), spec()).unwrap_err();
+        let variable = if arrived.contains("two") { "C" } else { "B" };
+        let chain = fake.chain(&failed);
+        assert!(
+            chain[1].contains(&format!("value of variable {variable}, or none: ")),
+            "{chain:?}"
+        );
+        drop(failed);
+        fake.assert_nothing_left();
+    }
+    fake.obey("container-inspect");
+    plan().launch(&fake.engine(), spec()).unwrap().close().unwrap();
+}

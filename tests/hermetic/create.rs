@@ -108,7 +108,7 @@ fn a_search_waits_for_networks_that_are_being_made() {
 fn a_search_ends_when_the_engine_refuses_every_subnet() {
     let fake = Fake::new();
     fake.on("info", ELSEWHERE);
-    fake.on("network-ls", "true");
+    fake.on("network-ls", "none");
     fake.on(
         "network-create",
         r#"fail 1 "$daemon Pool overlaps with other one on this address space""#,

@@ -17,8 +17,8 @@ fn a_discard_that_cannot_look_leaves_what_was_kept() {
     assert!(matches!(error, Error::Look { .. }), "{error:?}");
     // And on another engine.
     fake.moves();
-    fake.on("ps", ": >\"$dir/moved\"");
-    fake.on("network-ls", ":");
+    fake.on("ps", ": >\"$dir/moved\"; none");
+    fake.on("network-ls", "none");
     let error = plan().discard(&fake.engine()).unwrap_err();
     assert_eq!(error.cause(), Some(Cause::AnotherEngine));
     fake.moves_back();

@@ -129,8 +129,8 @@ fn an_absence_on_another_engine_is_not_believed() {
     let missing = "Error response from daemon: No such container: x";
     fake.on("rm", &refuse(0, missing));
     fake.on("network-rm", &refuse(1, "Error response from daemon: network x not found"));
-    fake.on("ps", ":");
-    fake.on("network-ls", ":");
+    fake.on("ps", "none");
+    fake.on("network-ls", "none");
     fake.on("info", "echo '{\"ServerVersion\":\"28.0.0\",\"ID\":\"OTHER\"}'");
     let error = bundle.close().unwrap_err();
     assert_eq!(error.cause(), Some(Cause::AnotherEngine));
@@ -153,7 +153,7 @@ fn an_absence_on_an_engine_that_answered_meanwhile_is_not_believed() {
     assert_eq!(bundle.status().unwrap().address, Some(bundle.ip()));
 
     fake.on("rm", &missing);
-    fake.on("ps", ": >\"$dir/asked\"");
+    fake.on("ps", ": >\"$dir/asked\"; none");
     let other = "echo '{\"ServerVersion\":\"28.0.0\",\"ID\":\"OTHER\"}'";
     fake.on("info", &format!("if [ -e \"$dir/asked\" ]; then obey; else {other}; fi"));
     let error = bundle.close().unwrap_err();
@@ -173,7 +173,7 @@ fn an_absence_of_networks_is_not_believed_on_another_engine_where_a_container_wa
     owner.kill();
     fake.moves();
     fake.on("rm", ": >\"$dir/moved\"; obey");
-    fake.on("network-ls", "[ -e \"$dir/moved\" ] || obey");
+    fake.on("network-ls", "if [ -e \"$dir/moved\" ]; then none; else obey; fi");
     let swept = sidecar_bundle::sweep(&fake.engine()).unwrap();
     let sidecar_bundle::SweptOutcome::Failed(error) = &swept[0].outcome else {
         panic!("{swept:?}")

@@ -435,8 +435,8 @@ fn a_reaper_believes_no_absence_on_another_engine() {
     let owner = fake.owner_up();
     // Another engine answers, which has nothing.
     fake.on("info", "echo 'OTHER|fake|/other'");
-    fake.on("ps", ":");
-    fake.on("network-ls", ":");
+    fake.on("ps", "none");
+    fake.on("network-ls", "none");
     owner.kill();
     thread::sleep(Duration::from_secs(2));
     assert_eq!((fake.resources().len(), fake.reapers()), (2, 1));
@@ -453,8 +453,8 @@ fn a_reaper_believes_no_absence_of_an_engine_that_answered_meanwhile() {
     let owner = fake.owner_up();
     // The right one is back before its identity is asked for at the end.
     fake.on("info", "if [ -e \"$dir/asked\" ]; then obey; else echo 'OTHER|fake|/other'; fi");
-    fake.on("ps", ": >\"$dir/asked\"");
-    fake.on("network-ls", ":");
+    fake.on("ps", ": >\"$dir/asked\"; none");
+    fake.on("network-ls", "none");
     owner.kill();
     thread::sleep(Duration::from_secs(2));
     assert_eq!((fake.resources().len(), fake.reapers()), (2, 1));

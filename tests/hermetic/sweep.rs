@@ -54,8 +54,8 @@ fn a_dry_run_says_nothing_of_another_engine() {
     owner.expect("launch demo", "up");
     owner.kill();
     fake.moves();
-    fake.on("ps", ": >\"$dir/moved\"");
-    fake.on("network-ls", ":");
+    fake.on("ps", ": >\"$dir/moved\"; none");
+    fake.on("network-ls", "none");
     let swept = sweep_dry_run(&fake.engine()).unwrap();
     let SweptOutcome::Failed(error) = &swept[0].outcome else { panic!("{swept:?}") };
     assert_eq!(error.cause(), Some(Cause::AnotherEngine));

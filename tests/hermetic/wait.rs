@@ -8,7 +8,6 @@ use std::time::{Duration, Instant};
 use sidecar_bundle::{BundleRunning, BundleSpec, Daemon, Error, Ready, Stopper};
 
 use crate::fake::{Fake, plan};
-use crate::surroundings::traced;
 use crate::texts::refuse;
 
 const LONG: Duration = Duration::from_secs(20);
@@ -40,51 +39,18 @@ fn a_wait_never_connects_to_an_address_that_is_not_on_this_host() {
 }
 
 #[test]
-fn what_the_engine_says_while_it_waits_for_the_end_is_no_line_of_the_log() {
-    let fake = Fake::new();
-    let bundle = fake.up();
-    fake.on("wait", "echo 'WARNING: nothing is listening' >&2; exec sleep 60");
-    // Followed once, and read for each error.
-    fake.once("logs", "exec sleep 60");
-    fake.on("logs", ":");
-    for condition in [Ready::log("listening"), never()] {
-        let wait = || bundle.wait_for(&condition, Duration::from_secs(1)).unwrap_err();
-        let (error, trace) = traced(wait);
-        assert_eq!(
-            error.to_string(),
-            format!("not ready after 1s: {condition}; last seen: nothing")
-        );
-        assert!(trace.contains("WARNING: nothing is listening"), "{trace}");
-    }
-    bundle.close().unwrap();
-}
-
-#[test]
 fn a_death_is_noticed_though_the_wait_for_it_was_cut_off() {
     let fake = Fake::new();
     let bundle = fake.up();
     fake.on("container-inspect", MORTAL);
     fake.on("wait", "sleep 1; : >\"$dir/dead\"; echo 3");
     fake.on("logs", ":");
-    for condition in [never(), Ready::log("listening")] {
-        fake.once("wait", "exit 1");
-        let error = bundle.wait_for(&condition, LONG).unwrap_err();
-        assert!(matches!(&error, Error::Died { exit, .. } if exit.code == 3), "{error:?}");
-        fs::remove_file(fake.path("dead")).unwrap();
-    }
+    fake.once("wait", "exit 1");
+    let error = bundle.wait_for(&never(), LONG).unwrap_err();
+    assert!(matches!(&error, Error::Died { exit, .. } if exit.code == 3), "{error:?}");
+    fs::remove_file(fake.path("dead")).unwrap();
     fake.once("wait", "exit 1");
     assert_eq!(bundle.wait_exit(LONG).unwrap().unwrap().code, 3);
-    bundle.close().unwrap();
-}
-
-#[test]
-fn a_log_that_was_cut_off_is_followed_again() {
-    let fake = Fake::new();
-    let bundle = fake.up();
-    fake.on("wait", "exec sleep 60");
-    fake.once("logs", "echo one; exit 1");
-    fake.on("logs", "echo two; exec sleep 60");
-    bundle.wait_for(&Ready::all([Ready::log("one"), Ready::log("two")]), LONG).unwrap();
     bundle.close().unwrap();
 }
 
@@ -139,8 +105,7 @@ fn stopped<T: fmt::Debug>(bundle: &BundleRunning, wait: impl FnOnce() -> Result<
 fn every_wait_is_stopped_from_another_thread() {
     let fake = Fake::new();
     fake.on("wait", "exec sleep 60");
-    fake.on("logs", "exec sleep 60");
-    let spec = BundleSpec::new().daemon(Daemon::new("egress").ready(Ready::log("never")));
+    let spec = BundleSpec::new().daemon(Daemon::new("egress").ready(never()));
     let bundle = plan().launch(&fake.engine(), spec).unwrap();
     stopped(&bundle, || bundle.wait_ready(LONG));
     stopped(&bundle, || bundle.wait_ready(Duration::MAX));

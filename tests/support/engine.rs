@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use sidecar_bundle::ipnet::Ipv4Net;
-use sidecar_bundle::{BundleSpec, Engine, NetworkPlanned, Slug};
+use sidecar_bundle::{BundleRunning, BundleSpec, Engine, NetworkPlanned, Ready, Slug};
 
 /// A timeout that nothing reaches.
 pub(crate) const LONG: Duration = Duration::from_secs(20);
@@ -68,6 +68,12 @@ impl World {
 
     #[track_caller]
     pub(crate) fn assert_nothing_of_ours(&self) {
+        assert_eq!(self.left(), "", "left by {}", self.slug);
+    }
+
+    /// What has this slug's label, or its names.
+    #[track_caller]
+    pub(crate) fn left(&self) -> String {
         let plan = self.plan();
         let label = format!("label=sidecar-bundle.slug={}", self.slug);
         let mut left = cli(&["ps", "--all", "--quiet", "--filter", &label]);
@@ -78,7 +84,7 @@ impl World {
                 writeln!(left, "{kind} {name}").unwrap();
             }
         }
-        assert_eq!(left, "", "left by {}", self.slug);
+        left
     }
 }
 
@@ -174,6 +180,35 @@ pub(crate) fn sh(script: &str) -> BundleSpec {
 /// Returns true if a container runs.
 pub(crate) fn running(id: &str) -> bool {
     inspect("container", id).is_some_and(|container| container["State"]["Running"] == true)
+}
+
+/// Waits until the container has printed this.
+#[track_caller]
+pub(crate) fn await_print(bundle: &BundleRunning, text: &str) {
+    if is_api() {
+        return bundle.wait_for(&Ready::log(text), LONG).unwrap();
+    }
+    wait_for(text, || {
+        let logs = Command::new(program()).args(["logs", bundle.container_id()]).output().unwrap();
+        [logs.stdout, logs.stderr].iter().any(|it| String::from_utf8_lossy(it).contains(text))
+    });
+}
+
+/// Runs a command in the container, and returns its exit code and standard output.
+#[track_caller]
+pub(crate) fn inside(bundle: &BundleRunning, words: &[&str]) -> (i32, String) {
+    if is_api() {
+        let output = bundle.exec(words.iter().copied(), LONG).unwrap();
+        return (output.code, output.stdout);
+    }
+    let output = Command::new(program()).args(["exec", bundle.container_id()]).args(words).output();
+    let output = output.unwrap();
+    (output.status.code().unwrap(), String::from_utf8(output.stdout).unwrap())
+}
+
+/// What never comes.
+pub(crate) fn never() -> Ready {
+    Ready::check("what never comes", || false)
 }
 
 #[track_caller]

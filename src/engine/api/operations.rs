@@ -14,7 +14,7 @@ use super::{Api, Failure, bodies, frames, podman, requests};
 use crate::container::{CheckedSpec, Field};
 use crate::engine::backend::{
     Backend, ContainerInfo, ContainerRequest, CreateError, Event, Filter, Follow, Id, Made,
-    NetworkInfo, NetworkRequest, Notice, ReaperSpec, Resource,
+    NetworkInfo, NetworkRequest, Notice, Observer, ReaperSpec, Resource,
 };
 use crate::engine::cause::{Cause, MadeNothing};
 use crate::engine::cli::Place;
@@ -163,37 +163,21 @@ impl Backend for Api {
         }
     }
 
-    fn logs(
+    fn last_lines(
         &self,
         id: &Id,
-        last: Option<usize>,
+        count: usize,
         deadline: Instant,
     ) -> Result<Vec<LogLine>, EngineError> {
-        let request = log_request(id).query("tail", tail(last));
-        let (mut lines, mut kept) = (Lines::default(), Tail::default());
-        self.stream(&request, deadline, |stream, data| {
-            lines.push(stream, data, |line| kept.push(line));
-        })?;
-        lines.finish(|line| kept.push(line));
-        Ok(kept.into_lines())
-    }
-
-    fn follow_log(
-        &self,
-        id: &Id,
-        last: Option<usize>,
-        events: SyncSender<Event>,
-    ) -> Result<Follow, EngineError> {
-        Ok(follow::follow_log(self.clone(), id, last, events))
+        self.logs(id, Some(count), deadline)
     }
 
     fn follow_end(&self, id: &Id, events: SyncSender<Event>) -> Result<Follow, EngineError> {
         Ok(follow::follow_end(self.clone(), id, events))
     }
 
-    fn follow_events(&self, id: &Id, events: SyncSender<Event>) -> Option<Follow> {
-        let filters = requests::events(self.dialect, id);
-        Some(follow::follow_events(self.clone(), id, filters, events))
+    fn observer(&self) -> Option<&dyn Observer> {
+        Some(self)
     }
 
     fn check_health(&self, id: &Id, deadline: Instant) -> Result<Option<Duration>, EngineError> {
@@ -201,43 +185,6 @@ impl Backend for Api {
             Dialect::Docker => Ok(None),
             Dialect::Podman => self.check_podmans_health(id, deadline),
         }
-    }
-
-    fn exec(
-        &self,
-        id: &Id,
-        words: &[String],
-        deadline: Instant,
-    ) -> Result<ExecOutput, EngineError> {
-        let body = json!({"AttachStdout": true, "AttachStderr": true, "Cmd": words});
-        let create = Request::post(format!("/containers/{id}/exec")).json(body);
-        let answer = self.ask(&create, deadline).map_err(Failure::into_error)?.json();
-        let Some(exec) = answer["Id"].as_str() else {
-            return Err(self.unexpected(&create, "an id"));
-        };
-        let start = Request::post(format!("/exec/{exec}/start"));
-        let start = start.json(json!({"Detach": false, "Tty": false}));
-        let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
-        let streamed = self.stream(&start, deadline, |stream, data| match stream {
-            LogStream::Stdout => keep(&mut stdout, data),
-            LogStream::Stderr => keep(&mut stderr, data),
-        });
-        if let Err(error) = streamed {
-            if !error.is_refusal() {
-                return Err(error);
-            }
-            // A command that could not be run has an exit code, too.
-            return match self.exit_code(exec, deadline) {
-                Ok(code @ (126 | 127)) => {
-                    let stderr = error.message().to_owned();
-                    Ok(ExecOutput { code, stdout: String::new(), stderr })
-                }
-                _ => Err(error),
-            };
-        }
-        let code = self.exit_code(exec, deadline)?;
-        let [stdout, stderr] = [stdout, stderr].map(|it| last_bytes(&it));
-        Ok(ExecOutput { code, stdout, stderr })
     }
 
     fn find(
@@ -296,6 +243,69 @@ impl Backend for Api {
 
     fn redacted(&self, text: &str) -> String {
         self.program.redacted(text)
+    }
+}
+
+impl Observer for Api {
+    fn logs(
+        &self,
+        id: &Id,
+        last: Option<usize>,
+        deadline: Instant,
+    ) -> Result<Vec<LogLine>, EngineError> {
+        let request = log_request(id).query("tail", tail(last));
+        let (mut lines, mut kept) = (Lines::default(), Tail::default());
+        self.stream(&request, deadline, |stream, data| {
+            lines.push(stream, data, |line| kept.push(line));
+        })?;
+        lines.finish(|line| kept.push(line));
+        Ok(kept.into_lines())
+    }
+
+    fn follow_log(&self, id: &Id, last: Option<usize>, events: SyncSender<Event>) -> Follow {
+        follow::follow_log(self.clone(), id, last, events)
+    }
+
+    fn follow_events(&self, id: &Id, events: SyncSender<Event>) -> Follow {
+        let filters = requests::events(self.dialect, id);
+        follow::follow_events(self.clone(), id, filters, events)
+    }
+
+    fn exec(
+        &self,
+        id: &Id,
+        words: &[String],
+        deadline: Instant,
+    ) -> Result<ExecOutput, EngineError> {
+        let body = json!({"AttachStdout": true, "AttachStderr": true, "Cmd": words});
+        let create = Request::post(format!("/containers/{id}/exec")).json(body);
+        let answer = self.ask(&create, deadline).map_err(Failure::into_error)?.json();
+        let Some(exec) = answer["Id"].as_str() else {
+            return Err(self.unexpected(&create, "an id"));
+        };
+        let start = Request::post(format!("/exec/{exec}/start"));
+        let start = start.json(json!({"Detach": false, "Tty": false}));
+        let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
+        let streamed = self.stream(&start, deadline, |stream, data| match stream {
+            LogStream::Stdout => keep(&mut stdout, data),
+            LogStream::Stderr => keep(&mut stderr, data),
+        });
+        if let Err(error) = streamed {
+            if !error.is_refusal() {
+                return Err(error);
+            }
+            // A command that could not be run has an exit code, too.
+            return match self.exit_code(exec, deadline) {
+                Ok(code @ (126 | 127)) => {
+                    let stderr = error.message().to_owned();
+                    Ok(ExecOutput { code, stdout: String::new(), stderr })
+                }
+                _ => Err(error),
+            };
+        }
+        let code = self.exit_code(exec, deadline)?;
+        let [stdout, stderr] = [stdout, stderr].map(|it| last_bytes(&it));
+        Ok(ExecOutput { code, stdout, stderr })
     }
 }
 

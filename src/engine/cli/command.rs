@@ -4,13 +4,14 @@ use std::ffi::{OsStr, OsString};
 use std::io::{self, PipeWriter};
 use std::os::unix::process::CommandExt;
 use std::process::ExitStatus;
-use std::sync::mpsc::SyncSender;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::follow::{self, Followed};
+use nix::errno::Errno;
+
+use super::follow::Followed;
 use super::output::Output;
-use crate::engine::backend::{Event, Notice};
+use crate::engine::backend::Notice;
 use crate::engine::cause::{Cause, MadeNothing, diagnose};
 use crate::engine::dialect::Dialect;
 use crate::engine::error::{End, EngineError};
@@ -27,6 +28,8 @@ pub(super) struct Failure {
     /// All of standard output, as it was.
     pub(super) stdout: String,
     pub(super) made_nothing: MadeNothing,
+    /// It may be no failure: it has ended, and somebody else was told how.
+    pub(super) untold: bool,
 }
 
 /// One command of an engine's program.
@@ -39,6 +42,8 @@ pub(super) struct Command {
     redactor: Redactor,
     /// In a process group of its own.
     apart: bool,
+    /// Its answer is in no error.
+    private: bool,
 }
 
 impl Command {
@@ -50,6 +55,7 @@ impl Command {
             env: Vec::new(),
             redactor: redactor.clone(),
             apart: false,
+            private: false,
         }
     }
 
@@ -76,13 +82,6 @@ impl Command {
         self.args.into_iter().map(|arg| arg.to_string_lossy().into_owned()).collect()
     }
 
-    /// An argument that is shown as `***`.
-    pub(super) fn private_arg(mut self, arg: impl Into<String>) -> Self {
-        self.shown.push("***".into());
-        self.args.push(arg.into().into());
-        self
-    }
-
     /// Sets or removes a variable of the program's environment.
     pub(super) fn env(mut self, name: &str, value: Option<OsString>) -> Self {
         self.env.push((name.into(), value));
@@ -92,6 +91,12 @@ impl Command {
     /// In a process group of its own: Ctrl-C, or who kills its owner's group, does not cut it in two.
     pub(super) fn apart(mut self) -> Self {
         self.apart = true;
+        self
+    }
+
+    /// Its answer has secret values, which it may print in parts.
+    pub(super) fn private(mut self) -> Self {
+        self.private = true;
         self
     }
 
@@ -139,34 +144,47 @@ impl Command {
         }
     }
 
-    /// Runs it to any end and returns its status, standard output and standard error.
-    pub(super) fn run_to_end(
+    /// Runs it and returns what it answers: that is read from its standard output, or is not what was expected.
+    ///
+    /// Where the status went to somebody else, the answer alone tells that it succeeded. So there must be none that is
+    /// empty.
+    pub(super) fn answer<T>(
         self,
+        expected: &'static str,
         deadline: Instant,
-    ) -> Result<(ExitStatus, String, String), EngineError> {
+        read: impl FnOnce(&str) -> Option<T>,
+    ) -> Result<T, EngineError> {
+        match self.clone().run(deadline) {
+            Ok(stdout) => read(&stdout).ok_or_else(|| self.unexpected(expected, &stdout)),
+            Err(failure) if failure.untold => read(&failure.stdout).ok_or(failure.error),
+            Err(failure) => Err(failure.error),
+        }
+    }
+
+    /// Runs it and returns what it has printed on both streams.
+    pub(super) fn texts(self, deadline: Instant) -> Result<[String; 2], EngineError> {
         tracing::debug!(command = %self.shown_line(), "engine command");
         match self.end_and_output(None, deadline, TEXT) {
-            Ok((End::Exited(status), stdout, stderr)) => Ok((status, stdout, stderr)),
+            Ok((End::Untold, stdout, stderr)) => Ok([stdout, stderr]),
+            Ok((End::Exited(status), stdout, stderr)) if status.success() => Ok([stdout, stderr]),
             Ok((end, stdout, stderr)) => Err(self.failure(end, stdout, &stderr).error),
             Err(error) => Err(self.not_started(error)),
         }
     }
 
-    /// Starts it and sends its output as it comes.
-    pub(super) fn follow(self, events: &SyncSender<Event>) -> Result<Followed, EngineError> {
+    /// Starts it, and calls this at its end.
+    pub(super) fn follow(
+        self,
+        ended: impl FnOnce() + Send + 'static,
+    ) -> Result<Followed, EngineError> {
         tracing::debug!(command = %self.shown_line(), "engine command, followed");
-        let followed = follow::follow(&self.expression().stdin_null(), events);
+        let followed = Followed::start(&self.expression().stdin_null(), ended);
         followed.map_err(|error| self.not_started(error))
     }
 
-    /// The error of a command that ended with this status.
-    pub(super) fn exited(self, status: ExitStatus, stderr: &str) -> EngineError {
-        self.failure(End::Exited(status), String::new(), stderr).error
-    }
-
-    /// The error of a command that was killed after this time.
-    pub(super) fn killed(self, after: Duration, stderr: &str) -> EngineError {
-        self.failure(End::Killed(after), String::new(), stderr).error
+    /// The error of a command that succeeded, and told of an error in its answer.
+    pub(super) fn said(self, error: &str) -> EngineError {
+        self.failure(End::Exited(ExitStatus::default()), String::new(), error).error
     }
 
     fn not_started(self, error: io::Error) -> EngineError {
@@ -201,7 +219,7 @@ impl Command {
         let end = wait(&handle, start, deadline, &mut outputs)
             .unwrap_or_else(|error| End::Lost(error.into()));
         match &end {
-            End::Exited(_) => read_to_end(&mut outputs),
+            End::Exited(_) | End::Untold => read_to_end(&mut outputs),
             // It has no answer, and perhaps a word.
             _ => _ = drain(&mut outputs),
         }
@@ -252,9 +270,13 @@ impl Command {
             End::Killed(_) => (Cause::TimedOut, MadeNothing(false)),
             _ => diagnose(stderr),
         };
-        let printed = if stderr.trim().is_empty() { &stdout } else { stderr };
+        let untold = matches!(end, End::Untold);
+        let printed = match stderr.trim() {
+            "" if !self.private => &stdout,
+            _ => stderr,
+        };
         let error = self.error(end, cause, printed);
-        Failure { error, stdout, made_nothing }
+        Failure { error, stdout, made_nothing, untold }
     }
 
     fn error(self, end: End, cause: Cause, printed: &str) -> EngineError {
@@ -292,8 +314,14 @@ fn wait(
         if drain(outputs) {
             pause = SHORTEST;
         }
-        if let Some(output) = handle.try_wait()? {
-            return Ok(End::Exited(output.status));
+        match handle.try_wait() {
+            Ok(Some(output)) => return Ok(End::Exited(output.status)),
+            Ok(None) => {}
+            // This process ignores the ends of its children, or somebody in it waits for all of them.
+            Err(error) if error.raw_os_error() == Some(Errno::ECHILD as i32) => {
+                return Ok(End::Untold);
+            }
+            Err(error) => return Err(error),
         }
         let now = Instant::now();
         if now >= deadline {
@@ -302,7 +330,7 @@ fn wait(
                 let text = format!("it could not be killed at its deadline: {error}");
                 io::Error::new(io::ErrorKind::TimedOut, text)
             })?;
-            reap(handle)?;
+            reap(handle);
             return Ok(End::Killed(now - start));
         }
         thread::sleep(pause.min(deadline - now));
@@ -328,19 +356,46 @@ fn read_to_end(outputs: &mut [Output; 2]) {
 }
 
 /// Waits for the end of a killed program, so that no zombie stays; not without bound.
-fn reap(handle: &duct::Handle) -> io::Result<()> {
+fn reap(handle: &duct::Handle) {
     for _ in 0..100 {
-        if handle.try_wait()?.is_some() {
+        if !matches!(handle.try_wait(), Ok(None)) {
             break;
         }
         thread::sleep(Duration::from_millis(5));
     }
-    Ok(())
 }
 
 #[cfg(test)]
 mod tests {
+    use nix::sys::wait::waitpid;
+    use nix::unistd::Pid;
+
     use super::*;
+
+    const LONG: Duration = Duration::from_secs(20);
+
+    /// Somebody else in the process waits for all children.
+    #[test]
+    fn a_status_that_was_told_to_somebody_else_is_no_failure() {
+        let mut untold = 0;
+        for _ in 0..20 {
+            let command = Command::new(OsStr::new("sh"), &Redactor::default());
+            let command = command.args(["-c", "sleep 0.05; echo answer; exit 3"]);
+            let waits = |pid: u32| {
+                let pid = Pid::from_raw(pid.try_into().unwrap());
+                thread::spawn(move || waitpid(pid, None));
+            };
+            let notice = Notice { liveness: None, started: Box::new(waits) };
+            let failure = command.run_noticed(&notice, Instant::now() + LONG).unwrap_err();
+            assert_eq!(failure.stdout, "answer\n");
+            let text = failure.error.to_string();
+            let end = if failure.untold { "its exit status was lost" } else { "exit status: 3" };
+            assert!(text.contains(end), "{text}");
+            assert_eq!(failure.made_nothing, MadeNothing(false));
+            untold += usize::from(failure.untold);
+        }
+        assert!(untold > 0);
+    }
 
     /// As root, tests can kill every program.
     #[test]

@@ -1,7 +1,7 @@
 //! Each operation, as commands of the engine's program.
 
 use std::path::Path;
-use std::sync::mpsc::{self, RecvTimeoutError, SyncSender};
+use std::sync::mpsc::SyncSender;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
@@ -10,9 +10,9 @@ use super::Cli;
 use super::command::{Command, Failure};
 use super::network::create_network;
 use super::run::run;
-use crate::container::{CheckedSpec, Field};
+use crate::container::{CheckedSpec, CheckedVariable, Field};
 use crate::engine::backend::{
-    Backend, ContainerInfo, ContainerRequest, CreateError, EVENTS, Event, Filter, Follow, Id, Made,
+    Backend, ContainerInfo, ContainerRequest, CreateError, Event, Filter, Follow, Id, Made,
     NetworkInfo, NetworkRequest, Notice, ReaperSpec, Resource,
 };
 use crate::engine::cause::{Cause, MadeNothing};
@@ -22,22 +22,18 @@ use crate::engine::error::EngineError;
 use crate::engine::identity::{EngineInfo, EngineKind};
 use crate::engine::inspect::{attached_names, container_info, network_info};
 use crate::engine::support::{Refused, Unsupported};
-use crate::status::{ExecOutput, LogLine, LogStream};
+use crate::status::{LogLine, LogStream, State};
 
 impl Backend for Cli {
     fn info(&self, deadline: Instant) -> Result<EngineInfo, EngineError> {
         let command = self.command().args(["info", "--format", "{{json .}}"]);
-        let (status, stdout, stderr) = command.clone().run_to_end(deadline)?;
-        if !status.success() {
-            return Err(command.exited(status, &stderr));
-        }
-        let info: Value = serde_json::from_str(&stdout).unwrap_or_default();
-        match EngineInfo::read(&info) {
+        let described = command.clone().answer("the engine's description", deadline, from_json)?;
+        match EngineInfo::read(&described) {
             Some(info) => Ok(info),
             // Without an engine, Docker 20.10's program prints the error in its answer, and succeeds.
-            None => match info["ServerErrors"].as_array().map(Vec::as_slice) {
-                Some([Value::String(error), ..]) => Err(command.exited(status, error)),
-                _ => Err(command.unexpected("the engine's description", &stdout)),
+            None => match described["ServerErrors"].as_array().map(Vec::as_slice) {
+                Some([Value::String(error), ..]) => Err(command.said(error)),
+                _ => Err(command.unexpected("the engine's description", &described.to_string())),
             },
         }
     }
@@ -56,8 +52,7 @@ impl Backend for Cli {
             (None, Some(name)) => {
                 let list =
                     self.bare_command().args(["system", "connection", "list", "--format", "json"]);
-                let listed = list.run(deadline).map_err(|failure| failure.error)?;
-                let all: Value = serde_json::from_str(&listed).unwrap_or_default();
+                let all = list.answer("a list in JSON", deadline, from_json)?;
                 let named =
                     all.as_array().into_iter().flatten().find(|it| it["Name"] == *text(name));
                 let address = named.and_then(|it| it["URI"].as_str());
@@ -68,13 +63,13 @@ impl Backend for Cli {
     }
 
     fn supports(&self, spec: &CheckedSpec, info: &EngineInfo) -> Result<(), Refused> {
-        match spec.options.fields.first() {
-            None => Ok(()),
-            Some(Field { path, .. }) => {
-                let what = format!("the option {path}");
-                Err(Unsupported::new(what, "an engine that is asked by its API", info).into())
-            }
+        if let Some(Field { path, .. }) = spec.options.fields.first() {
+            return Err(Unsupported::by_commands(&format!("the option {path}"), info).into());
         }
+        if let Some(ready) = spec.ready.iter().find(|it| it.listens()) {
+            return Err(Unsupported::by_commands(&format!("readiness by {ready}"), info).into());
+        }
+        Ok(())
     }
 
     fn create_network(
@@ -83,7 +78,14 @@ impl Backend for Cli {
         notice: &Notice<'_>,
         deadline: Instant,
     ) -> Result<Id, CreateError> {
-        make(&create_network(self.command(), request), notice, deadline)
+        let command = create_network(self.command(), request);
+        match command.clone().run_noticed(notice, deadline) {
+            Ok(stdout) => made(command, &stdout),
+            Err(failure) => match id_in(&failure.stdout) {
+                Some(id) if failure.untold => Ok(id),
+                _ => Err(failure.not_made()),
+            },
+        }
     }
 
     fn run_container(
@@ -92,12 +94,27 @@ impl Backend for Cli {
         notice: &Notice<'_>,
         deadline: Instant,
     ) -> Result<Id, CreateError> {
-        make(&run(self.command(), request), notice, deadline)
+        let command = run(self.command(), request);
+        let id = match command.clone().run_noticed(notice, deadline) {
+            Ok(stdout) => made(command, &stdout)?,
+            // It prints the id of a container whose start then fails, too.
+            Err(failure) => match id_in(&failure.stdout) {
+                Some(id) => match self.check_start(&id, failure, deadline) {
+                    Ok(()) => id,
+                    Err(error) => return Err(CreateError { error, made: Made::Id(id) }),
+                },
+                None => return Err(failure.not_made()),
+            },
+        };
+        match self.check_variables(&id, request.spec, deadline) {
+            Ok(()) => Ok(id),
+            Err(error) => Err(CreateError { error, made: Made::Id(id) }),
+        }
     }
 
     fn start_container(&self, id: &Id, deadline: Instant) -> Result<(), EngineError> {
         let command = self.command().args(["start", id.as_str()]).apart();
-        command.run(deadline).map(drop).map_err(|failure| failure.error)
+        command.answer("the id that it started", deadline, |stdout| names(stdout, id))
     }
 
     fn networks(&self, names: &[&str], deadline: Instant) -> Result<Vec<NetworkInfo>, EngineError> {
@@ -141,54 +158,36 @@ impl Backend for Cli {
 
     fn pull(&self, image: &str, deadline: Instant) -> Result<(), EngineError> {
         let command = self.command().args(["pull", image]);
-        let start = Instant::now();
-        let (events, incoming) = mpsc::sync_channel(EVENTS);
-        let followed = command.clone().follow(&events)?;
-        drop(events);
-        let mut stderr = String::new();
-        loop {
-            match incoming.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
-                Ok(Event::Line(LogLine { stream: LogStream::Stdout, text })) => {
-                    tracing::debug!(image, progress = self.redactor.redacted(&text), "pulling");
-                }
-                Ok(Event::Line(LogLine { text, .. })) => stderr += &(text + "\n"),
-                Ok(Event::Begun | Event::Died(_) | Event::Happened) => {}
-                Ok(Event::Failed(error)) => return Err(error),
-                Ok(Event::End) | Err(RecvTimeoutError::Disconnected) => break,
-                Err(RecvTimeoutError::Timeout) => {
-                    return Err(command.killed(start.elapsed(), &stderr));
-                }
+        match command.run(deadline) {
+            // Docker's last line but one.
+            Err(failure) if !(failure.untold && failure.stdout.contains("Status: ")) => {
+                Err(failure.error)
             }
-        }
-        match followed.end() {
-            Some(status) if status.success() => Ok(()),
-            Some(status) => Err(command.exited(status, &stderr)),
-            None => Err(command.killed(start.elapsed(), &stderr)),
+            _ => Ok(()),
         }
     }
 
     fn stop(&self, id: &Id, grace: Duration, deadline: Instant) -> Result<(), EngineError> {
         let seconds = whole_seconds(grace);
         let command = self.command().args(["stop", "-t"]).arg(seconds.to_string()).arg(id.as_str());
-        command.run(deadline).map(drop).map_err(|failure| failure.error)
+        command.answer("the id that it stopped", deadline, |stdout| names(stdout, id))
     }
 
-    fn logs(
+    /// A line that does not begin with a time is docker's own.
+    fn last_lines(
         &self,
         id: &Id,
-        last: Option<usize>,
+        count: usize,
         deadline: Instant,
     ) -> Result<Vec<LogLine>, EngineError> {
-        let command = log_command(self.command().args(["logs", "--timestamps"]), last);
-        let command = command.arg(id.as_str());
-        let (status, stdout, stderr) = command.clone().run_to_end(deadline)?;
-        if !status.success() {
-            return Err(command.exited(status, &stderr));
-        }
+        let command = self.command().args(["logs", "--timestamps"]);
+        let command = command.arg(format!("--tail={count}")).arg(id.as_str());
+        let [stdout, stderr] = command.texts(deadline)?;
         let lines = |text: String, stream| {
             let line = move |line: &str| {
                 let (time, text) = line.split_once(' ')?;
-                Some((time.to_owned(), LogLine { stream, text: text.to_owned() }))
+                let is_time = time.starts_with(|c: char| c.is_ascii_digit()) && time.contains('T');
+                is_time.then(|| (time.to_owned(), LogLine { stream, text: text.to_owned() }))
             };
             text.lines().filter_map(line).collect::<Vec<_>>()
         };
@@ -199,35 +198,10 @@ impl Backend for Cli {
         Ok(all.into_iter().map(|(_, line)| line).collect())
     }
 
-    fn follow_log(
-        &self,
-        id: &Id,
-        last: Option<usize>,
-        events: SyncSender<Event>,
-    ) -> Result<Follow, EngineError> {
-        let command = log_command(self.command().args(["logs", "--follow"]), last);
-        command.arg(id.as_str()).follow(&events).map(Follow::new)
-    }
-
     fn follow_end(&self, id: &Id, events: SyncSender<Event>) -> Result<Follow, EngineError> {
-        self.command().args(["wait", id.as_str()]).follow(&events).map(Follow::new)
-    }
-
-    fn exec(
-        &self,
-        id: &Id,
-        words: &[String],
-        deadline: Instant,
-    ) -> Result<ExecOutput, EngineError> {
-        let command = self.command().args(["exec", id.as_str()]);
-        let command = words.iter().fold(command, Command::private_arg);
-        let (status, stdout, stderr) = command.clone().run_to_end(deadline)?;
-        match status.code() {
-            Some(code) if !is_failure_of_docker(code, &stderr) => {
-                Ok(ExecOutput { code, stdout, stderr })
-            }
-            _ => Err(command.exited(status, &stderr)),
-        }
+        // There may be no listener any more.
+        let ended = move || _ = events.send(Event::End);
+        self.command().args(["wait", id.as_str()]).follow(ended).map(Follow::new)
     }
 
     fn find(
@@ -236,23 +210,26 @@ impl Backend for Cli {
         filter: &Filter,
         deadline: Instant,
     ) -> Result<Vec<Id>, EngineError> {
-        let command = self.command().args(list(resource).iter().copied());
+        let words: &[&str] = match resource {
+            Resource::Container => &["ps", "--all"],
+            Resource::Network => &["network", "ls"],
+        };
+        // A table has a head if nothing else.
+        let command = self.command().args(words.iter().copied());
+        let command = command.args(["--no-trunc", "--format", "table {{.ID}}"]);
         let command = filters(filter).into_iter().fold(command, Command::arg);
-        let stdout = command.clone().run(deadline).map_err(|failure| failure.error)?;
-        let ids = stdout.split_whitespace().map(Id::parse).collect::<Option<_>>();
-        ids.ok_or_else(|| command.unexpected("a list of ids", &stdout))
+        command.answer("a list of ids", deadline, |stdout| {
+            let mut lines = stdout.lines();
+            lines.next().filter(|head| head.trim().ends_with(" ID"))?;
+            lines.map(|line| Id::parse(line.trim())).collect()
+        })
     }
 
     fn remove(&self, resource: Resource, id: &Id, deadline: Instant) -> Result<(), EngineError> {
         let command = self.command().args(self.dialect.removal(resource).iter().copied());
         let command = command.arg(id.as_str()).apart();
-        let stdout = command.clone().run(deadline).map_err(|failure| failure.error)?;
         // `rm --force` of a missing container succeeds, on whatever engine answers.
-        if stdout.split_whitespace().any(|word| word == id.as_str()) {
-            Ok(())
-        } else {
-            Err(command.unexpected("the id that it removed", &stdout))
-        }
+        command.answer("the id that it removed", deadline, |stdout| names(stdout, id))
     }
 
     fn advice(&self, resource: Resource, filter: &Filter) -> String {
@@ -337,6 +314,42 @@ impl Backend for Cli {
 }
 
 impl Cli {
+    /// Checks that a container was started by a command whose failure is not known.
+    fn check_start(&self, id: &Id, failure: Failure, deadline: Instant) -> Result<(), EngineError> {
+        if failure.untold {
+            match self.container(id.as_str(), deadline)? {
+                Some(container) if container.state != State::Created => return Ok(()),
+                _ => {}
+            }
+        }
+        Err(failure.error)
+    }
+
+    /// Checks that the values that went through the program's environment have arrived.
+    fn check_variables(
+        &self,
+        id: &Id,
+        spec: &CheckedSpec,
+        deadline: Instant,
+    ) -> Result<(), EngineError> {
+        let hidden = |it: &CheckedVariable| match it {
+            CheckedVariable::Literal(..) => None,
+            CheckedVariable::Hidden(name, value) => Some((name.clone(), format!("{name}={value}"))),
+        };
+        let hidden: Vec<_> = spec.variables.iter().filter_map(hidden).collect();
+        if hidden.is_empty() {
+            return Ok(());
+        }
+        let words = ["container", "inspect", "--format", "{{json .Config.Env}}", id.as_str()];
+        let command = self.command().args(words).private();
+        let arrived = command.answer("a list in JSON", deadline, from_json)?;
+        let arrived = arrived.as_array().map(Vec::as_slice).unwrap_or_default();
+        match hidden.into_iter().find(|(_, variable)| !arrived.iter().any(|it| it == variable)) {
+            None => Ok(()),
+            Some((name, _)) => Err(EngineError::variable_lost(&self.program, &name)),
+        }
+    }
+
     fn inspect(
         &self,
         kind: &str,
@@ -344,47 +357,50 @@ impl Cli {
         deadline: Instant,
     ) -> Result<Vec<Value>, EngineError> {
         let command = self.command().args([kind, "inspect"]).args(names.iter().copied());
-        let (stdout, failed) = match command.clone().run(deadline) {
-            Ok(stdout) => (stdout, None),
+        let (stdout, failed, untold) = match command.clone().run(deadline) {
+            Ok(stdout) => (stdout, None, false),
             // It prints what there is, and fails for what there is not.
-            Err(Failure { error, stdout, .. }) => (stdout, Some(error)),
+            Err(Failure { error, stdout, untold, .. }) => (stdout, Some(error), untold),
         };
-        match (serde_json::from_str(&stdout), failed) {
+        match (serde_json::from_str::<Vec<_>>(&stdout), failed) {
             (Ok(found), None) => Ok(found),
             (Ok(found), Some(error))
                 if matches!(error.cause(), Cause::NetworkMissing | Cause::ContainerMissing) =>
             {
                 Ok(found)
             }
+            (Ok(found), Some(_)) if untold && found.len() == names.len() => Ok(found),
             (Err(_), None) => Err(command.unexpected("a list in JSON", &stdout)),
             (_, Some(error)) => Err(error),
         }
     }
 }
 
-/// Runs a command that makes a resource and prints its id.
-fn make(command: &Command, notice: &Notice<'_>, deadline: Instant) -> Result<Id, CreateError> {
-    match command.clone().run_noticed(notice, deadline) {
-        Ok(stdout) => id_in(&stdout).ok_or_else(|| CreateError {
-            error: command.clone().unexpected("an id", &stdout),
-            made: Made::Perhaps,
-        }),
-        Err(Failure { error, stdout, made_nothing }) => {
-            let made = match id_in(&stdout) {
-                // `docker run` prints the id of a container whose start then fails.
-                Some(id) => Made::Id(id),
-                None if made_nothing == MadeNothing(true) => Made::Nothing,
-                None => Made::Perhaps,
-            };
-            Err(CreateError { error, made })
-        }
+/// The id that a command which made a resource has printed.
+fn made(command: Command, stdout: &str) -> Result<Id, CreateError> {
+    let unexpected =
+        || CreateError { error: command.unexpected("an id", stdout), made: Made::Perhaps };
+    id_in(stdout).ok_or_else(unexpected)
+}
+
+impl Failure {
+    /// The error of a command that printed no id.
+    fn not_made(self) -> CreateError {
+        let made = match self.made_nothing {
+            MadeNothing(true) => Made::Nothing,
+            MadeNothing(false) => Made::Perhaps,
+        };
+        CreateError { error: self.error, made }
     }
 }
 
-/// Returns true if docker itself failed, and did not run the command in the container.
-fn is_failure_of_docker(code: i32, stderr: &str) -> bool {
-    let own = ["Error response from daemon:", "Error: No such", "Cannot connect"];
-    code != 0 && own.iter().any(|it| stderr.starts_with(it))
+/// `Some` if the command has printed this id.
+fn names(stdout: &str, id: &Id) -> Option<()> {
+    stdout.split_whitespace().any(|word| word == id.as_str()).then_some(())
+}
+
+fn from_json(text: &str) -> Option<Value> {
+    serde_json::from_str(text).ok()
 }
 
 fn filters(filter: &Filter) -> Vec<String> {
@@ -394,13 +410,6 @@ fn filters(filter: &Filter) -> Vec<String> {
             .iter()
             .flat_map(|(key, value)| ["--filter".into(), format!("label={key}={value}")])
             .collect(),
-    }
-}
-
-fn log_command(command: Command, last: Option<usize>) -> Command {
-    match last {
-        Some(last) => command.arg(format!("--tail={last}")),
-        None => command,
     }
 }
 
