@@ -364,7 +364,7 @@ impl Engine {
 
     /// The end of the time for which something that comes or goes of itself may be in the way of a create.
     pub(crate) fn patience(&self) -> Instant {
-        self.now() + Duration::from_secs(5)
+        self.now() + Duration::from_secs(15)
     }
 
     /// Pauses for a moment and returns true, until that end.

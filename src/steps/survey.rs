@@ -69,7 +69,7 @@ impl NetworkPlanned {
     ///
     /// As for [`in_free_subnet`](Self::in_free_subnet) and [`create_network`](Self::create_network). The plan of
     /// the last attempt is handed back. [`Error::SubnetTaken`] comes for given addresses, and when the engine has
-    /// refused eight subnets and no holder of one can be seen for five seconds.
+    /// refused eight subnets and no holder of one can be seen for 15 seconds.
     pub fn create_network_in_free_subnet(
         self,
         engine: &Engine,
