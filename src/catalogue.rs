@@ -236,6 +236,8 @@ fn engines(catalogue: &mut Catalogue) {
         refused("the moon is full\n\nRun 'docker run --help' for more information"),
         refused(""),
         engine_error(End::Lost(Arc::new(io::Error::other("it is gone"))), Cause::Other, ""),
+        engine_error(End::Untold, Cause::Other, "the moon is full"),
+        engine_error(End::Untold, Cause::Other, ""),
         request_error(
             End::NotReached(lost()),
             Cause::EngineUnreachable,
@@ -252,6 +254,7 @@ fn engines(catalogue: &mut Catalogue) {
         request_error(End::Unexpected("an id"), Cause::Other, ""),
         EngineError::another_engine(),
         EngineError::in_use(&["x".into(), "y".into()]),
+        EngineError::variable_lost("docker".as_ref(), "TOKEN"),
     ] {
         catalogue.error(&error);
     }

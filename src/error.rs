@@ -27,7 +27,7 @@ pub enum Error {
     /// An argument was refused. Nothing has been touched.
     #[error(transparent)]
     Invalid(#[from] InvalidInput),
-    /// The engine does not have an option of the network. Nothing has been touched.
+    /// The engine, or the way to it, does not have an option or an operation. Nothing has been touched.
     #[error(transparent)]
     Unsupported(#[from] Unsupported),
     /// [`Engine::detect`](crate::Engine::detect) found no engine. Nothing has been touched.

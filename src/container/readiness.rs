@@ -40,13 +40,16 @@ pub(crate) enum Condition {
 
 impl Ready {
     /// A line of the log, of either stream, has this text in it.
+    ///
+    /// A daemon or wait with it is [`Error::Unsupported`](crate::Error::Unsupported) for
+    /// [`Engine::docker_cli`](crate::Engine::docker_cli).
     pub fn log(text: impl Into<String>) -> Self {
         Self(Condition::Log(text.into()))
     }
 
     /// A line of the log, of either stream, matches this regular expression.
     ///
-    /// The syntax is that of the crate `regex`.
+    /// The syntax is that of the crate `regex`. Unsupported as [`log`](Self::log) is.
     ///
     /// # Errors
     ///

@@ -74,11 +74,8 @@ pub(crate) trait Backend: fmt::Debug + Send + Sync {
         deadline: Instant,
     ) -> Result<Vec<LogLine>, EngineError>;
 
-    /// Sends the container's end.
-    fn follow_end(&self, id: &Id, events: SyncSender<Event>) -> Result<Follow, EngineError>;
-
-    /// The operations that commands cannot do truthfully: a program whose connection is cut ends as one whose
-    /// container has ended. `None` from a backend of commands.
+    /// The operations that commands cannot do: a program whose connection is cut ends like one whose container has
+    /// ended. `None` from a backend of commands.
     fn observer(&self) -> Option<&dyn Observer> {
         None
     }
@@ -117,8 +114,11 @@ pub(crate) trait Backend: fmt::Debug + Send + Sync {
     fn redacted(&self, text: &str) -> String;
 }
 
-/// What a container prints and does, to the letter.
+/// Exact observation of a container.
 pub(crate) trait Observer {
+    /// Sends the container's end.
+    fn follow_end(&self, id: &Id, events: SyncSender<Event>) -> Follow;
+
     /// Returns the container's log so far, or its last lines.
     fn logs(
         &self,

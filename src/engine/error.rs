@@ -35,7 +35,7 @@ pub(crate) enum End {
     /// It was started, and its end is not known.
     Lost(Arc<io::Error>),
     Exited(ExitStatus),
-    /// It has ended, and somebody else was told how.
+    /// It has ended, and its exit status was lost (`ECHILD`).
     Untold,
     Killed(Duration),
     /// There was no way to the engine: nothing was sent.

@@ -148,13 +148,15 @@ impl Engine {
     /// Docker, by the commands of the program `docker`, found on `PATH`: for places where only these are allowed,
     /// such as a wrapper around `sudo docker`.
     ///
-    /// It creates, starts, inspects, stops and removes, and waits for a container's end. A command succeeds by its exit
-    /// status and its answer; where this process ignores `SIGCHLD`, or something in it waits for all children, by its
-    /// answer alone. If a container has secret or inherited values, one more command looks if they have arrived.
+    /// It pulls, creates, starts, inspects, stops and removes. A command succeeds by its exit status and its answer. The
+    /// exit status is lost where this process ignores `SIGCHLD` or something in it waits for all children; its answer
+    /// decides then, or an `inspect`. If a container has secret or inherited values, one more command checks whether they
+    /// have arrived.
     ///
     /// Logs, [`events`](crate::BundleRunning::events), [`exec`](crate::BundleRunning::exec) and readiness by the log are
-    /// [`Error::Unsupported`](crate::Error::Unsupported): a program whose connection is cut ends as if the container's
-    /// words had ended, and its own words are among them. Where the program is podman under another name, use
+    /// [`Error::Unsupported`](crate::Error::Unsupported). A program whose connection is cut ends as it does at the end of
+    /// a log, and it mixes warnings of its own into a log. A container's end is asked for, so a wait may notice it two
+    /// seconds late. Where the program is podman under another name, use
     /// [`detect`](Self::detect) or [`podman`](Self::podman).
     #[must_use]
     pub fn docker_cli() -> Self {

@@ -6,7 +6,7 @@ use super::identity::{EngineInfo, EngineKind};
 use crate::invalid::InvalidInput;
 use crate::plan::{GatewayMode, NetworkOptions};
 
-/// An option that the engine, or the way to it, does not have. Nothing has been touched.
+/// An option or operation that the engine, or the way to it, does not have. Nothing has been touched.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Unsupported {
     what: String,
@@ -19,24 +19,25 @@ impl Unsupported {
         Self { what, needs: needs.to_owned(), engine: info.to_string() }
     }
 
-    /// Something that only an engine that is asked by its API has.
+    /// What commands cannot do.
     pub(crate) fn by_commands(what: &str, info: &EngineInfo) -> Self {
-        Self::new(what.to_owned(), "an engine that is asked by its API", info)
+        let engine = format!("Engine::docker_cli() on {info}");
+        Self { what: what.to_owned(), needs: "Engine::docker()".into(), engine }
     }
 
-    /// The option.
+    /// The option or operation.
     #[must_use]
     pub fn option(&self) -> &str {
         &self.what
     }
 
-    /// The engines that have it.
+    /// The engines, or the way to one, that have it.
     #[must_use]
     pub fn needs(&self) -> &str {
         &self.needs
     }
 
-    /// This engine, with its version.
+    /// This engine, with its version and, for commands, the way to it.
     #[must_use]
     pub fn engine(&self) -> &str {
         &self.engine

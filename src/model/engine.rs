@@ -1,7 +1,6 @@
 //! The backend of the model, and its clock.
 
 use std::net::Ipv4Addr;
-use std::sync::mpsc::SyncSender;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
@@ -9,8 +8,8 @@ use super::world::{Fault, Item, World};
 use crate::container::CheckedSpec;
 use crate::engine::Refused;
 use crate::engine::backend::{
-    Backend, ContainerInfo, ContainerRequest, CreateError, Endpoint, Event, Filter, Follow, Id,
-    Made, NetworkInfo, NetworkRequest, Notice, ReaperSpec, Resource,
+    Backend, ContainerInfo, ContainerRequest, CreateError, Endpoint, Filter, Id, Made, NetworkInfo,
+    NetworkRequest, Notice, ReaperSpec, Resource,
 };
 use crate::engine::cause::diagnose;
 use crate::engine::clock::Clock;
@@ -215,10 +214,6 @@ impl Backend for ModelBackend {
 
     fn last_lines(&self, _: &Id, _: usize, _: Instant) -> Result<Vec<LogLine>, EngineError> {
         Ok(Vec::new())
-    }
-
-    fn follow_end(&self, _: &Id, _: SyncSender<Event>) -> Result<Follow, EngineError> {
-        unused()
     }
 
     fn find(

@@ -40,7 +40,12 @@ pub(crate) fn remove_by_id(
             Err(look) if look.cause() == Cause::AnotherEngine => look,
             Ok(false) | Err(_) => error,
         };
-        if error.cause() != Cause::RemovalInProgress || engine.now() + PAUSE >= answered {
+        // An engine lists for a moment what it does not know any more.
+        let may_be_going = matches!(
+            error.cause(),
+            Cause::RemovalInProgress | Cause::ContainerMissing | Cause::NetworkMissing
+        );
+        if !may_be_going || engine.now() + PAUSE >= answered {
             let target = Filter::Id(id.clone());
             return Err(not_removed(connection, resource, name, &target, Some(error), deadline));
         }

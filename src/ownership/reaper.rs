@@ -25,6 +25,7 @@ use super::labels::OWNER;
 use super::lease::Lease;
 use crate::engine::ReaperChoice;
 use crate::engine::backend::ReaperSpec;
+use crate::engine::cli::path_of;
 use crate::engine::connection::Connection;
 
 /// The time that a shell has to start. An owner waits for it, and for nothing else that a reaper does.
@@ -259,7 +260,7 @@ fn start_in(shell: &str, options: &[&str], spec: &ReaperSpec) -> io::Result<Proc
         &spec.list_networks,
         &spec.remove_network,
     ];
-    let mut child = Command::new(shell)
+    let mut child = Command::new(path_of(shell.as_ref())?)
         .args(options)
         .args(["-c", include_str!("reaper.sh"), "sidecar-bundle-reaper"])
         .arg(&spec.program)

@@ -53,9 +53,9 @@ impl BundleRunning {
     /// Returns the log as it comes, from its last lines on, or from its start.
     ///
     /// The iterator ends with the container. It ends earlier if the engine stays away for a minute: ask for the
-    /// [`status`](Self::status). A cut connection is made again, and the log goes on where it was; lines that the two streams printed at that very
-    /// moment may be missed or come twice. Lines of one stream come in their order; those of the two streams may
-    /// overtake each other. Lines that are not read wait, 64 at most.
+    /// [`status`](Self::status). A cut connection is made again, and the log goes on where it was; lines that the two
+    /// streams printed at that very moment may be missed or come twice. Lines of one stream come in their order; those
+    /// of the two streams may overtake each other. Lines that are not read wait, 64 at most.
     ///
     /// # Errors
     ///
@@ -78,8 +78,8 @@ impl BundleRunning {
     /// # Errors
     ///
     /// [`Error::Exec`] when the engine could not run it, or at the deadline; the command may then still
-    /// run in the container. [`Error::Unsupported`] for an engine that is driven by commands, whose exit code may be
-    /// that of docker's program.
+    /// run in the container. [`Error::Unsupported`] for an engine that is driven by commands: the exit code of
+    /// `docker exec` may be docker's own.
     pub fn exec<I>(&self, words: I, timeout: Duration) -> Result<ExecOutput, Error>
     where
         I: IntoIterator,

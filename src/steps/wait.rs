@@ -10,13 +10,14 @@ use crate::container::{Condition, Ready};
 use crate::engine::Reachability;
 use crate::engine::backend::{EVENTS, Event, Follow};
 use crate::engine::clock::deadline;
-use crate::engine::error::EngineError;
 use crate::error::Error;
 use crate::running::BundleRunning;
 use crate::status::{Exit, Health, LogLine, State, Status};
 
 /// The time between two looks at a condition that sends no events.
 const TICK: Duration = Duration::from_millis(50);
+/// The first pause between two looks at a container whose end nobody tells. Each is a command.
+const COMMANDS: Duration = Duration::from_millis(400);
 /// The longest pause before something that has ended too early is followed again.
 const PAUSE: Duration = Duration::from_secs(2);
 /// The time past its deadline that a wait may take for its last look.
@@ -76,7 +77,7 @@ impl BundleRunning {
         let backend = self.session().connection().backend();
         let id = self.id();
         let mut log = if condition.listens() { Some(self.watch_log()?) } else { None };
-        let mut end = self.watch_end()?;
+        let mut end = self.watch_end();
         let mut seen = Seen::default();
         loop {
             let met = self.is_met(condition, &mut seen, deadline)?;
@@ -118,8 +119,9 @@ impl BundleRunning {
 
     /// Waits until the container has ended; `None` if it has not ended within this time.
     ///
-    /// The end is noticed when the engine tells it. An engine that does not, or whose word is cut off, is asked
-    /// again after pauses that grow from 50 ms to 2 s. A wait of more than a second ends with a look at the container,
+    /// The end is noticed when the engine tells it. If its connection is cut, it is asked again after pauses that grow
+    /// from 50 ms to 2 s. An engine that is driven by commands is asked only, after pauses that grow from 0.4 s to 2 s.
+    /// A wait of more than a second ends with a look at the container,
     /// which may take two seconds more.
     ///
     /// # Errors
@@ -130,7 +132,7 @@ impl BundleRunning {
         self.go_on()?;
         let start = Instant::now();
         let deadline = deadline(start, timeout);
-        let mut end = self.watch_end()?;
+        let mut end = self.watch_end();
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
             // No longer than a stop may take to be seen.
@@ -146,17 +148,25 @@ impl BundleRunning {
         }
     }
 
-    fn watch_end(&self) -> Result<Watch<'_>, Error> {
-        let backend = self.session().connection().backend();
-        Watch::start("the container's end", |events| backend.follow_end(self.id(), events))
+    fn watch_end(&self) -> Watch<'_> {
+        let what = "the container's end";
+        match self.session().connection().backend().observer() {
+            Some(observer) => {
+                Watch::start(what, TICK, |events| observer.follow_end(self.id(), events))
+            }
+            // Each end is a look.
+            None => Watch::start(what, COMMANDS, |events| {
+                _ = events.send(Event::End);
+                Follow::new(())
+            }),
+        }
     }
 
     /// From its start each time: a condition that is met stays met.
     fn watch_log(&self) -> Result<Watch<'_>, Error> {
         let observer = self.session().connection().observer("readiness by the log")?;
-        Watch::start("the container's log", |events| {
-            Ok(observer.follow_log(self.id(), None, events))
-        })
+        let follow = |events| observer.follow_log(self.id(), None, events);
+        Ok(Watch::start("the container's log", TICK, follow))
     }
 
     /// The error of a bundle that nothing here connects to.
@@ -270,7 +280,7 @@ impl BundleRunning {
 }
 
 /// The start of what follows the container.
-type Start<'a> = Box<dyn Fn(SyncSender<Event>) -> Result<Follow, EngineError> + 'a>;
+type Start<'a> = Box<dyn Fn(SyncSender<Event>) -> Follow + 'a>;
 
 /// The container's log or its end, which is followed again when what follows it has ended.
 struct Watch<'a> {
@@ -287,21 +297,19 @@ struct Watch<'a> {
 impl<'a> Watch<'a> {
     fn start(
         what: &'static str,
-        start: impl Fn(SyncSender<Event>) -> Result<Follow, EngineError> + 'a,
-    ) -> Result<Self, Error> {
+        pause: Duration,
+        start: impl Fn(SyncSender<Event>) -> Follow + 'a,
+    ) -> Self {
         let start = Box::new(start);
-        let mut watch = Self { what, start, followed: None, since: Instant::now(), pause: TICK };
-        watch.follow()?;
-        Ok(watch)
+        let mut watch = Self { what, start, followed: None, since: Instant::now(), pause };
+        watch.follow();
+        watch
     }
 
-    fn follow(&mut self) -> Result<(), Error> {
+    fn follow(&mut self) {
         let (events, incoming) = mpsc::sync_channel(EVENTS);
-        let what = self.what;
-        let follow = (self.start)(events).map_err(|source| Error::Look { what, source })?;
-        self.followed = Some((incoming, follow));
+        self.followed = Some((incoming, (self.start)(events)));
         self.since = Instant::now();
-        Ok(())
     }
 
     /// Returns true if its first follower is at work still.
@@ -315,7 +323,7 @@ impl<'a> Watch<'a> {
             let left = self.pause.saturating_sub(self.since.elapsed());
             std::thread::sleep(left.min(timeout));
             if left <= timeout {
-                self.follow()?;
+                self.follow();
                 self.pause = (self.pause * 2).min(PAUSE);
             }
             return Ok(false);

@@ -320,6 +320,14 @@ fn an_exit_status_that_nobody_is_told_is_seen_from_the_answer() {
     owner.expect("launch demo", "up");
     owner.expect("close", "closed");
     fake.assert_nothing_left();
+    // An image that is pulled, and one that is not.
+    fake.once("run", "fail 125 'docker: Error response from daemon: No such image: x'");
+    fake.on("pull", "echo docker.io/x:latest");
+    owner.expect("launch demo", "up");
+    owner.expect("close", "closed");
+    fake.once("run", "fail 125 'docker: Error response from daemon: No such image: x'");
+    fake.on("pull", "fail 1 'Error response from daemon: no'");
+    owner.expect("launch demo", "error image");
     for (operation, snippet) in [
         ("network-create", "fail 1 'Error response from daemon: no'"),
         ("run", "fail 125 'docker: Error response from daemon: no'"),
@@ -338,6 +346,31 @@ fn an_exit_status_that_nobody_is_told_is_seen_from_the_answer() {
         fake.assert_nothing_left();
     }
     owner.end();
+}
+
+#[test]
+fn a_launcher_that_ignores_the_ends_of_its_children_is_told_of_a_missing_program() {
+    let fake = Fake::new();
+    for engine in ["docker-cli", "docker", "podman"] {
+        let words =
+            [engine.to_owned(), "program=no-such-program".into(), fake.engine_words()[2].clone()];
+        let more = (engine != "docker-cli").then(|| "host=tcp://127.0.0.1:9".to_owned());
+        let words: Vec<_> = words.into_iter().chain(more).collect();
+        let mut owner = Owner::start_deaf_to(&words, "error");
+        owner.expect("launch demo", "error the engine could not be asked for its identity");
+        assert!(owner.stderr().contains("no-such-program was not found"), "{}", owner.stderr());
+        owner.end();
+    }
+}
+
+#[test]
+fn the_id_of_a_network_whose_command_fails_is_used() {
+    let fake = Fake::new();
+    fake.on("network-create", "obey; fail 1 'Cannot connect to the Docker daemon at unix:///x'");
+    let failed = plan().create_network(&fake.engine()).unwrap_err();
+    assert!(matches!(failed.error(), Error::CreateNetwork { .. }), "{failed:?}");
+    assert_eq!(fake.operations(), ["network create", "network rm"]);
+    fake.assert_nothing_left();
 }
 
 #[test]

@@ -104,7 +104,7 @@ fn a_removal_that_stays_in_progress_is_an_error_after_its_timeout() {
 fn a_removal_that_was_done_and_never_answered_succeeds() {
     for operation in ["rm", "network-rm"] {
         let fake = Fake::new();
-        let engine = fake.engine().with_remove_deadline(Duration::from_secs(2));
+        let engine = fake.engine().with_remove_deadline(Duration::from_secs(4));
         let bundle = plan().launch(&engine, BundleSpec::new()).unwrap();
         fake.on(operation, "obey >/dev/null; exec sleep 60");
         let closed = bundle.close();
@@ -150,4 +150,14 @@ fn whatever_happens_to_network_rm_the_network_is_removed_or_named() {
     for_each_fault("network-rm", |fake, fault| {
         check_removal(fake, fault, "network rm", &[NETWORK]);
     });
+}
+
+#[test]
+fn what_the_engine_still_lists_and_no_longer_knows_is_going() {
+    let fake = Fake::new();
+    let bundle = fake.up();
+    fake.once("rm", "fail 1 'Error response from daemon: No such container: x'");
+    fake.once("network-rm", "fail 1 'Error response from daemon: network x not found'");
+    bundle.close().unwrap();
+    fake.assert_nothing_left();
 }

@@ -169,7 +169,7 @@ const RUN_AFTER_PULL: &str = "[ -e \"$dir/pulled\" ] || fail 125 'docker: Error 
 fn a_missing_image_is_pulled_in_a_step_of_its_own() {
     let fake = Fake::new();
     fake.on("run", RUN_AFTER_PULL);
-    fake.on("pull", "echo 'Layer 1 of 2'; : >\"$dir/pulled\"");
+    fake.on("pull", "echo docker.io/x:latest; : >\"$dir/pulled\"");
     let bundle = fake.up();
     assert_eq!(fake.operations(), ["network create", "run", "pull", "run", "container inspect"]);
     bundle.close().unwrap();

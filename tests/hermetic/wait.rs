@@ -8,7 +8,6 @@ use std::time::{Duration, Instant};
 use sidecar_bundle::{BundleRunning, BundleSpec, Daemon, Error, Ready, Stopper};
 
 use crate::fake::{Fake, plan};
-use crate::texts::refuse;
 
 const LONG: Duration = Duration::from_secs(20);
 
@@ -39,41 +38,25 @@ fn a_wait_never_connects_to_an_address_that_is_not_on_this_host() {
 }
 
 #[test]
-fn a_death_is_noticed_though_the_wait_for_it_was_cut_off() {
-    let fake = Fake::new();
-    let bundle = fake.up();
-    fake.on("container-inspect", MORTAL);
-    fake.on("wait", "sleep 1; : >\"$dir/dead\"; echo 3");
-    fake.on("logs", ":");
-    fake.once("wait", "exit 1");
-    let error = bundle.wait_for(&never(), LONG).unwrap_err();
-    assert!(matches!(&error, Error::Died { exit, .. } if exit.code == 3), "{error:?}");
-    fs::remove_file(fake.path("dead")).unwrap();
-    fake.once("wait", "exit 1");
-    assert_eq!(bundle.wait_exit(LONG).unwrap().unwrap().code, 3);
-    bundle.close().unwrap();
-}
-
-#[test]
-fn an_engine_that_does_not_tell_the_end_is_asked_for_it_less_and_less_often() {
+fn an_engine_that_is_driven_by_commands_is_asked_for_the_end_less_and_less_often() {
     let fake = Fake::new();
     let bundle = fake.up();
     fake.on("container-inspect", MORTAL);
     fake.on("logs", ":");
-    fake.on("wait", &refuse(1, "Error response from daemon: 403 Forbidden"));
-    // After about 0, 50, 150, 350, 750 and 1550 ms; the next time would be 3150 ms.
-    let timeout = Duration::from_millis(2900);
+    let looks = || fake.operations().iter().filter(|it| *it == "container inspect").count();
+    // After about 0, 400 and 1200 ms; the next time would be 2800 ms. And at the end.
+    let timeout = Duration::from_millis(2500);
     let dies = || {
         thread::sleep(Duration::from_millis(1900));
         fs::write(fake.path("dead"), "").unwrap();
     };
+    let before = looks();
     let exit = thread::scope(|scope| {
         scope.spawn(dies);
         bundle.wait_exit(timeout).unwrap()
     });
     assert_eq!(exit.map(|exit| exit.code), Some(3));
-    let waits = fake.operations().iter().filter(|operation| *operation == "wait").count();
-    assert!(waits <= 6, "{waits}");
+    assert!(looks() - before <= 4, "{}", looks() - before);
 
     fs::remove_file(fake.path("dead")).unwrap();
     let error = thread::scope(|scope| {
@@ -81,6 +64,10 @@ fn an_engine_that_does_not_tell_the_end_is_asked_for_it_less_and_less_often() {
         bundle.wait_for(&never(), timeout).unwrap_err()
     });
     assert!(matches!(&error, Error::Died { exit, .. } if exit.code == 3), "{error:?}");
+    // However short a wait is.
+    for timeout in [Duration::ZERO, Duration::from_millis(1)] {
+        assert_eq!(bundle.wait_exit(timeout).unwrap().unwrap().code, 3);
+    }
     bundle.close().unwrap();
 }
 
@@ -104,7 +91,6 @@ fn stopped<T: fmt::Debug>(bundle: &BundleRunning, wait: impl FnOnce() -> Result<
 #[test]
 fn every_wait_is_stopped_from_another_thread() {
     let fake = Fake::new();
-    fake.on("wait", "exec sleep 60");
     let spec = BundleSpec::new().daemon(Daemon::new("egress").ready(never()));
     let bundle = plan().launch(&fake.engine(), spec).unwrap();
     stopped(&bundle, || bundle.wait_ready(LONG));
@@ -112,9 +98,6 @@ fn every_wait_is_stopped_from_another_thread() {
     stopped(&bundle, || bundle.wait_for(&Ready::any([never(), never()]), LONG));
     stopped(&bundle, || bundle.wait_exit(LONG));
     stopped(&bundle, || bundle.wait_exit(Duration::MAX));
-    // The engine cuts each word about the end off: the waits are in the pauses between.
-    fake.on("wait", "exit 1");
-    stopped(&bundle, || bundle.wait_exit(LONG));
     bundle.close().unwrap();
 }
 

@@ -24,12 +24,18 @@ impl Owner {
     /// One that ignores the ends of its children, so that nobody is told their exit status.
     #[track_caller]
     pub(crate) fn start_deaf(engine: &[impl AsRef<OsStr>]) -> Self {
+        Self::start_deaf_to(engine, "version")
+    }
+
+    /// The same, with the start of its answer to `version`.
+    #[track_caller]
+    pub(crate) fn start_deaf_to(engine: &[impl AsRef<OsStr>], version: &str) -> Self {
         let program = Self::program(engine);
         let mut env = Command::new("env");
         env.arg("--ignore-signal=CHLD").arg(program.get_program()).args(program.get_args());
         let mut owner = Self::spawn(env);
         // By then it is the program.
-        owner.expect("version", "version");
+        owner.expect("version", version);
         let status = std::fs::read_to_string(format!("/proc/{}/status", owner.child.id())).unwrap();
         let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:")).unwrap();
         let ignored = u64::from_str_radix(ignored.trim(), 16).unwrap();

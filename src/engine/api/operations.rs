@@ -172,10 +172,6 @@ impl Backend for Api {
         self.logs(id, Some(count), deadline)
     }
 
-    fn follow_end(&self, id: &Id, events: SyncSender<Event>) -> Result<Follow, EngineError> {
-        Ok(follow::follow_end(self.clone(), id, events))
-    }
-
     fn observer(&self) -> Option<&dyn Observer> {
         Some(self)
     }
@@ -247,6 +243,10 @@ impl Backend for Api {
 }
 
 impl Observer for Api {
+    fn follow_end(&self, id: &Id, events: SyncSender<Event>) -> Follow {
+        follow::follow_end(self.clone(), id, events)
+    }
+
     fn logs(
         &self,
         id: &Id,

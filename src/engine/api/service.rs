@@ -19,6 +19,7 @@ use nix::unistd::geteuid;
 
 use super::socket::connect;
 use crate::engine::cli::Cli;
+use crate::engine::cli::path_of;
 use crate::engine::identity::EngineInfo;
 
 /// Runs the service, and removes its directory when it has ended.
@@ -195,7 +196,7 @@ impl Service {
             IDLE.as_ref(),
             &address,
         ];
-        let handle = duct::cmd("sh", words)
+        let handle = duct::cmd(path_of("sh".as_ref())?, words)
             .full_env(self.env.iter().cloned())
             .stdin_null()
             .stdout_file(OwnedFd::from(their_stdout))

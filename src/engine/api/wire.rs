@@ -26,6 +26,7 @@ use ureq::{Agent, Error};
 use super::service::{self, Service};
 use super::socket::connect;
 use crate::engine::cause::Cause;
+use crate::engine::cli::path_of;
 use crate::engine::error::End;
 use crate::engine::http;
 use crate::engine::identity::EngineInfo;
@@ -196,6 +197,7 @@ impl DialStdio {
 
     fn open(&self) -> io::Result<Wire> {
         *self.words.lock().unwrap_or_else(PoisonError::into_inner) = String::new();
+        path_of(&self.program)?;
         let (ours, theirs) = UnixStream::pair()?;
         let (words, their_words) = UnixStream::pair()?;
         words.set_nonblocking(true)?;
@@ -280,8 +282,10 @@ impl Drop for Wire {
     fn drop(&mut self) {
         self.stream.shutdown();
         if let Some(Program { handle, .. }) = &self.program {
-            // It may have ended by itself.
-            let _ = handle.kill();
+            // It may have ended by itself, and in a process that ignores SIGCHLD its id may be another's by now.
+            if matches!(handle.try_wait(), Ok(None)) {
+                let _ = handle.kill();
+            }
             // A killed process needs a moment until it can be waited for, so that it is no zombie.
             for _ in 0..100 {
                 match handle.try_wait() {

@@ -1,7 +1,6 @@
 //! The command-line backend: the engine's program, run once for each request.
 
 mod command;
-mod follow;
 mod network;
 mod operations;
 mod output;
@@ -10,9 +9,11 @@ mod run;
 use std::env;
 use std::ffi::{OsStr, OsString};
 use std::fmt;
+use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{self, Path, PathBuf};
 
+use nix::errno::Errno;
 use serde_json::Value;
 
 use crate::engine::dialect::Dialect;
@@ -119,7 +120,7 @@ impl Cli {
     /// The command whose standard input and output are a connection to the engine's API.
     pub(super) fn dial_stdio(&self) -> duct::Expression {
         let words = ["system", "dial-stdio"].map(str::to_owned);
-        let dial = duct::cmd(&self.program, self.connection().into_iter().chain(words));
+        let dial = duct::cmd(self.absolute_program(), self.connection().into_iter().chain(words));
         self.pinned().fold(dial, |dial, (name, value)| match value {
             Some(value) => dial.env(name, value),
             None => dial.env_remove(name),
@@ -184,11 +185,19 @@ impl Cli {
 
     /// The program's path, found on `PATH` now.
     pub(super) fn absolute_program(&self) -> OsString {
-        if Path::new(&self.program).components().count() > 1 {
-            return self.program.clone();
-        }
-        on_path(&self.program).map_or_else(|| self.program.clone(), PathBuf::into_os_string)
+        path_of(&self.program).map_or_else(|_| self.program.clone(), PathBuf::into_os_string)
     }
+}
+
+/// The path of a program, found on `PATH` now.
+///
+/// Only with a path does std report a program that cannot be run without waiting for a child, which panics in a process
+/// that ignores `SIGCHLD` (rust-lang/rust#110317).
+pub(crate) fn path_of(program: &OsStr) -> io::Result<PathBuf> {
+    if Path::new(program).components().count() > 1 {
+        return Ok(program.into());
+    }
+    on_path(program).ok_or_else(|| Errno::ENOENT.into())
 }
 
 /// The path of a program that is found on `PATH` now.

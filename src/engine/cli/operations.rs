@@ -1,7 +1,6 @@
 //! Each operation, as commands of the engine's program.
 
 use std::path::Path;
-use std::sync::mpsc::SyncSender;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
@@ -12,8 +11,8 @@ use super::network::create_network;
 use super::run::run;
 use crate::container::{CheckedSpec, CheckedVariable, Field};
 use crate::engine::backend::{
-    Backend, ContainerInfo, ContainerRequest, CreateError, Event, Filter, Follow, Id, Made,
-    NetworkInfo, NetworkRequest, Notice, ReaperSpec, Resource,
+    Backend, ContainerInfo, ContainerRequest, CreateError, Filter, Id, Made, NetworkInfo,
+    NetworkRequest, Notice, ReaperSpec, Resource,
 };
 use crate::engine::cause::{Cause, MadeNothing};
 use crate::engine::clock::whole_seconds;
@@ -83,7 +82,8 @@ impl Backend for Cli {
             Ok(stdout) => made(command, &stdout),
             Err(failure) => match id_in(&failure.stdout) {
                 Some(id) if failure.untold => Ok(id),
-                _ => Err(failure.not_made()),
+                Some(id) => Err(CreateError { error: failure.error, made: Made::Id(id) }),
+                None => Err(failure.not_made()),
             },
         }
     }
@@ -148,7 +148,7 @@ impl Backend for Cli {
         let command = self.command().args(["container", "inspect", name]);
         let found = self.inspect("container", &[name], deadline)?;
         let Some(container) = found.first() else { return Ok(None) };
-        let unreadable = || command.unexpected("a container", &container.to_string());
+        let unreadable = || command.unexpected("a container", "");
         let mut info = container_info(container).ok_or_else(unreadable)?;
         if let Some(exit) = &mut info.exit {
             exit.error = self.redactor.redacted(&exit.error);
@@ -157,14 +157,9 @@ impl Backend for Cli {
     }
 
     fn pull(&self, image: &str, deadline: Instant) -> Result<(), EngineError> {
-        let command = self.command().args(["pull", image]);
-        match command.run(deadline) {
-            // Docker's last line but one.
-            Err(failure) if !(failure.untold && failure.stdout.contains("Status: ")) => {
-                Err(failure.error)
-            }
-            _ => Ok(()),
-        }
+        // It prints the image's name or id, and that only at its end.
+        let command = self.command().args(["pull", image, "--quiet"]);
+        command.answer("the image", deadline, |stdout| (!stdout.trim().is_empty()).then_some(()))
     }
 
     fn stop(&self, id: &Id, grace: Duration, deadline: Instant) -> Result<(), EngineError> {
@@ -198,12 +193,6 @@ impl Backend for Cli {
         Ok(all.into_iter().map(|(_, line)| line).collect())
     }
 
-    fn follow_end(&self, id: &Id, events: SyncSender<Event>) -> Result<Follow, EngineError> {
-        // There may be no listener any more.
-        let ended = move || _ = events.send(Event::End);
-        self.command().args(["wait", id.as_str()]).follow(ended).map(Follow::new)
-    }
-
     fn find(
         &self,
         resource: Resource,
@@ -214,14 +203,14 @@ impl Backend for Cli {
             Resource::Container => &["ps", "--all"],
             Resource::Network => &["network", "ls"],
         };
-        // A table has a head if nothing else.
+        // A table has a header even if it is empty.
         let command = self.command().args(words.iter().copied());
         let command = command.args(["--no-trunc", "--format", "table {{.ID}}"]);
-        let command = filters(filter).into_iter().fold(command, Command::arg);
+        let command = filters(filter).into_iter().fold(command, Command::arg).apart();
         command.answer("a list of ids", deadline, |stdout| {
-            let mut lines = stdout.lines();
-            lines.next().filter(|head| head.trim().ends_with(" ID"))?;
-            lines.map(|line| Id::parse(line.trim())).collect()
+            let mut lines = stdout.lines().map(str::trim).filter(|line| !line.is_empty());
+            lines.next().filter(|header| header.ends_with(" ID"))?;
+            lines.map(Id::parse).collect()
         })
     }
 
@@ -342,9 +331,9 @@ impl Cli {
         }
         let words = ["container", "inspect", "--format", "{{json .Config.Env}}", id.as_str()];
         let command = self.command().args(words).private();
-        let arrived = command.answer("a list in JSON", deadline, from_json)?;
-        let arrived = arrived.as_array().map(Vec::as_slice).unwrap_or_default();
-        match hidden.into_iter().find(|(_, variable)| !arrived.iter().any(|it| it == variable)) {
+        let read = |stdout: &str| serde_json::from_str::<Option<Vec<String>>>(stdout).ok();
+        let arrived = command.answer("a list in JSON", deadline, read)?.unwrap_or_default();
+        match hidden.into_iter().find(|(_, variable)| !arrived.contains(variable)) {
             None => Ok(()),
             Some((name, _)) => Err(EngineError::variable_lost(&self.program, &name)),
         }
@@ -357,6 +346,8 @@ impl Cli {
         deadline: Instant,
     ) -> Result<Vec<Value>, EngineError> {
         let command = self.command().args([kind, "inspect"]).args(names.iter().copied());
+        // A container's environment has secret values, of which none may be known here.
+        let command = if kind == "container" { command.private() } else { command };
         let (stdout, failed, untold) = match command.clone().run(deadline) {
             Ok(stdout) => (stdout, None, false),
             // It prints what there is, and fails for what there is not.
@@ -394,9 +385,9 @@ impl Failure {
     }
 }
 
-/// `Some` if the command has printed this id.
+/// `Some` if the command has printed this id, on a line of its own.
 fn names(stdout: &str, id: &Id) -> Option<()> {
-    stdout.split_whitespace().any(|word| word == id.as_str()).then_some(())
+    stdout.lines().any(|line| line.trim() == id.as_str()).then_some(())
 }
 
 fn from_json(text: &str) -> Option<Value> {

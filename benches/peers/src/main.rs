@@ -1,8 +1,8 @@
-//! The time and the processor time of a bundle, launched and closed: `tests/with-docker cargo bench --bench
-//! bundle_cost`. The plain API, the commands of docker in sequence, and both backends, in turns.
+//! The time and the processor time of a bundle, launched and closed, by this library and by its peers, in turns. The
+//! README has the command.
 #![expect(clippy::unwrap_used, reason = "a benchmark may panic")]
 
-#[path = "../tests/support/engine.rs"]
+#[path = "../../../tests/support/engine.rs"]
 #[expect(dead_code, reason = "tests use the rest")]
 mod engine;
 
@@ -14,6 +14,8 @@ use nix::sys::resource::{UsageWho, getrusage};
 use nix::sys::time::TimeValLike;
 use serde_json::{Value, json};
 use sidecar_bundle::{BundleSpec, Engine};
+use testcontainers::runners::SyncRunner;
+use testcontainers::{GenericImage, ImageExt};
 
 use engine::{World, cli, is_podman, world};
 
@@ -22,11 +24,12 @@ const ROUNDS: usize = 24;
 /// A way to make and remove a bundle.
 type Way = (&'static str, fn(&World));
 
-const WAYS: [Way; 4] = [
+const WAYS: [Way; 5] = [
     ("the plain API", plain_api),
     ("Engine::docker()", |world| bundle(world, &Engine::docker())),
     ("docker's commands", commands),
     ("Engine::docker_cli()", |world| bundle(world, &Engine::docker_cli())),
+    ("testcontainers", test_container),
 ];
 
 fn main() {
@@ -59,6 +62,8 @@ fn main() {
     }
     let ratio = medians[3].0.as_secs_f64() / medians[2].0.as_secs_f64();
     println!("Engine::docker_cli() is {ratio:.3} of docker's commands");
+    let ratio = medians[1].0.as_secs_f64() / medians[4].0.as_secs_f64();
+    println!("Engine::docker() is {ratio:.3} of testcontainers");
     world.assert_nothing_left();
 }
 
@@ -116,6 +121,19 @@ fn request(method: &str, path: &str, body: Option<Value>) -> Value {
     let (head, body) = answer.split_once("\r\n\r\n").unwrap();
     assert!(head.contains(" 20"), "{answer}");
     serde_json::from_str(body).unwrap_or_default()
+}
+
+/// A container on a network of its own, at whatever address it gets.
+fn test_container(world: &World) {
+    let plan = world.plan();
+    let image = GenericImage::new("claude-bottle-sidecars", "latest");
+    let container = image
+        .with_container_name(plan.container_name())
+        .with_network(plan.network_name())
+        .start()
+        .unwrap();
+    container.get_bridge_ip_address().unwrap();
+    container.rm().unwrap();
 }
 
 /// The commands of a bundle in plain order.
