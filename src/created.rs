@@ -115,22 +115,29 @@ impl NetworkCreated {
     /// elsewhere it is false, and whatever answers at the address is not the bundle;
     /// [`Engine::reachability`](crate::Engine::reachability) tells the reason. Podman makes the bridge
     /// with the network's first container, and removes it with the last.
+    /// It is also false where the engine cannot be asked for the bridge.
     #[must_use]
     pub fn is_reachable(&self) -> bool {
+        self.is_proven_reachable().unwrap_or(false)
+    }
+
+    pub(crate) fn is_proven_reachable(&self) -> Result<bool, Error> {
         let (ip, gateway) = (self.plan.ip(), self.plan.gateway());
         if !host::speaks_as(gateway, ip) {
-            return false;
+            return Ok(false);
         }
         // Another engine's network may have the same addresses: this one's bridge is known by its name.
-        self.bridge().is_some_and(|bridge| host::has(&bridge, gateway.into()))
+        Ok(self.bridge()?.is_some_and(|bridge| host::has(&bridge, gateway.into())))
     }
 
     /// The name of the network's bridge, as the engine says it.
-    pub(crate) fn bridge(&self) -> Option<String> {
+    pub(crate) fn bridge(&self) -> Result<Option<String>, Error> {
         let connection = self.session().connection();
         let deadline = connection.engine().look_deadline();
         let networks = connection.backend().networks(&[self.id.as_str()], deadline);
-        networks.ok()?.pop()?.bridge
+        let networks =
+            networks.map_err(|source| Error::Look { what: "the network's bridge", source })?;
+        Ok(networks.into_iter().next().and_then(|it| it.bridge))
     }
 
     pub(crate) fn id(&self) -> &Id {

@@ -314,7 +314,7 @@ fn a_rule_with_a_table_of_its_own_is_named_before_the_launch_and_after_it() {
     assert_eq!(
         error.to_string(),
         format!(
-            "address {} cannot be reached from here: packets to it take {named}, and not that of its bridge; remove that route or its rule, or plan with another pool",
+            "address {} cannot be reached from here: packets to it take {named}, and not that of its bridge; exempt the bundle's subnet from that route or its rule, or plan with another pool",
             bundle.ip()
         )
     );

@@ -106,6 +106,16 @@ impl Ready {
         Self(Condition::Any(conditions.into_iter().collect()))
     }
 
+    /// Returns true if a condition of it is met by this line of the log.
+    pub(crate) fn is_met_by(&self, line: &str) -> bool {
+        match &self.0 {
+            Condition::Log(text) => line.contains(text),
+            Condition::LogMatching(regex) => regex.is_match(line),
+            Condition::All(all) | Condition::Any(all) => all.iter().any(|it| it.is_met_by(line)),
+            _ => false,
+        }
+    }
+
     /// Returns true if it reads the log.
     pub(crate) fn listens(&self) -> bool {
         match &self.0 {

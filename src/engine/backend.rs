@@ -295,7 +295,7 @@ pub(crate) const EVENTS: usize = 64;
 pub(crate) enum Event {
     /// The first event: the engine tells what is followed.
     Begun,
-    /// The first and last event: the engine does not.
+    /// The last event: the engine does not tell it, or cannot tell the rest.
     Failed(EngineError),
     /// A line of the log.
     Line(LogLine),

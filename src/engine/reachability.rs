@@ -99,7 +99,7 @@ impl fmt::Display for Reachability {
             ),
             Self::Diverted { by } => write!(
                 f,
-                "packets to it take {by}, and not that of its bridge; remove that route or its rule, or plan with another pool"
+                "packets to it take {by}, and not that of its bridge; exempt the bundle's subnet from that route or its rule, or plan with another pool"
             ),
             Self::NoRoute { bridge } => write!(
                 f,

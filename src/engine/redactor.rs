@@ -14,17 +14,16 @@ const MIN_LINE: usize = 8;
 pub(crate) struct Redactor(Arc<Mutex<BTreeSet<String>>>);
 
 impl Redactor {
-    /// Adds a value as it is, quoted as Rust, Go and JSON do, and by line.
+    /// Adds a value as a whole, without blanks around it, and by line: as it is, and quoted as Rust, Go and JSON do.
     pub(crate) fn add(&self, value: &str) {
-        if value.len() < MIN_VALUE {
-            return;
-        }
-        let json = serde_json::Value::from(value).to_string();
-        let json = json[1..json.len() - 1].to_owned();
-        let mut spellings =
-            vec![value.to_owned(), value.escape_debug().to_string(), quoted(value), json];
-        let lines = value.lines().map(str::trim).filter(|line| line.len() >= MIN_LINE);
-        spellings.extend(lines.map(str::to_owned));
+        let wholes = [value, value.trim()].into_iter().filter(|it| it.len() >= MIN_VALUE);
+        let lines = value.lines().map(str::trim).filter(|it| it.len() >= MIN_LINE);
+        let spelled = |value: &str| {
+            let json = serde_json::Value::from(value).to_string();
+            let json = json[1..json.len() - 1].to_owned();
+            [value.to_owned(), value.escape_debug().to_string(), quoted(value), json]
+        };
+        let spellings = wholes.chain(lines).flat_map(spelled);
         self.0.lock().unwrap_or_else(PoisonError::into_inner).extend(spellings);
     }
 
@@ -113,6 +112,15 @@ mod tests {
             assert_eq!(redactor.redacted(&format!("said: {shown}!")), "said: ***!", "{shown}");
         }
         assert_eq!(quoted("e\u{301}\u{ff9e}'"), "e\u{301}\u{ff9e}'");
+    }
+
+    #[test]
+    fn a_value_is_found_without_its_last_newline_and_its_lines_are_found_quoted() {
+        let redactor = Redactor::default();
+        redactor.add("hunter2\n");
+        redactor.add("{\n  \"key\": \"a-key\",\n}");
+        let text = format!("it is hunter2, {:?}", "  \"key\": \"a-key\",");
+        assert_eq!(redactor.redacted(&text), "it is ***, \"  ***\"");
     }
 
     #[test]

@@ -28,7 +28,8 @@ impl NetworkPlanned {
     /// mark is in its lease there.
     ///
     /// Neither readiness conditions nor the grace period of a stop are kept: [`BundleRunning::wait_ready`]
-    /// returns at once, and [`BundleRunning::wait_for`] waits for a given condition.
+    /// returns at once, and [`BundleRunning::wait_for`] waits for a given condition. Secret values are not kept, either:
+    /// the log in an error is as the container printed it.
     ///
     /// ```no_run
     /// use sidecar_bundle::{BundleSpec, Engine, NetworkPlanned, Slug};

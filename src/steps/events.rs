@@ -6,6 +6,7 @@ use std::sync::mpsc::{self, Receiver, RecvTimeoutError, TryRecvError};
 use std::time::{Duration, Instant};
 
 use super::observe::{await_beginning, last_lines};
+use super::wait::SILENCE;
 use crate::engine::backend::{ContainerInfo, EVENTS, Event, Follow};
 use crate::engine::clock::deadline;
 use crate::error::Error;
@@ -44,6 +45,8 @@ pub struct Events<'a> {
     seen: Seen,
     /// The look that is due.
     due: Option<Look>,
+    /// The time of the last look.
+    looked: Instant,
     /// The time to ask again for a health check that the engine does not run.
     check: Option<Instant>,
     /// The events that have been seen and not been given out yet.
@@ -64,13 +67,16 @@ struct Seen {
     started: Option<String>,
     ended: bool,
     health: Option<Health>,
+    /// The exit code that the engine told, of an end that no look has seen yet.
+    code: Option<i32>,
 }
 
 impl BundleRunning {
     /// Returns the events of the container as they come, from its present state on.
     ///
-    /// The engine tells them on one connection: nothing is polled. If that connection ends, it is made again, and a
-    /// look tells what has changed meanwhile; of several restarts, it tells one. Events that are not read wait.
+    /// The engine tells them on one connection. If that connection ends, it is made again, and a
+    /// look tells what has changed meanwhile. Several restarts between two looks are one. Events that are not read wait.
+    /// The container is also looked at once a minute, in case the connection is dead without a sign.
     ///
     /// Podman's health checks are timers of systemd's. Where nobody runs them, this does while it waits, and asks for
     /// them from time to time.
@@ -105,17 +111,28 @@ impl BundleRunning {
     /// [`Error::Unsupported`] for an engine that is driven by commands, and [`Error::Look`] when the engine cannot
     /// be asked. The bundle runs on.
     pub fn events(&self) -> Result<Events<'_>, Error> {
-        let (follow, incoming) = self.follow_events()?;
+        let end = self.session().connection().engine().look_deadline();
+        let (follow, incoming) = self.follow_events(end)?;
         let (seen, ready) = (Seen::default(), VecDeque::new());
-        let check = Some(Instant::now());
-        Ok(Events { bundle: self, incoming, follow, seen, due: None, check, ready, ended: false })
+        let (check, looked) = (Some(Instant::now()), Instant::now());
+        Ok(Events {
+            bundle: self,
+            incoming,
+            follow,
+            seen,
+            due: None,
+            looked,
+            check,
+            ready,
+            ended: false,
+        })
     }
 
-    fn follow_events(&self) -> Result<(Follow, Receiver<Event>), Error> {
+    fn follow_events(&self, end: Instant) -> Result<(Follow, Receiver<Event>), Error> {
         let (events, incoming) = mpsc::sync_channel(EVENTS);
         let connection = self.session().connection();
         let follow = connection.observer("a stream of events")?.follow_events(self.id(), events);
-        let begun = await_beginning(&incoming, connection.engine().look_deadline());
+        let begun = await_beginning(&incoming, self.look_by(end));
         begun.map_err(|source| Error::Look { what: "the container's events", source })?;
         Ok((follow, incoming))
     }
@@ -123,7 +140,8 @@ impl BundleRunning {
 
 impl Events<'_> {
     /// Returns the next event, or `None` if there is none within this time, or none will come:
-    /// [`Gone`](BundleEvent::Gone) is the last.
+    /// [`Gone`](BundleEvent::Gone) is the last. A look at the container that has begun by then may take two seconds
+    /// more.
     ///
     /// # Errors
     ///
@@ -139,16 +157,19 @@ impl Events<'_> {
                 return Ok(None);
             }
             if let Some(due) = self.due {
-                self.look(due)?;
+                self.look(due, end)?;
                 self.due = None;
                 continue;
             }
             let next = match self.incoming.try_recv() {
                 Err(TryRecvError::Empty) => {
                     let left = end.saturating_duration_since(Instant::now());
-                    let next_check = self.check_health(left).unwrap_or(left);
+                    let next_check = self.check_health(left).unwrap_or(left).min(SILENCE);
                     let next = self.incoming.recv_timeout(left.min(next_check));
                     if next_check < left && matches!(next, Err(RecvTimeoutError::Timeout)) {
+                        if self.looked.elapsed() >= SILENCE {
+                            self.due = Some(Look { code: None });
+                        }
                         continue;
                     }
                     next
@@ -160,7 +181,7 @@ impl Events<'_> {
                 Ok(Event::Died(code)) => self.due = Some(Look { code: Some(code) }),
                 Ok(Event::End | Event::Failed(_)) | Err(RecvTimeoutError::Disconnected) => {
                     // The engine was away for long, and the container may be there still.
-                    (self.follow, self.incoming) = self.bundle.follow_events()?;
+                    (self.follow, self.incoming) = self.bundle.follow_events(end)?;
                     self.due = Some(Look { code: None });
                 }
                 Ok(Event::Begun | Event::Happened | Event::Line(_)) => {
@@ -171,7 +192,7 @@ impl Events<'_> {
     }
 
     /// Begins a health check that the engine does not run, and returns the time until the next may be due. Its outcome
-    /// is an event. It takes no longer than this.
+    /// is an event. It may take two seconds longer than this.
     fn check_health(&mut self, left: Duration) -> Option<Duration> {
         const PAUSE: Duration = Duration::from_secs(1);
         let now = Instant::now();
@@ -180,7 +201,7 @@ impl Events<'_> {
             return Some(due.saturating_duration_since(now).max(Duration::from_millis(1)));
         }
         let connection = self.bundle.session().connection();
-        let by = connection.engine().look_deadline().min(deadline(now, left));
+        let by = self.bundle.look_by(deadline(now, left));
         let next = match connection.backend().check_health(self.bundle.id(), by) {
             Ok(next) => next,
             Err(error) => {
@@ -194,9 +215,10 @@ impl Events<'_> {
 
     /// Adds what has changed since the last look. The code is that of the last end, which a container that was
     /// restarted or removed does not tell any more.
-    fn look(&mut self, Look { code }: Look) -> Result<(), Error> {
+    fn look(&mut self, Look { code }: Look, end: Instant) -> Result<(), Error> {
         let connection = self.bundle.session().connection();
-        let deadline = connection.engine().look_deadline();
+        let deadline = self.bundle.look_by(end);
+        self.looked = Instant::now();
         let info = connection.container(self.bundle.container_id(), deadline);
         let info = info.map_err(|source| Error::Look { what: "the container's state", source })?;
         if let Some(info) = info {
@@ -222,6 +244,7 @@ impl Seen {
     ) -> Vec<BundleEvent> {
         let mut changes = Vec::new();
         let died = |exit| BundleEvent::Died { exit, log: log() };
+        let code = code.or(self.code);
         let is_first = self.started.is_none();
         let is_another_run = !is_first && self.started.as_ref() != Some(&info.started);
         if is_another_run {
@@ -247,14 +270,16 @@ impl Seen {
             changes.push(died(exit));
         }
         let started = Some(info.started.clone());
-        *self = Self { started, ended: has_ended, health: info.health };
+        // One that is about to be removed has neither ended nor does it run.
+        let code = code.filter(|_| !has_ended && !is_another_run);
+        *self = Self { started, ended: has_ended, health: info.health, code };
         changes
     }
 
     /// The events of a container that does not exist any more.
     fn gone(&self, code: Option<i32>) -> Vec<BundleEvent> {
         let died = |code| BundleEvent::Died { exit: told(code), log: String::new() };
-        let died = code.filter(|_| !self.ended).map(died);
+        let died = (!self.ended).then(|| died(code.or(self.code).unwrap_or(-1)));
         died.into_iter().chain([BundleEvent::Gone]).collect()
     }
 }
@@ -356,5 +381,20 @@ mod tests {
             texts(&[(run("1"), None), (run("2"), Some(5)), again]),
             ["Started", "5 bye", "Restarted", "-1 bye", "Restarted", "7 bye"]
         );
+    }
+
+    #[test]
+    fn a_death_whose_removal_was_seen_first_is_told_before_the_end() {
+        let going = info("1", State::Other, None, None);
+        let mut seen = Seen::default();
+        seen.changes(&info("1", State::Running, None, None), None, String::new);
+        assert_eq!(seen.changes(&going, Some(137), String::new), []);
+        let died = |code| BundleEvent::Died { exit: told(code), log: String::new() };
+        assert_eq!(seen.gone(None), [died(137), BundleEvent::Gone]);
+        seen = Seen::default();
+        seen.changes(&info("1", State::Running, None, None), None, String::new);
+        assert_eq!(seen.gone(None), [died(-1), BundleEvent::Gone]);
+        seen.changes(&info("1", State::Exited, Some(3), None), None, String::new);
+        assert_eq!(seen.gone(None), [BundleEvent::Gone]);
     }
 }

@@ -72,8 +72,12 @@ impl BundleRunning {
 
     /// Runs a command in the container and waits for its end.
     ///
-    /// The command is not read by a shell. Its own failure is no error here: it is in the exit code,
-    /// 126 or 127 if it could not be run at all.
+    /// The command is not read by a shell. Its own failure is no error here: it is in the exit code. If the command
+    /// does not exist or may not be run, that is 126 or 127, and standard error has the engine's reason. At most the last
+    /// 1 MiB of each stream is kept.
+    ///
+    /// The API has no mark at the end of the output. Output that was cut in the last half second of a command is
+    /// therefore not known to be cut.
     ///
     /// # Errors
     ///

@@ -10,6 +10,7 @@ use crate::container::{Condition, Ready};
 use crate::engine::Reachability;
 use crate::engine::backend::{EVENTS, Event, Follow};
 use crate::engine::clock::deadline;
+use crate::engine::error::last_bytes;
 use crate::error::Error;
 use crate::running::BundleRunning;
 use crate::status::{Exit, Health, LogLine, State, Status};
@@ -22,6 +23,9 @@ const COMMANDS: Duration = Duration::from_millis(400);
 const PAUSE: Duration = Duration::from_secs(2);
 /// The time past its deadline that a wait may take for its last look.
 const LAST_LOOK: Duration = Duration::from_secs(2);
+/// The time after which the container is looked at though nobody has told anything: a connection may be dead without a
+/// sign.
+pub(super) const SILENCE: Duration = Duration::from_secs(60);
 /// The length of a wait that ends without a last look.
 const SHORT: Duration = Duration::from_secs(1);
 
@@ -69,7 +73,7 @@ impl BundleRunning {
             tracing::info_span!("wait", slug = %self.plan().slug(), %condition).entered();
         self.go_on()?;
         condition.check_paths()?;
-        if connects(condition) && !self.is_reachable() {
+        if connects(condition) && !self.network().is_proven_reachable()? {
             return Err(self.unreachable());
         }
         let start = Instant::now();
@@ -78,11 +82,15 @@ impl BundleRunning {
         let id = self.id();
         let mut log = if condition.listens() { Some(self.watch_log()?) } else { None };
         let mut end = self.watch_end();
-        let mut seen = Seen::default();
+        let (mut seen, mut silence) = (Seen::default(), Silence(start));
         loop {
+            let looked = Instant::now();
             let met = self.is_met(condition, &mut seen, deadline)?;
+            // As much time for the log as for the rest, which may be a slow closure.
+            let tick = TICK.max(looked.elapsed());
             // Each condition has seen them.
             seen.lines.clear();
+            seen.is_awaited = false;
             if met {
                 // A condition that was met just before death does not count.
                 return match self.exit(deadline)? {
@@ -98,18 +106,24 @@ impl BundleRunning {
                 return Err(Error::NotReady {
                     waited_for: condition.to_string(),
                     timeout,
-                    seen: backend.redacted(&seen.last.unwrap_or_else(|| "nothing".into())),
+                    seen: seen.last(|text| last_bytes(&backend.redacted(text))),
                     log: last_lines(self.session(), id, self.look_by(deadline)),
                 });
             }
-            let tick = TICK.min(deadline - now);
+            let tick = tick.min(deadline - now);
             let ended = match &mut log {
                 Some(log) => {
-                    let ended = log.watch(tick, |line| seen.hear(line))?;
+                    let mut ended = false;
+                    // Until a line is awaited: the other conditions are not looked at for each line.
+                    while !ended && !seen.is_awaited && now.elapsed() < tick {
+                        let left = tick.saturating_sub(now.elapsed());
+                        ended = log.watch(left, |line| seen.hear(line, condition))?;
+                    }
                     end.watch(Duration::ZERO, drop)? || ended
                 }
-                None => end.watch(tick, drop)?,
+                None => end.watch(tick.min(TICK), drop)?,
             };
+            let ended = ended || silence.is_over();
             // What follows it may end a moment before the container, or long before.
             if ended && let Some(exit) = self.exit(deadline)? {
                 return Err(self.died(exit, deadline));
@@ -120,7 +134,7 @@ impl BundleRunning {
     /// Waits until the container has ended; `None` if it has not ended within this time.
     ///
     /// The end is noticed when the engine tells it. If its connection is cut, it is asked again after pauses that grow
-    /// from 50 ms to 2 s. An engine that is driven by commands is asked only, after pauses that grow from 0.4 s to 2 s.
+    /// from 50 ms to 2 s. The container is also looked at once a minute. An engine that is driven by commands is asked only, after pauses that grow from 0.4 s to 2 s.
     /// A wait of more than a second ends with a look at the container,
     /// which may take two seconds more.
     ///
@@ -132,11 +146,12 @@ impl BundleRunning {
         self.go_on()?;
         let start = Instant::now();
         let deadline = deadline(start, timeout);
-        let mut end = self.watch_end();
+        let (mut end, mut silence) = (self.watch_end(), Silence(start));
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
             // No longer than a stop may take to be seen.
             let ended = end.watch(left.min(TICK), drop)?;
+            let ended = ended || silence.is_over();
             // It was restarted, or what followed it has ended before it.
             if ended && let Some(exit) = self.exit(deadline)? {
                 return Ok(Some(exit));
@@ -174,13 +189,16 @@ impl BundleRunning {
         let reachability = match self.session().connection().engine().reachability() {
             Ok(elsewhere) if !elsewhere.may_be_here() => elsewhere,
             // Beforehand all seemed well.
-            _ => Reachability::after_launch(self.ip().into(), self.network().bridge()),
+            _ => match self.network().bridge() {
+                Ok(bridge) => Reachability::after_launch(self.ip().into(), bridge),
+                Err(error) => return error,
+            },
         };
         Error::Unreachable { ip: self.ip(), reachability }
     }
 
     /// The deadline of a look in a wait, which must not outlast that by more than a moment.
-    fn look_by(&self, deadline: Instant) -> Instant {
+    pub(super) fn look_by(&self, deadline: Instant) -> Instant {
         let look = self.session().connection().engine().look_deadline();
         look.min(deadline.max(Instant::now()) + LAST_LOOK)
     }
@@ -199,7 +217,7 @@ impl BundleRunning {
         start: Instant,
         deadline: Instant,
     ) -> Result<Option<Exit>, Error> {
-        let is_sure = end.is_unbroken() && start.elapsed() < SHORT;
+        let is_sure = end.is_told() && start.elapsed() < SHORT;
         if is_sure { Ok(None) } else { self.exit(deadline) }
     }
 
@@ -219,8 +237,9 @@ impl BundleRunning {
             return Ok(true);
         }
         let met = match &ready.0 {
-            Condition::Log(text) => seen.lines.iter().any(|line| line.contains(text)),
-            Condition::LogMatching(regex) => seen.lines.iter().any(|line| regex.is_match(line)),
+            Condition::Log(_) | Condition::LogMatching(_) => {
+                seen.lines.iter().any(|line| ready.is_met_by(line))
+            }
             Condition::Tcp(port) => seen.note(self.target(*port).connect()),
             Condition::Http { port, path, status } => {
                 let probe = seen.probes.entry(key);
@@ -279,6 +298,20 @@ impl BundleRunning {
     }
 }
 
+/// The time since the last look without a word.
+struct Silence(Instant);
+
+impl Silence {
+    /// Returns true once a minute.
+    fn is_over(&mut self) -> bool {
+        let is_over = self.0.elapsed() >= SILENCE;
+        if is_over {
+            self.0 = Instant::now();
+        }
+        is_over
+    }
+}
+
 /// The start of what follows the container.
 type Start<'a> = Box<dyn Fn(SyncSender<Event>) -> Follow + 'a>;
 
@@ -292,6 +325,8 @@ struct Watch<'a> {
     since: Instant,
     /// The length of the next pause, or of this one.
     pause: Duration,
+    /// The engine has granted the follower.
+    begun: bool,
 }
 
 impl<'a> Watch<'a> {
@@ -301,7 +336,8 @@ impl<'a> Watch<'a> {
         start: impl Fn(SyncSender<Event>) -> Follow + 'a,
     ) -> Self {
         let start = Box::new(start);
-        let mut watch = Self { what, start, followed: None, since: Instant::now(), pause };
+        let mut watch =
+            Self { what, start, followed: None, since: Instant::now(), pause, begun: false };
         watch.follow();
         watch
     }
@@ -309,12 +345,12 @@ impl<'a> Watch<'a> {
     fn follow(&mut self) {
         let (events, incoming) = mpsc::sync_channel(EVENTS);
         self.followed = Some((incoming, (self.start)(events)));
-        self.since = Instant::now();
+        (self.since, self.begun) = (Instant::now(), false);
     }
 
-    /// Returns true if its first follower is at work still.
-    fn is_unbroken(&self) -> bool {
-        self.followed.is_some() && self.pause == TICK
+    /// Returns true if the engine has granted the first follower, and it is at work still.
+    fn is_told(&self) -> bool {
+        self.followed.is_some() && self.begun && self.pause == TICK
     }
 
     /// Waits for lines, no longer than this; true if the follower has ended, which may be before the container.
@@ -330,9 +366,9 @@ impl<'a> Watch<'a> {
         };
         let first = incoming.recv_timeout(timeout);
         let mut ended = matches!(first, Err(RecvTimeoutError::Disconnected));
-        let mut failed = None;
-        // Not all there are: a log that never pauses must not outlast the deadline.
-        let events = first.into_iter().chain(incoming.try_iter().take(1000));
+        let (mut failed, mut begun) = (None, false);
+        // Not all there are: a log that never pauses must not outlast the deadline, nor fill the memory.
+        let events = first.into_iter().chain(incoming.try_iter().take(EVENTS));
         let line = |event| match event {
             Event::Line(line) => Some(line),
             Event::End => {
@@ -343,9 +379,14 @@ impl<'a> Watch<'a> {
                 failed = Some(error);
                 None
             }
-            Event::Begun | Event::Died(_) | Event::Happened => None,
+            Event::Begun => {
+                begun = true;
+                None
+            }
+            Event::Died(_) | Event::Happened => None,
         };
         events.filter_map(line).for_each(hear);
+        self.begun |= begun;
         if let Some(source) = failed {
             return Err(Error::Look { what: self.what, source });
         }
@@ -367,22 +408,41 @@ struct Seen {
     met: HashSet<usize>,
     /// The requests of the others, by the same address.
     probes: HashMap<usize, HttpProbe>,
-    /// The new lines of the log.
+    /// The new lines of the log that a condition is met by.
     lines: Vec<String>,
-    last: Option<String>,
+    is_awaited: bool,
+    last: Option<Last>,
+}
+
+/// What was seen last.
+enum Last {
+    Line(String),
+    Other(String),
 }
 
 impl Seen {
-    fn hear(&mut self, line: LogLine) {
-        self.last = Some(format!("the log line {:?}", line.text));
-        self.lines.push(line.text);
+    fn hear(&mut self, line: LogLine, condition: &Ready) {
+        if condition.is_met_by(&line.text) {
+            self.is_awaited = true;
+            self.lines.push(line.text.clone());
+        }
+        self.last = Some(Last::Line(line.text));
+    }
+
+    fn last(self, redacted: impl Fn(&str) -> String) -> String {
+        match self.last {
+            // Quoted only then: a secret value may be quoted in another way.
+            Some(Last::Line(line)) => format!("the log line {:?}", redacted(&line)),
+            Some(Last::Other(text)) => redacted(&text),
+            None => "nothing".into(),
+        }
     }
 
     fn note(&mut self, outcome: Result<(), String>) -> bool {
         match outcome {
             Ok(()) => true,
             Err(seen) => {
-                self.last = Some(seen);
+                self.last = Some(Last::Other(seen));
                 false
             }
         }

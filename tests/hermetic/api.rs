@@ -1,5 +1,6 @@
 //! The API backend, against an engine that does as it is told.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
@@ -43,17 +44,28 @@ fn a_lost_answer_leaves_nothing() {
 
 #[test]
 fn a_refused_request_made_nothing_and_nothing_is_looked_for() {
-    let page = "<html><body>Forbidden by the proxy</body></html>".to_owned();
+    let page =
+        "<html><body><h1>403 Forbidden</h1>\nby\tthe <b>proxy</b>\n</body></html>\n".to_owned();
     let engine = at(CREATE, Act::Answer(403, page));
     let failed = plan().create_network(&engine.engine()).unwrap_err();
     let Error::CreateNetwork { source, .. } = failed.error() else { panic!("{failed:?}") };
     assert_eq!(
         source.to_string(),
-        "POST /networks/create was answered with status 403: <html><body>Forbidden by the proxy</body></html>"
+        "POST /networks/create was answered with status 403: 403 Forbidden by the proxy"
     );
     let requests = engine.requests();
     let last = requests.iter().rposition(|it| it == CREATE).unwrap();
     assert!(!requests[last..].iter().any(|it| it.starts_with("DELETE")), "{requests:?}");
+}
+
+#[test]
+fn what_something_on_the_way_has_refused_may_have_been_made() {
+    for status in [408, 425, 429, 499, 502, 504] {
+        let engine = at(CREATE, Act::ObeyAndAnswer(status, "<html>no time</html>".into()));
+        let failed = plan().create_network(&engine.engine()).unwrap_err();
+        assert!(matches!(failed.error(), Error::CreateNetwork { .. }), "{failed:?}");
+        assert_eq!(engine.resources(), 0, "{status}");
+    }
 }
 
 #[test]
@@ -226,7 +238,13 @@ fn an_end_that_nobody_told_is_seen_at_the_deadline() {
         _ if request.contains("/wait") => Act::Hang,
         _ => dead(request).unwrap_or(Act::Obey),
     });
-    assert_eq!(bundle.wait_exit(Duration::from_millis(1200)).unwrap().unwrap().code, 3);
+    // However short the wait is: it was not granted.
+    for timeout in [0, 1, 100, 1200] {
+        let exit = bundle.wait_exit(Duration::from_millis(timeout)).unwrap();
+        assert_eq!(exit.map(|exit| exit.code), Some(3), "{timeout}");
+    }
+    let error = bundle.wait_for(&Ready::any([]), Duration::ZERO).unwrap_err();
+    assert!(matches!(error, Error::Died { .. }), "{error:?}");
     engine.script(|_, _| Act::Obey);
     bundle.close().unwrap();
 }
@@ -258,6 +276,71 @@ fn the_last_lines_are_read_until_an_answer_is_whole() {
     engine.script(move |request, _| logs(request).or_else(|| states(request)).unwrap_or(Act::Obey));
     let lines: Vec<_> = bundle.follow_logs(None).unwrap().map(|it| it.text).collect();
     assert_eq!(lines, ["a", "b"]);
+    engine.script(|_, _| Act::Obey);
+    bundle.close().unwrap();
+}
+
+#[test]
+fn an_engine_that_cannot_read_a_log_further_says_so() {
+    let engine = Scripted::new(|_, _| Act::Obey);
+    let bundle = plan().launch(&engine.engine(), BundleSpec::new()).unwrap();
+    let words = "Error grabbing logs: invalid character\n";
+    let length = char::from(u8::try_from(words.len()).unwrap());
+    let broken =
+        |time: &str| frame(&format!("{time}good\n")) + &format!("\u{3}\0\0\0\0\0\0{length}{words}");
+    let (plain, timed) = (broken(""), broken("2026-01-02T03:04:05.000000001Z "));
+    engine.script(move |request, _| match request {
+        _ if !request.contains("/logs") => Act::Obey,
+        _ if request.contains("timestamps") => Act::Answer(200, timed.clone()),
+        _ => Act::Answer(200, plain.clone()),
+    });
+    let says = "did not answer with all of it: Error grabbing logs: invalid character";
+    let error = bundle.logs(None).unwrap_err();
+    let Error::Look { source, .. } = &error else { panic!("{error:?}") };
+    assert!(source.to_string().ends_with(says), "{source}");
+    assert_eq!(error.cause(), Some(Cause::Other));
+    let start = Instant::now();
+    let lines: Vec<_> = bundle.follow_logs(None).unwrap().map(|it| it.text).collect();
+    assert_eq!(lines, ["good"]);
+    let error = bundle.wait_for(&Ready::log("never"), Duration::from_secs(20)).unwrap_err();
+    assert!(
+        matches!(&error, Error::Look { source, .. } if source.to_string().ends_with(says)),
+        "{error:?}"
+    );
+    assert!(start.elapsed() < Duration::from_secs(15), "{:?}", start.elapsed());
+    // The words that there are.
+    let error = bundle.wait_for(&Ready::any([]), Duration::ZERO).unwrap_err();
+    assert!(matches!(&error, Error::NotReady { log, .. } if log == "good"), "{error:?}");
+    engine.script(|_, _| Act::Obey);
+    bundle.close().unwrap();
+}
+
+#[test]
+fn a_slow_condition_and_a_chatty_log_do_not_keep_each_other_waiting() {
+    let engine = Scripted::new(|_, _| Act::Obey);
+    let bundle = plan().launch(&engine.engine(), BundleSpec::new()).unwrap();
+    let line = |number: u32| frame(&format!("2026-01-02T03:04:05.{number:09}Z line\n"));
+    let log: String = (0..100_000).map(line).collect();
+    let log = log + &frame("2026-01-02T03:04:06.000000000Z READY\n");
+    engine.script(move |request, _| match request {
+        _ if request.contains("/logs") => Act::Answer(200, log.clone()),
+        _ if request.contains("/wait") => Act::Hang,
+        _ => Act::Obey,
+    });
+    let slow = Ready::check("slow", || {
+        std::thread::sleep(Duration::from_millis(150));
+        false
+    });
+    // A thousand lines after each look would take 15 s.
+    bundle.wait_for(&Ready::any([slow, Ready::log("READY")]), Duration::from_secs(10)).unwrap();
+    let calls = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&calls);
+    let quick = Ready::check("quick", move || counted.fetch_add(1, Ordering::SeqCst) == usize::MAX);
+    let start = Instant::now();
+    bundle.wait_for(&Ready::any([quick, Ready::log("READY")]), Duration::from_secs(20)).unwrap();
+    let most = 3 + start.elapsed().as_millis() / 50;
+    let calls = calls.load(Ordering::SeqCst);
+    assert!(u128::try_from(calls).unwrap() <= most, "{calls} of {most}");
     engine.script(|_, _| Act::Obey);
     bundle.close().unwrap();
 }
@@ -302,6 +385,32 @@ fn a_command_whose_output_was_cut_is_an_error_whatever_its_exit_code() {
     let output = exec(Act::Answer(400, refused.into())).unwrap();
     assert_eq!((output.code, &*output.stderr), (127, "OCI runtime exec failed: no such file"));
     assert_eq!(exec(Act::Answer(200, frame("hi"))).unwrap().stdout, "hi");
+    engine.script(|_, _| Act::Obey);
+    bundle.close().unwrap();
+}
+
+#[test]
+fn a_command_that_was_not_started_has_no_output() {
+    let engine = Scripted::new(|_, _| Act::Obey);
+    let bundle = plan().launch(&engine.engine(), BundleSpec::new()).unwrap();
+    // As Docker answers: before it starts the command, whose output its error then is.
+    let exec = |words: &'static str| {
+        engine.script(move |request, _| match request {
+            _ if request.ends_with("/exec") => Act::Answer(201, r#"{"Id": "e"}"#.into()),
+            "POST /exec/e/start" => Act::Answer(200, frame(words)),
+            "GET /exec/e/json" => {
+                Act::Answer(200, r#"{"Running": false, "ExitCode": 126, "Pid": 0}"#.into())
+            }
+            _ => Act::Obey,
+        });
+        bundle.exec(["x"], Duration::from_secs(20))
+    };
+    let missing = "OCI runtime exec failed: exec: \"x\": executable file not found in $PATH";
+    let output = exec(missing).unwrap();
+    assert_eq!((output.code, &*output.stdout, &*output.stderr), (126, "", missing));
+    let error = exec("OCI runtime exec failed: cannot fork: resource unavailable\r\n").unwrap_err();
+    let Error::Exec { source, .. } = &error else { panic!("{error:?}") };
+    assert!(source.to_string().ends_with("cannot fork: resource unavailable"), "{source}");
     engine.script(|_, _| Act::Obey);
     bundle.close().unwrap();
 }
@@ -398,6 +507,22 @@ fn a_secret_is_in_the_request_alone() {
     let shown = format!("{} {failed:?}", failed.error());
     assert!(shown.contains("TOKEN=***") && !shown.contains("hunter2"), "{shown}");
     assert_eq!(engine.resources(), 0);
+}
+
+#[test]
+fn a_secret_is_not_in_the_reason_of_an_exit() {
+    let engine = Scripted::new(|_, _| Act::Obey);
+    let spec = BundleSpec::new().secret("TOKEN", "hunter2-is-secret");
+    let bundle = plan().launch(&engine.engine(), spec).unwrap();
+    let Act::Answer(_, state) = container(false, 3) else { panic!() };
+    let state =
+        state.replace("\"ExitCode\"", "\"Error\":\"exec hunter2-is-secret: no\",\"ExitCode\"");
+    let states = answers("/json", [Act::Answer(200, state)]);
+    engine.script(move |request, _| states(request).unwrap_or(Act::Obey));
+    let exit = bundle.status().unwrap().exit.unwrap();
+    assert_eq!(exit.error, "exec ***: no");
+    engine.script(|_, _| Act::Obey);
+    bundle.close().unwrap();
 }
 
 #[test]

@@ -19,6 +19,8 @@ pub(crate) enum Act {
     Obey,
     /// It is carried out, and the connection ends before the answer.
     ObeyAndCut,
+    /// It is carried out, and somebody else answers.
+    ObeyAndAnswer(u16, String),
     /// It is carried out, and only half of the answer comes.
     ObeyHalf,
     /// It is not answered.
@@ -157,7 +159,7 @@ fn serve(connection: &UnixStream, state: &Mutex<State>) {
         };
         let answer = match act {
             Act::Obey => whole(status, &text),
-            Act::Answer(status, text) => whole(status, &text),
+            Act::Answer(status, text) | Act::ObeyAndAnswer(status, text) => whole(status, &text),
             Act::ObeyAndCut => return,
             Act::ObeyHalf => {
                 let whole = whole(status, &text);

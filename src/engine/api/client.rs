@@ -161,9 +161,20 @@ impl Answer {
     pub(super) fn message(&self) -> String {
         match self.json()["message"].as_str() {
             Some(message) => message.to_owned(),
-            None => self.text.clone(),
+            None => without_tags(&self.text),
         }
     }
+}
+
+/// The text of a page that something on the way has sent, on one line. What is no page stays as it is.
+fn without_tags(text: &str) -> String {
+    if !text.trim_start().starts_with('<') {
+        return text.to_owned();
+    }
+    let after_tag =
+        |part: &'_ str| part.split_once('>').map_or(String::new(), |it| it.1.to_owned());
+    let words = text.split('<').map(after_tag).collect::<Vec<_>>().join(" ");
+    words.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
 impl Client {

@@ -3,7 +3,7 @@
 //! The end of a connection is not the end of the container: it is made again until the container has ended.
 
 use std::cell::{Cell, OnceCell};
-use std::io::BufReader;
+use std::io::{self, BufReader};
 use std::sync::mpsc::SyncSender;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
@@ -19,7 +19,7 @@ use super::{Answer, Api, Failure, frames, requests};
 use crate::engine::backend::{Event, Follow, Id, Resource};
 use crate::engine::cause::{Cause, diagnose};
 use crate::engine::dialect::Dialect;
-use crate::engine::error::EngineError;
+use crate::engine::error::{End, EngineError};
 use crate::status::LogLine;
 
 /// The pause before a connection is made again, and the longest after several that told nothing.
@@ -105,13 +105,30 @@ pub(super) fn follow_log(
         it.is_readable()?;
         let (mut lines, mut now) = (TimedLines::default(), Now::Running);
         let mut end = Instant::now() + AWAY;
+        let mut said_at = None;
         loop {
             let place = lines.cut();
             // From where the connection ended, or from the start if nothing came.
             let begun = it.begun.get().cloned().flatten().filter(|_| last == Some(0));
-            let request = place.or(begun).map(|since| further.clone().query("since", since));
+            let request = place.clone().or(begun).map(|it| further.clone().query("since", it));
             let whole = match it.begin(|_| request.clone().unwrap_or_else(|| first.clone())) {
-                Ok(response) => it.read_log(&mut lines, response)?,
+                Ok(response) => match it.read_log(&mut lines, response)? {
+                    Ok(()) => true,
+                    Err(error) => {
+                        if let Some(words) = frames::said(&error) {
+                            // Twice at one place: it cannot be read further.
+                            if said_at == Some(lines.cut()) {
+                                let (cause, _) = diagnose(words);
+                                let end = End::Unexpected("all of it");
+                                let error = it.api.error(&further, end, cause, words);
+                                it.send(Event::Failed(error))?;
+                                return None;
+                            }
+                            said_at = Some(lines.cut());
+                        }
+                        false
+                    }
+                },
                 Err(error) => {
                     it.is_begun(error)?;
                     false
@@ -289,8 +306,8 @@ impl Follower {
         (!self.wire.is_ended()).then_some(())
     }
 
-    /// Reads a log until the connection ends. Returns true if the answer was whole.
-    fn read_log(&self, lines: &mut TimedLines, response: Response<Body>) -> Option<bool> {
+    /// Reads a log until the connection ends: an error if the answer was not whole.
+    fn read_log(&self, lines: &mut TimedLines, response: Response<Body>) -> Option<io::Result<()>> {
         let reader = BufReader::with_capacity(32 << 10, response.into_body().into_reader());
         let is_heard = Cell::new(true);
         let send = |line: LogLine| {
@@ -300,7 +317,7 @@ impl Follower {
             lines.push(&piece, send);
             is_heard.get()
         });
-        is_heard.get().then_some(read.is_ok())
+        is_heard.get().then_some(read)
     }
 
     /// Reads events until the connection ends, and notes the time of the last.

@@ -1,9 +1,10 @@
 //! The frames of a stream that carries standard output and standard error.
 //!
 //! Eight bytes: 1 for standard output or 2 for standard error, three zeros, and the length of the data in 32
-//! bits, big-endian. Then the data.
+//! bits, big-endian. Then the data. 3 is for an error of the engine itself, after which nothing comes.
 //! <https://docs.docker.com/reference/api/engine/version/v1.41/#tag/Container/operation/ContainerAttach>
 
+use std::fmt;
 use std::io::{self, ErrorKind, Read};
 
 use crate::status::LogStream;
@@ -34,6 +35,13 @@ pub(super) fn read(mut from: impl Read, mut sink: impl FnMut(Piece<'_>) -> bool)
             // The engine may echo standard input.
             0 | 1 => LogStream::Stdout,
             2 => LogStream::Stderr,
+            3 => {
+                let mut words = Vec::new();
+                let length = u32::from_be_bytes(length).min(MOST_WORDS);
+                from.take(length.into()).read_to_end(&mut words)?;
+                let words = String::from_utf8_lossy(&words).trim().to_owned();
+                return Err(io::Error::other(Said(words)));
+            }
             _ => return Err(unframed()),
         };
         let mut left = u32::from_be_bytes(length) as usize;
@@ -48,6 +56,26 @@ pub(super) fn read(mut from: impl Read, mut sink: impl FnMut(Piece<'_>) -> bool)
             first = false;
         }
     }
+}
+
+/// The most that is read of an error of the engine.
+const MOST_WORDS: u32 = 4096;
+
+/// The engine could not read on.
+#[derive(Debug)]
+struct Said(String);
+
+impl fmt::Display for Said {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for Said {}
+
+/// The engine's words, if it ended a stream with an error.
+pub(super) fn said(error: &io::Error) -> Option<&str> {
+    Some(&error.get_ref()?.downcast_ref::<Said>()?.0)
 }
 
 fn unframed() -> io::Error {

@@ -65,20 +65,29 @@ pub(super) struct Tail {
 }
 
 impl Tail {
+    pub(super) fn is_empty(&self) -> bool {
+        self.lines.is_empty()
+    }
+
     pub(super) fn push(&mut self, line: LogLine) {
-        self.bytes += line.text.len();
+        self.bytes += size(&line);
         self.lines.push_back(line);
         while self.bytes > KEPT
             && self.lines.len() > 1
             && let Some(first) = self.lines.pop_front()
         {
-            self.bytes -= first.text.len();
+            self.bytes -= size(&first);
         }
     }
 
     pub(super) fn into_lines(self) -> Vec<LogLine> {
         self.lines.into()
     }
+}
+
+/// The memory of a line: one that is empty takes some, too.
+fn size(line: &LogLine) -> usize {
+    size_of::<LogLine>() + line.text.len()
 }
 
 /// A log that is read frame by frame, each with its time, and read on from where it was cut.

@@ -80,8 +80,10 @@ impl Api {
     fn refused(&self, request: &Request, answer: &Answer) -> Failure {
         let message = answer.message();
         let (cause, made_nothing) = diagnose(&message);
-        // A request that is at fault was not carried out.
-        let made_nothing = MadeNothing(made_nothing.0 || (400..500).contains(&answer.status));
+        // A request that is at fault was not carried out. But something on the way may have run out of time or patience.
+        let is_at_fault =
+            (400..500).contains(&answer.status) && ![408, 425, 429, 499].contains(&answer.status);
+        let made_nothing = MadeNothing(made_nothing.0 || is_at_fault);
         let error = self.error(request, End::Refused(answer.status), cause, &message);
         Failure { error, status: Some(answer.status), made_nothing }
     }

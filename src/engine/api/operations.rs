@@ -16,11 +16,11 @@ use crate::engine::backend::{
     Backend, ContainerInfo, ContainerRequest, CreateError, Event, Filter, Follow, Id, Made,
     NetworkInfo, NetworkRequest, Notice, Observer, ReaperSpec, Resource,
 };
-use crate::engine::cause::{Cause, MadeNothing};
+use crate::engine::cause::{Cause, MadeNothing, diagnose};
 use crate::engine::cli::Place;
 use crate::engine::clock::whole_seconds;
 use crate::engine::dialect::Dialect;
-use crate::engine::error::EngineError;
+use crate::engine::error::{End, EngineError};
 use crate::engine::identity::{EngineInfo, EngineKind};
 use crate::engine::inspect::{attached_names, container_info, network_info};
 use crate::engine::support::{Refused, Unsupported};
@@ -146,7 +146,11 @@ impl Backend for Api {
             return Ok(None);
         };
         let info = container_info(&container);
-        info.map(Some).ok_or_else(|| self.unexpected(&request, "a container"))
+        let mut info = info.ok_or_else(|| self.unexpected(&request, "a container"))?;
+        if let Some(exit) = &mut info.exit {
+            exit.error = self.program.redactor().redacted(&exit.error);
+        }
+        Ok(Some(info))
     }
 
     /// The program knows the credentials of registries.
@@ -169,7 +173,12 @@ impl Backend for Api {
         count: usize,
         deadline: Instant,
     ) -> Result<Vec<LogLine>, EngineError> {
-        self.logs(id, Some(count), deadline)
+        let mut kept = Tail::default();
+        match self.read_log(id, Some(count), &mut kept, deadline) {
+            Err(error) if kept.is_empty() => Err(error),
+            // Some words are better than none.
+            _ => Ok(kept.into_lines()),
+        }
     }
 
     fn observer(&self) -> Option<&dyn Observer> {
@@ -253,12 +262,8 @@ impl Observer for Api {
         last: Option<usize>,
         deadline: Instant,
     ) -> Result<Vec<LogLine>, EngineError> {
-        let request = log_request(id).query("tail", tail(last));
-        let (mut lines, mut kept) = (Lines::default(), Tail::default());
-        self.stream(&request, deadline, |stream, data| {
-            lines.push(stream, data, |line| kept.push(line));
-        })?;
-        lines.finish(|line| kept.push(line));
+        let mut kept = Tail::default();
+        self.read_log(id, last, &mut kept, deadline)?;
         Ok(kept.into_lines())
     }
 
@@ -295,17 +300,29 @@ impl Observer for Api {
                 return Err(error);
             }
             // A command that could not be run has an exit code, too.
-            return match self.exit_code(exec, deadline) {
-                Ok(code @ (126 | 127)) => {
+            return match self.exit(exec, deadline) {
+                Ok(Ended { code: code @ (126 | 127), .. }) => {
                     let stderr = error.message().to_owned();
                     Ok(ExecOutput { code, stdout: String::new(), stderr })
                 }
                 _ => Err(error),
             };
         }
-        let code = self.exit_code(exec, deadline)?;
+        let ended = self.exit(exec, deadline)?;
         let [stdout, stderr] = [stdout, stderr].map(|it| last_bytes(&it));
-        Ok(ExecOutput { code, stdout, stderr })
+        if ended.has_run {
+            return Ok(ExecOutput { code: ended.code, stdout, stderr });
+        }
+        // Docker answers before it starts the command, and tells why it could not in place of its output.
+        let words = stdout.trim_end().to_owned();
+        match diagnose(&words).0 {
+            Cause::CommandNotRun => {
+                Ok(ExecOutput { code: ended.code, stdout: String::new(), stderr: words })
+            }
+            cause => {
+                Err(self.error(&start, End::Unexpected("the command's output"), cause, &words))
+            }
+        }
     }
 }
 
@@ -387,6 +404,22 @@ impl Api {
         }
     }
 
+    fn read_log(
+        &self,
+        id: &Id,
+        last: Option<usize>,
+        kept: &mut Tail,
+        deadline: Instant,
+    ) -> Result<(), EngineError> {
+        let request = log_request(id).query("tail", tail(last));
+        let mut lines = Lines::default();
+        let read = self.stream(&request, deadline, |stream, data| {
+            lines.push(stream, data, |line| kept.push(line));
+        });
+        lines.finish(|line| kept.push(line));
+        read
+    }
+
     /// Reads an answer of frames to its end.
     fn stream(
         &self,
@@ -407,20 +440,27 @@ impl Api {
             true
         });
         read.map_err(|error| {
+            if let Some(words) = frames::said(&error) {
+                let (cause, _) = diagnose(words);
+                return self.error(request, End::Unexpected("all of it"), cause, words);
+            }
             let unanswered = Unanswered::new(unanswered(error.into(), start));
             self.unanswered(request, unanswered).error
         })
     }
 
-    /// The exit code of a command whose output has ended. A command that goes on has lost its connection.
-    fn exit_code(&self, exec: &str, deadline: Instant) -> Result<i32, EngineError> {
+    /// The end of a command whose output has ended. A command that goes on has lost its connection.
+    fn exit(&self, exec: &str, deadline: Instant) -> Result<Ended, EngineError> {
         let request = Request::get(format!("/exec/{exec}/json"));
         let lag = Instant::now() + LAG;
         loop {
             let answer = self.ask(&request, deadline).map_err(Failure::into_error)?.json();
             let code = answer["ExitCode"].as_i64().and_then(|code| code.try_into().ok());
             match (answer["Running"].as_bool(), code) {
-                (Some(false), Some(code)) => return Ok(code),
+                (Some(false), Some(code)) => {
+                    let has_run = self.dialect == Dialect::Podman || answer["Pid"] != 0;
+                    return Ok(Ended { code, has_run });
+                }
                 (Some(true), _) if Instant::now() < lag.min(deadline) => {
                     thread::sleep(Duration::from_millis(10));
                 }
@@ -428,6 +468,13 @@ impl Api {
             }
         }
     }
+}
+
+/// The end of a command in a container.
+struct Ended {
+    code: i32,
+    /// False if it could not be started.
+    has_run: bool,
 }
 
 impl Failure {
