@@ -168,7 +168,9 @@ impl Connector for Once {
         _: Option<()>,
     ) -> Result<Option<Wire>, Error> {
         if self.opened.swap(true, Ordering::SeqCst) {
-            let ended = io::Error::from(ErrorKind::NotConnected);
+            let text =
+                "the connection was closed after an answer; does a proxy on the way do that?";
+            let ended = io::Error::new(ErrorKind::NotConnected, text);
             return Err(Error::Other(Box::new(NotOpened(ended))));
         }
         let timeout = details.timeout.not_zero().map(|it| *it);
