@@ -119,8 +119,8 @@
 //! After [`start`](NetworkCreated::start), one look checks the container. If it has ended already, the error has
 //! its exit code and last lines; another address than the planned one is an error, too. A container that runs
 //! need not be ready: [`wait_ready`](BundleRunning::wait_ready) waits for the conditions of its daemons, and fails
-//! as soon as the container ends. A [`Stopper`] stops every `wait_...` from another thread, as for Ctrl-C.
-//! [`status`](BundleRunning::status), [`logs`](BundleRunning::logs),
+//! as soon as the container ends. A [`Stopper`] stops every wait from another thread, as for Ctrl-C.
+//! [`events`](BundleRunning::events), [`status`](BundleRunning::status), [`logs`](BundleRunning::logs),
 //! [`follow_logs`](BundleRunning::follow_logs), [`wait_exit`](BundleRunning::wait_exit) and
 //! [`exec`](BundleRunning::exec) are for later.
 //!

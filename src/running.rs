@@ -188,7 +188,8 @@ impl BundleRunning {
 }
 
 /// Stops the waits of a bundle, those under way and later ones: [`wait_ready`](BundleRunning::wait_ready),
-/// [`wait_for`](BundleRunning::wait_for) and [`wait_exit`](BundleRunning::wait_exit).
+/// [`wait_for`](BundleRunning::wait_for), [`wait_exit`](BundleRunning::wait_exit) and those for its
+/// [`events`](BundleRunning::events). Not a launch, of which there is no bundle yet, nor a log that is followed.
 ///
 /// [`BundleRunning::stopper`] makes it, and its clones are the same handle. It keeps nothing alive, and does
 /// nothing to the bundle itself.

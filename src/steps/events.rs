@@ -6,7 +6,7 @@ use std::sync::mpsc::{self, Receiver, RecvTimeoutError, TryRecvError};
 use std::time::{Duration, Instant};
 
 use super::observe::{await_beginning, last_lines};
-use super::wait::SILENCE;
+use super::wait::{SILENCE, TICK};
 use crate::engine::backend::{ContainerInfo, EVENTS, Event, Follow};
 use crate::engine::clock::deadline;
 use crate::error::Error;
@@ -145,11 +145,15 @@ impl Events<'_> {
     ///
     /// # Errors
     ///
-    /// [`Error::Look`] when the engine cannot be asked what has happened. No event is lost by that: the next call
+    /// [`Error::Stopped`] as soon as the bundle's [`stopper`](BundleRunning::stopper) is used, and [`Error::Look`] when
+    /// the engine cannot be asked what has happened. No event is lost by that: the next call
     /// asks again.
     pub fn next_timeout(&mut self, timeout: Duration) -> Result<Option<BundleEvent>, Error> {
         let end = deadline(Instant::now(), timeout);
         loop {
+            if self.bundle.is_stopped() {
+                return Err(Error::Stopped);
+            }
             if let Some(event) = self.ready.pop_front() {
                 return Ok(Some(event));
             }
@@ -164,9 +168,9 @@ impl Events<'_> {
             let next = match self.incoming.try_recv() {
                 Err(TryRecvError::Empty) => {
                     let left = end.saturating_duration_since(Instant::now());
-                    let next_check = self.check_health(left).unwrap_or(left).min(SILENCE);
-                    let next = self.incoming.recv_timeout(left.min(next_check));
-                    if next_check < left && matches!(next, Err(RecvTimeoutError::Timeout)) {
+                    let slice = self.check_health(left).unwrap_or(left).min(left).min(TICK);
+                    let next = self.incoming.recv_timeout(slice);
+                    if slice < left && matches!(next, Err(RecvTimeoutError::Timeout)) {
                         if self.looked.elapsed() >= SILENCE {
                             self.due = Some(Look { code: None });
                         }

@@ -5,9 +5,11 @@ use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use crate::engine::backend::{EVENTS, Event, Follow, Id};
+use crate::engine::cause::Cause;
 use crate::engine::clock::deadline;
 use crate::engine::error::{EngineError, last_bytes};
 use crate::error::Error;
+use crate::invalid::InvalidInput;
 use crate::ownership::session::Session;
 use crate::running::BundleRunning;
 use crate::status::{ExecOutput, LogLine, Status};
@@ -41,13 +43,13 @@ impl BundleRunning {
     ///
     /// # Errors
     ///
-    /// [`Error::Unsupported`] for an engine that is driven by commands, and [`Error::Look`] when the engine cannot be
-    /// asked.
+    /// [`Error::Unsupported`] for an engine that is driven by commands, [`Error::Look`] when the engine cannot be asked,
+    /// and [`Error::Gone`] when somebody else removed the container.
     pub fn logs(&self, last: impl Into<Option<usize>>) -> Result<Vec<LogLine>, Error> {
         let connection = self.session().connection();
         let deadline = connection.engine().look_deadline();
         let lines = connection.observer("a log")?.logs(self.id(), last.into(), deadline);
-        lines.map_err(|source| Error::Look { what: "the container's log", source })
+        lines.map_err(|source| self.not_read(source))
     }
 
     /// Returns the log as it comes, from its last lines on, or from its start.
@@ -59,15 +61,22 @@ impl BundleRunning {
     ///
     /// # Errors
     ///
-    /// [`Error::Unsupported`] for an engine that is driven by commands, and [`Error::Look`] when the engine cannot be
-    /// asked, or its log driver cannot be read.
+    /// [`Error::Unsupported`] for an engine that is driven by commands, [`Error::Look`] when the engine cannot be asked or
+    /// its log driver cannot be read, and [`Error::Gone`] when somebody else removed the container.
     pub fn follow_logs(&self, last: impl Into<Option<usize>>) -> Result<LogFollower, Error> {
         let (events, incoming) = mpsc::sync_channel(EVENTS);
         let connection = self.session().connection();
-        let asked = |source| Error::Look { what: "the container's log", source };
         let log = connection.observer("a log")?.follow_log(self.id(), last.into(), events);
-        await_beginning(&incoming, connection.engine().look_deadline()).map_err(asked)?;
+        await_beginning(&incoming, connection.engine().look_deadline())
+            .map_err(|source| self.not_read(source))?;
         Ok(LogFollower { incoming, _log: log })
+    }
+
+    fn not_read(&self, source: EngineError) -> Error {
+        match source.cause() {
+            Cause::ContainerMissing => Error::Gone { container: self.plan().container_name() },
+            _ => Error::Look { what: "the container's log", source },
+        }
     }
 
     /// Runs a command in the container and waits for its end.
@@ -83,18 +92,27 @@ impl BundleRunning {
     ///
     /// [`Error::Exec`] when the engine could not run it, or at the deadline; the command may then still
     /// run in the container. [`Error::Unsupported`] for an engine that is driven by commands: the exit code of
-    /// `docker exec` may be docker's own.
+    /// `docker exec` may be docker's own. [`Error::Gone`] when somebody else removed the container, and
+    /// [`Error::Invalid`] without a word.
     pub fn exec<I>(&self, words: I, timeout: Duration) -> Result<ExecOutput, Error>
     where
         I: IntoIterator,
         I::Item: Into<String>,
     {
         let words: Vec<String> = words.into_iter().map(Into::into).collect();
+        if words.is_empty() {
+            return Err(
+                InvalidInput::new(format_args!("a command without a word cannot be run")).into()
+            );
+        }
         let connection = self.session().connection();
         let deadline = deadline(connection.engine().now(), timeout);
         let observer = connection.observer("a command in the container")?;
         let output = observer.exec(self.id(), &words, deadline);
         output.map_err(|source| {
+            if source.cause() == Cause::ContainerMissing {
+                return Error::Gone { container: self.plan().container_name() };
+            }
             let program = words.into_iter().next().unwrap_or_default();
             Error::Exec { program, source }
         })

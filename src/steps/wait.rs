@@ -9,6 +9,7 @@ use super::probe::{HttpProbe, Target};
 use crate::container::{Condition, Ready};
 use crate::engine::Reachability;
 use crate::engine::backend::{EVENTS, Event, Follow};
+use crate::engine::cause::Cause;
 use crate::engine::clock::deadline;
 use crate::engine::error::last_bytes;
 use crate::error::Error;
@@ -16,7 +17,7 @@ use crate::running::BundleRunning;
 use crate::status::{Exit, Health, LogLine, State, Status};
 
 /// The time between two looks at a condition that sends no events.
-const TICK: Duration = Duration::from_millis(50);
+pub(super) const TICK: Duration = Duration::from_millis(50);
 /// The first pause between two looks at a container whose end nobody tells. Each is a command.
 const COMMANDS: Duration = Duration::from_millis(400);
 /// The longest pause before something that has ended too early is followed again.
@@ -32,9 +33,9 @@ const SHORT: Duration = Duration::from_secs(1);
 impl BundleRunning {
     /// Waits until the readiness conditions of the specification's daemons are met.
     ///
-    /// Only a [`Daemon`](crate::Daemon) has them. Without any this returns at once, whatever the container does:
-    /// of a specification whose daemons have none or that has no daemons, as that of a plain image, and after
-    /// [`NetworkPlanned::attach`](crate::NetworkPlanned::attach). [`wait_for`](Self::wait_for) waits for any condition.
+    /// Only a [`Daemon`](crate::Daemon) has them. Without any, this looks once whether the container runs. There are none
+    /// after [`NetworkPlanned::attach`](crate::NetworkPlanned::attach). [`wait_for`](Self::wait_for) waits for any
+    /// condition.
     ///
     /// # Errors
     ///
@@ -67,17 +68,22 @@ impl BundleRunning {
     /// - [`Error::Unreachable`] when the address would have to be connected to and is not on this host;
     ///   nothing was sent,
     /// - [`Error::Unsupported`] when the log would have to be read, and the engine is driven by commands,
+    /// - [`Error::Gone`] when somebody else removed the container,
     /// - [`Error::Look`] when the engine cannot be asked.
     pub fn wait_for(&self, condition: &Ready, timeout: Duration) -> Result<(), Error> {
         let _entered =
             tracing::info_span!("wait", slug = %self.plan().slug(), %condition).entered();
         self.go_on()?;
         condition.check_paths()?;
-        if connects(condition) && !self.network().is_proven_reachable()? {
-            return Err(self.unreachable());
-        }
         let start = Instant::now();
         let deadline = deadline(start, timeout);
+        if connects(condition) && !self.network().is_proven_reachable()? {
+            // Podman takes the bridge away with the network's last container.
+            return match self.exit(deadline)? {
+                Some(exit) => Err(self.died(exit, deadline)),
+                None => Err(self.unreachable()),
+            };
+        }
         let backend = self.session().connection().backend();
         let id = self.id();
         let mut log = if condition.listens() { Some(self.watch_log()?) } else { None };
@@ -387,7 +393,9 @@ impl<'a> Watch<'a> {
         };
         events.filter_map(line).for_each(hear);
         self.begun |= begun;
-        if let Some(source) = failed {
+        // A look tells the rest.
+        ended |= failed.as_ref().is_some_and(|it| it.cause() == Cause::ContainerMissing);
+        if let Some(source) = failed.filter(|_| !ended) {
             return Err(Error::Look { what: self.what, source });
         }
         if ended {

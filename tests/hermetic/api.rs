@@ -208,6 +208,7 @@ fn a_wait_is_bounded_where_what_it_follows_is_never_answered() {
     let bundle = plan().launch(&engine.engine(), BundleSpec::new()).unwrap();
     engine.script(|request, _| match request {
         _ if request.contains("/logs") || request.contains("/wait") => Act::Hang,
+        _ if request.contains("/events") => Act::Answer(200, String::new()),
         _ => Act::Obey,
     });
     let start = Instant::now();
@@ -223,6 +224,8 @@ fn a_wait_is_bounded_where_what_it_follows_is_never_answered() {
     });
     let start = Instant::now();
     assert!(matches!(bundle.wait_exit(Duration::MAX), Err(Error::Stopped)));
+    let told: Vec<_> = bundle.events().unwrap().collect();
+    assert!(matches!(told[..], [Err(Error::Stopped)]), "{told:?}");
     assert!(start.elapsed() < Duration::from_secs(5), "{:?}", start.elapsed());
     thread.join().unwrap();
     engine.script(|_, _| Act::Obey);
@@ -245,6 +248,36 @@ fn an_end_that_nobody_told_is_seen_at_the_deadline() {
     }
     let error = bundle.wait_for(&Ready::any([]), Duration::ZERO).unwrap_err();
     assert!(matches!(error, Error::Died { .. }), "{error:?}");
+    engine.script(|_, _| Act::Obey);
+    bundle.close().unwrap();
+}
+
+#[test]
+fn a_container_that_somebody_removed_is_gone_whatever_is_asked() {
+    let engine = Scripted::new(|_, _| Act::Obey);
+    let bundle = plan().launch(&engine.engine(), BundleSpec::new()).unwrap();
+    engine.script(|request, _| {
+        if request.contains("/containers/") && !request.starts_with("DELETE") {
+            not_found()
+        } else {
+            Act::Obey
+        }
+    });
+    let short = Duration::from_secs(1);
+    for error in [
+        bundle.status().map(drop),
+        bundle.logs(None).map(drop),
+        bundle.follow_logs(None).map(drop),
+        bundle.wait_exit(short).map(drop),
+        bundle.wait_exit(Duration::ZERO).map(drop),
+        bundle.wait_for(&Ready::any([]), short),
+        bundle.wait_for(&Ready::log("x"), short),
+        bundle.exec(["true"], short).map(drop),
+    ] {
+        let error = error.unwrap_err();
+        assert!(matches!(error, Error::Gone { .. }), "{error:?}");
+    }
+    assert!(matches!(bundle.exec([""; 0], short), Err(Error::Invalid(_))));
     engine.script(|_, _| Act::Obey);
     bundle.close().unwrap();
 }

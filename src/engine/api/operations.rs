@@ -47,7 +47,7 @@ impl Backend for Api {
     fn supports(&self, spec: &CheckedSpec, info: &EngineInfo) -> Result<(), Refused> {
         if let Some(flag) = spec.options.flags.first() {
             let what = format!("the flag {flag}");
-            return Err(Unsupported::new(what, "an engine that is driven by commands", info).into());
+            return Err(Unsupported::new(what, "Engine::docker_cli()", info).into());
         }
         if self.dialect == Dialect::Docker {
             return spec.security.as_ref().map(drop).map_err(|it| Refused::Invalid(it.clone()));

@@ -32,9 +32,12 @@ directory=$1
 shift
 for fd in 3 4 5 6 7 8 9; do eval "exec $fd>&-"; done
 mkdir -m 700 -- "$directory" 2>&1 || exit
+# Where a container has run out of memory, conmon leaves a file in it.
+cd -- "$directory" 2>&1 || exit
 "$@" >/dev/null 2>"$directory/log"
 cat <"$directory/log"
-rm -f -- "$directory/s" "$directory/log"
+cd /
+rm -f -- "$directory/s" "$directory/log" "$directory/oom"
 rmdir -- "$directory"
 "#;
 
