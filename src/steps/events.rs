@@ -298,6 +298,9 @@ impl Iterator for Events<'_> {
     type Item = Result<BundleEvent, Error>;
 
     fn next(&mut self) -> Option<Self::Item> {
+        if self.ended && self.ready.is_empty() {
+            return None;
+        }
         let next = self.next_timeout(Duration::MAX).transpose();
         self.ended |= matches!(next, Some(Err(_)));
         next

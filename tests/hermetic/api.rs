@@ -224,7 +224,7 @@ fn a_wait_is_bounded_where_what_it_follows_is_never_answered() {
     });
     let start = Instant::now();
     assert!(matches!(bundle.wait_exit(Duration::MAX), Err(Error::Stopped)));
-    let told: Vec<_> = bundle.events().unwrap().collect();
+    let told: Vec<_> = bundle.events().unwrap().take(2).collect();
     assert!(matches!(told[..], [Err(Error::Stopped)]), "{told:?}");
     assert!(start.elapsed() < Duration::from_secs(5), "{:?}", start.elapsed());
     thread.join().unwrap();
