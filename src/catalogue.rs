@@ -16,6 +16,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use expect_test::expect_file;
 use serde_json::json;
 
+use crate::engine::Unsupported;
 use crate::engine::backend::Id;
 use crate::engine::error::End;
 use crate::engine::identity::EngineInfo;
@@ -140,6 +141,7 @@ fn network_options(catalogue: &mut Catalogue) {
     ] {
         catalogue.error(&docker.supports(&options, true).unwrap_err());
     }
+    catalogue.error(&Unsupported::by_commands("a log", &docker));
 }
 
 fn specifications(catalogue: &mut Catalogue) {
@@ -236,8 +238,8 @@ fn engines(catalogue: &mut Catalogue) {
         refused("the moon is full\n\nRun 'docker run --help' for more information"),
         refused(""),
         engine_error(End::Lost(Arc::new(io::Error::other("it is gone"))), Cause::Other, ""),
-        engine_error(End::Untold, Cause::Other, "the moon is full"),
-        engine_error(End::Untold, Cause::Other, ""),
+        engine_error(End::StatusLost, Cause::Other, "the moon is full"),
+        engine_error(End::StatusLost, Cause::Other, ""),
         request_error(
             End::NotReached(lost()),
             Cause::EngineUnreachable,

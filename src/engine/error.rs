@@ -36,7 +36,7 @@ pub(crate) enum End {
     Lost(Arc<io::Error>),
     Exited(ExitStatus),
     /// It has ended, and its exit status was lost (`ECHILD`).
-    Untold,
+    StatusLost,
     Killed(Duration),
     /// There was no way to the engine: nothing was sent.
     NotReached(Arc<io::Error>),
@@ -136,12 +136,12 @@ impl fmt::Display for EngineError {
                 write!(f, "{request} was killed at its deadline, after {after:?}")?;
             }
             End::Exited(status) => write!(f, "{request} ended with {status}")?,
-            End::Untold => write!(f, "{request} ended, and its exit status was lost")?,
+            End::StatusLost => write!(f, "{request} ended, and its exit status was lost")?,
             End::Unexpected(expected) => write!(f, "{request} did not answer with {expected}")?,
         }
         match (word, end) {
             (Some(line), _) => write!(f, ": {line}"),
-            (None, End::Killed(_) | End::Exited(_) | End::Untold) => {
+            (None, End::Killed(_) | End::Exited(_) | End::StatusLost) => {
                 f.write_str(" and printed nothing")
             }
             (None, _) => Ok(()),
@@ -165,7 +165,7 @@ impl std::error::Error for EngineError {
             | End::NotReached(error)
             | End::Cut(error) => Some(error.as_ref()),
             End::Exited(_)
-            | End::Untold
+            | End::StatusLost
             | End::Killed(_)
             | End::Late(_)
             | End::Refused(_)

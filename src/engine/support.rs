@@ -19,7 +19,7 @@ impl Unsupported {
         Self { what, needs: needs.to_owned(), engine: info.to_string() }
     }
 
-    /// What commands cannot do.
+    /// An operation that commands cannot do.
     pub(crate) fn by_commands(what: &str, info: &EngineInfo) -> Self {
         let engine = format!("Engine::docker_cli() on {info}");
         Self { what: what.to_owned(), needs: "Engine::docker()".into(), engine }

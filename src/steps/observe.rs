@@ -38,8 +38,8 @@ impl BundleRunning {
     }
 
     /// Returns the log so far, or its last lines, in the order in which the engine took them: lines of the two
-    /// streams that were printed at the same moment may have changed places. At most the last 1 MiB of
-    /// each stream.
+    /// streams that were printed at the same moment may have changed places. At most the last 1 MiB
+    /// of both.
     ///
     /// # Errors
     ///

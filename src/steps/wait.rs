@@ -96,7 +96,7 @@ impl BundleRunning {
             let tick = TICK.max(looked.elapsed());
             // Each condition has seen them.
             seen.lines.clear();
-            seen.is_awaited = false;
+            let was_awaited = std::mem::take(&mut seen.is_awaited);
             if met {
                 // A condition that was met just before death does not count.
                 return match self.exit(deadline)? {
@@ -120,8 +120,8 @@ impl BundleRunning {
             let ended = match &mut log {
                 Some(log) => {
                     let mut ended = false;
-                    // Until a line is awaited: the other conditions are not looked at for each line.
-                    while !ended && !seen.is_awaited && now.elapsed() < tick {
+                    // Until a line is awaited, but not twice running: the other conditions are not looked at for each.
+                    while !ended && (was_awaited || !seen.is_awaited) && now.elapsed() < tick {
                         let left = tick.saturating_sub(now.elapsed());
                         ended = log.watch(left, |line| seen.hear(line, condition))?;
                     }
@@ -140,9 +140,9 @@ impl BundleRunning {
     /// Waits until the container has ended; `None` if it has not ended within this time.
     ///
     /// The end is noticed when the engine tells it. If its connection is cut, it is asked again after pauses that grow
-    /// from 50 ms to 2 s. The container is also looked at once a minute. An engine that is driven by commands is asked only, after pauses that grow from 0.4 s to 2 s.
-    /// A wait of more than a second ends with a look at the container,
-    /// which may take two seconds more.
+    /// from 50 ms to 2 s. The container is also looked at once a minute. An engine that is driven by commands tells
+    /// nothing: it is asked after pauses that grow from 0.4 s to 2 s. A wait of more than a second ends with a look at
+    /// the container, which may take two seconds more.
     ///
     /// # Errors
     ///
@@ -422,7 +422,7 @@ struct Seen {
     last: Option<Last>,
 }
 
-/// What was seen last.
+/// The last observation.
 enum Last {
     Line(String),
     Other(String),

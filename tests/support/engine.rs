@@ -71,7 +71,7 @@ impl World {
         assert_eq!(self.left(), "", "left by {}", self.slug);
     }
 
-    /// What has this slug's label, or its names.
+    /// The resources with this slug's label or names.
     #[track_caller]
     pub(crate) fn left(&self) -> String {
         let plan = self.plan();
@@ -206,7 +206,7 @@ pub(crate) fn inside(bundle: &BundleRunning, words: &[&str]) -> (i32, String) {
     (output.status.code().unwrap(), String::from_utf8(output.stdout).unwrap())
 }
 
-/// What never comes.
+/// A condition that is never met.
 pub(crate) fn never() -> Ready {
     Ready::check("what never comes", || false)
 }

@@ -110,7 +110,7 @@ pub(super) fn follow_log(
             let place = lines.cut();
             // From where the connection ended, or from the start if nothing came.
             let begun = it.begun.get().cloned().flatten().filter(|_| last == Some(0));
-            let request = place.clone().or(begun).map(|it| further.clone().query("since", it));
+            let request = place.or(begun).map(|it| further.clone().query("since", it));
             let whole = match it.begin(|_| request.clone().unwrap_or_else(|| first.clone())) {
                 Ok(response) => match it.read_log(&mut lines, response)? {
                     Ok(()) => true,

@@ -29,7 +29,7 @@ pub(super) struct Failure {
     pub(super) stdout: String,
     pub(super) made_nothing: MadeNothing,
     /// It may be no failure: its exit status was lost.
-    pub(super) untold: bool,
+    pub(super) status_lost: bool,
 }
 
 /// One command of an engine's program.
@@ -131,7 +131,7 @@ impl Command {
             end = %match &end {
                 End::Exited(status) => status.to_string(),
                 End::Killed(_) => "killed at its deadline".into(),
-                End::Untold => "exit status lost".into(),
+                End::StatusLost => "exit status lost".into(),
                 End::NotStarted(error) | End::Lost(error) => {
                     self.redactor.redacted(&error.to_string())
                 }
@@ -147,7 +147,8 @@ impl Command {
 
     /// Runs it and returns what it answers: that is read from its standard output, or is not what was expected.
     ///
-    /// Where its exit status was lost, the answer alone tells that it succeeded. An empty answer must therefore be none.
+    /// The answer alone tells that a command succeeded whose exit status was lost. `read` must therefore refuse an empty
+    /// one.
     pub(super) fn answer<T>(
         self,
         expected: &'static str,
@@ -156,7 +157,7 @@ impl Command {
     ) -> Result<T, EngineError> {
         match self.clone().run(deadline) {
             Ok(stdout) => read(&stdout).ok_or_else(|| self.unexpected(expected, &stdout)),
-            Err(failure) if failure.untold => read(&failure.stdout).ok_or(failure.error),
+            Err(failure) if failure.status_lost => read(&failure.stdout).ok_or(failure.error),
             Err(failure) => Err(failure.error),
         }
     }
@@ -165,7 +166,7 @@ impl Command {
     pub(super) fn texts(self, deadline: Instant) -> Result<[String; 2], EngineError> {
         tracing::debug!(command = %self.shown_line(), "engine command");
         match self.end_and_output(None, deadline, TEXT) {
-            Ok((End::Untold, stdout, stderr)) => Ok([stdout, stderr]),
+            Ok((End::StatusLost, stdout, stderr)) => Ok([stdout, stderr]),
             Ok((End::Exited(status), stdout, stderr)) if status.success() => Ok([stdout, stderr]),
             Ok((end, stdout, stderr)) => Err(self.failure(end, stdout, &stderr).error),
             Err(error) => Err(self.not_started(error)),
@@ -209,7 +210,7 @@ impl Command {
         let end = wait(&handle, start, deadline, &mut outputs)
             .unwrap_or_else(|error| End::Lost(error.into()));
         match &end {
-            End::Exited(_) | End::Untold => read_to_end(&mut outputs),
+            End::Exited(_) | End::StatusLost => read_to_end(&mut outputs),
             // It has no answer, and perhaps a word.
             _ => _ = drain(&mut outputs),
         }
@@ -260,13 +261,13 @@ impl Command {
             End::Killed(_) => (Cause::TimedOut, MadeNothing(false)),
             _ => diagnose(stderr),
         };
-        let untold = matches!(end, End::Untold);
+        let status_lost = matches!(end, End::StatusLost);
         let printed = match stderr.trim() {
             "" if !self.private => &stdout,
             _ => stderr,
         };
         let error = self.error(end, cause, printed);
-        Failure { error, stdout, made_nothing, untold }
+        Failure { error, stdout, made_nothing, status_lost }
     }
 
     fn error(self, end: End, cause: Cause, printed: &str) -> EngineError {
@@ -309,7 +310,7 @@ fn wait(
             Ok(None) => {}
             // This process ignores the ends of its children, or somebody in it waits for all of them.
             Err(error) if error.raw_os_error() == Some(Errno::ECHILD as i32) => {
-                return Ok(End::Untold);
+                return Ok(End::StatusLost);
             }
             Err(error) => return Err(error),
         }
@@ -367,7 +368,7 @@ mod tests {
     /// Somebody else in the process waits for all children.
     #[test]
     fn a_status_that_somebody_else_was_told_is_lost_and_the_answer_is_not() {
-        let mut untold = 0;
+        let mut status_lost = 0;
         for _ in 0..20 {
             let command = Command::new(OsStr::new("sh"), &Redactor::default());
             let command = command.args(["-c", "sleep 0.05; echo answer"]);
@@ -379,14 +380,14 @@ mod tests {
             match command.run_noticed(&notice, Instant::now() + LONG) {
                 Ok(stdout) => assert_eq!(stdout, "answer\n"),
                 Err(failure) => {
-                    assert!(failure.untold, "{}", failure.error);
+                    assert!(failure.status_lost, "{}", failure.error);
                     assert_eq!(failure.stdout, "answer\n");
                     assert_eq!(failure.made_nothing, MadeNothing(false));
-                    untold += 1;
+                    status_lost += 1;
                 }
             }
         }
-        assert!(untold > 0);
+        assert!(status_lost > 0);
     }
 
     /// As root, tests can kill every program.

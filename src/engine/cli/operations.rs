@@ -81,7 +81,7 @@ impl Backend for Cli {
         match command.clone().run_noticed(notice, deadline) {
             Ok(stdout) => made(command, &stdout),
             Err(failure) => match id_in(&failure.stdout) {
-                Some(id) if failure.untold => Ok(id),
+                Some(id) if failure.status_lost => Ok(id),
                 Some(id) => Err(CreateError { error: failure.error, made: Made::Id(id) }),
                 None => Err(failure.not_made()),
             },
@@ -305,7 +305,7 @@ impl Backend for Cli {
 impl Cli {
     /// Checks that a container was started by a command whose failure is not known.
     fn check_start(&self, id: &Id, failure: Failure, deadline: Instant) -> Result<(), EngineError> {
-        if failure.untold {
+        if failure.status_lost {
             match self.container(id.as_str(), deadline)? {
                 Some(container) if container.state != State::Created => return Ok(()),
                 _ => {}
@@ -348,10 +348,10 @@ impl Cli {
         let command = self.command().args([kind, "inspect"]).args(names.iter().copied());
         // A container's environment has secret values, of which none may be known here.
         let command = if kind == "container" { command.private() } else { command };
-        let (stdout, failed, untold) = match command.clone().run(deadline) {
+        let (stdout, failed, status_lost) = match command.clone().run(deadline) {
             Ok(stdout) => (stdout, None, false),
             // It prints what there is, and fails for what there is not.
-            Err(Failure { error, stdout, untold, .. }) => (stdout, Some(error), untold),
+            Err(Failure { error, stdout, status_lost, .. }) => (stdout, Some(error), status_lost),
         };
         match (serde_json::from_str::<Vec<_>>(&stdout), failed) {
             (Ok(found), None) => Ok(found),
@@ -360,7 +360,7 @@ impl Cli {
             {
                 Ok(found)
             }
-            (Ok(found), Some(_)) if untold && found.len() == names.len() => Ok(found),
+            (Ok(found), Some(_)) if status_lost && found.len() == names.len() => Ok(found),
             (Err(_), None) => Err(command.unexpected("a list in JSON", &stdout)),
             (_, Some(error)) => Err(error),
         }
