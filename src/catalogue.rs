@@ -195,6 +195,9 @@ fn specifications(catalogue: &mut Catalogue) {
         new().engine_option("HostConfig.Dns", "1.1.1.1,"),
         new().engine_option("HostConfig.Dns", "[null]"),
         new().engine_option("HostConfig.ShmSize", "1e6"),
+        new().engine_option("HostConfig.ShmSize", "\"1m\""),
+        new().engine_option("HostConfig.Ulimits", "[{\"name\": \"core\"}]"),
+        new().engine_option("HostConfig.CpuQuota", "1000").cpus(1.0),
         new().engine_option("HostConfig.CgroupnsMode", "\"container:x\""),
         new().engine_option("Hostname", "\"a\"").engine_option("Hostname", "\"b\""),
     ] {

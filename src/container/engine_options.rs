@@ -4,6 +4,8 @@
 //! address, the labels, the environment, the mounts, or what the container is exposed to. A device is like a mount
 //! here: the caller names what the container gets. `tests/vectors/create-fields.txt` has the reasons.
 
+use std::fmt;
+
 use serde_json::Value;
 
 use crate::invalid::{InvalidInput, no_nul};
@@ -24,47 +26,92 @@ impl Field {
     }
 }
 
-/// The fields that are allowed.
-const FIELDS: [&str; 39] = [
-    "Domainname",
-    "Healthcheck",
-    "HostConfig.BlkioDeviceReadBps",
-    "HostConfig.BlkioDeviceReadIOps",
-    "HostConfig.BlkioDeviceWriteBps",
-    "HostConfig.BlkioDeviceWriteIOps",
-    "HostConfig.BlkioWeight",
-    "HostConfig.BlkioWeightDevice",
-    "HostConfig.CgroupParent",
-    "HostConfig.CgroupnsMode",
-    "HostConfig.CpuPeriod",
-    "HostConfig.CpuQuota",
-    "HostConfig.CpuRealtimePeriod",
-    "HostConfig.CpuRealtimeRuntime",
-    "HostConfig.CpuShares",
-    "HostConfig.CpusetCpus",
-    "HostConfig.CpusetMems",
-    "HostConfig.DeviceCgroupRules",
-    "HostConfig.DeviceRequests",
-    "HostConfig.Devices",
-    "HostConfig.Dns",
-    "HostConfig.DnsOptions",
-    "HostConfig.DnsSearch",
-    "HostConfig.GroupAdd",
-    "HostConfig.LogConfig",
-    "HostConfig.MemoryReservation",
-    "HostConfig.MemorySwappiness",
-    "HostConfig.OomKillDisable",
-    "HostConfig.OomScoreAdj",
-    "HostConfig.Runtime",
-    "HostConfig.ShmSize",
-    "HostConfig.StorageOpt",
-    "HostConfig.Sysctls",
-    "HostConfig.Ulimits",
-    "Hostname",
-    "Shell",
-    "StopSignal",
-    "StopTimeout",
-    "WorkingDir",
+/// The form of a value. Docker refuses another one only when it is asked, podman takes what it knows of it, and neither
+/// says a word of a name that it does not know.
+#[derive(Clone, Copy)]
+enum Form {
+    Text,
+    Integer,
+    Bool,
+    /// A list.
+    List(&'static Self),
+    /// Any names, each with a text.
+    Texts,
+    /// These names at most.
+    Object(&'static [(&'static str, Self)]),
+}
+
+use Form::{Bool, Integer, List, Object, Text, Texts};
+
+const TEXTS: Form = List(&Text);
+const RATES: Form = List(&Object(&[("Path", Text), ("Rate", Integer)]));
+
+/// The fields that are allowed, with the form that the API's definition gives them.
+const FIELDS: [(&str, Form); 39] = [
+    ("Domainname", Text),
+    (
+        "Healthcheck",
+        Object(&[
+            ("Interval", Integer),
+            ("Retries", Integer),
+            ("StartPeriod", Integer),
+            ("Test", TEXTS),
+            ("Timeout", Integer),
+        ]),
+    ),
+    ("HostConfig.BlkioDeviceReadBps", RATES),
+    ("HostConfig.BlkioDeviceReadIOps", RATES),
+    ("HostConfig.BlkioDeviceWriteBps", RATES),
+    ("HostConfig.BlkioDeviceWriteIOps", RATES),
+    ("HostConfig.BlkioWeight", Integer),
+    ("HostConfig.BlkioWeightDevice", List(&Object(&[("Path", Text), ("Weight", Integer)]))),
+    ("HostConfig.CgroupParent", Text),
+    ("HostConfig.CgroupnsMode", Text),
+    ("HostConfig.CpuPeriod", Integer),
+    ("HostConfig.CpuQuota", Integer),
+    ("HostConfig.CpuRealtimePeriod", Integer),
+    ("HostConfig.CpuRealtimeRuntime", Integer),
+    ("HostConfig.CpuShares", Integer),
+    ("HostConfig.CpusetCpus", Text),
+    ("HostConfig.CpusetMems", Text),
+    ("HostConfig.DeviceCgroupRules", TEXTS),
+    (
+        "HostConfig.DeviceRequests",
+        List(&Object(&[
+            ("Capabilities", List(&TEXTS)),
+            ("Count", Integer),
+            ("DeviceIDs", TEXTS),
+            ("Driver", Text),
+            ("Options", Texts),
+        ])),
+    ),
+    (
+        "HostConfig.Devices",
+        List(&Object(&[
+            ("CgroupPermissions", Text),
+            ("PathInContainer", Text),
+            ("PathOnHost", Text),
+        ])),
+    ),
+    ("HostConfig.Dns", TEXTS),
+    ("HostConfig.DnsOptions", TEXTS),
+    ("HostConfig.DnsSearch", TEXTS),
+    ("HostConfig.GroupAdd", TEXTS),
+    ("HostConfig.LogConfig", Object(&[("Config", Texts), ("Type", Text)])),
+    ("HostConfig.MemoryReservation", Integer),
+    ("HostConfig.MemorySwappiness", Integer),
+    ("HostConfig.OomKillDisable", Bool),
+    ("HostConfig.OomScoreAdj", Integer),
+    ("HostConfig.Runtime", Text),
+    ("HostConfig.ShmSize", Integer),
+    ("HostConfig.StorageOpt", Texts),
+    ("HostConfig.Sysctls", Texts),
+    ("HostConfig.Ulimits", List(&Object(&[("Hard", Integer), ("Name", Text), ("Soft", Integer)]))),
+    ("Hostname", Text),
+    ("Shell", TEXTS),
+    ("StopSignal", Text),
+    ("StopTimeout", Integer),
+    ("WorkingDir", Text),
 ];
 
 /// Each field once, with a value in JSON.
@@ -73,12 +120,15 @@ pub(super) fn check_fields(fields: &[Field]) -> Result<(), InvalidInput> {
         let refused = |problem: &str| {
             Err(InvalidInput::new(format_args!("engine option {path:?} is refused: {problem}")))
         };
-        if !FIELDS.contains(&&**path) {
+        let Some((_, form)) = FIELDS.iter().find(|(name, _)| name == path) else {
             return refused("it is not among those that BundleSpec::engine_option lists");
-        }
+        };
         match serde_json::from_str::<Value>(json) {
-            Err(_) => return refused("its value is not JSON"),
-            Ok(value) => check_value(&value).or_else(refused)?,
+            Err(_) => return refused("its value is not JSON; a text has quotes"),
+            Ok(value) => {
+                check_value(&value).or_else(refused)?;
+                form.check(&value).or_else(|problem| refused(&problem))?;
+            }
         }
         if path == "HostConfig.CgroupnsMode" && !CGROUP_NAMESPACES.contains(&json.trim()) {
             return refused("its value is neither \"private\" nor \"host\"");
@@ -92,6 +142,41 @@ pub(super) fn check_fields(fields: &[Field]) -> Result<(), InvalidInput> {
 
 /// The others of podman are those of other containers.
 const CGROUP_NAMESPACES: [&str; 2] = ["\"private\"", "\"host\""];
+
+impl Form {
+    fn check(&self, value: &Value) -> Result<(), String> {
+        match (self, value) {
+            (Text, Value::String(_)) | (Integer, Value::Number(_)) | (Bool, Value::Bool(_)) => {
+                Ok(())
+            }
+            (List(form), Value::Array(values)) => values.iter().try_for_each(|it| form.check(it)),
+            (Texts, Value::Object(values)) => values.values().try_for_each(|it| Text.check(it)),
+            (Object(forms), Value::Object(values)) => {
+                values.iter().try_for_each(|(name, value)| {
+                    let Some((_, form)) = forms.iter().find(|(known, _)| known == name) else {
+                        let known: Vec<_> = forms.iter().map(|(name, _)| *name).collect();
+                        return Err(format!("{name:?} is none of its names: {}", known.join(", ")));
+                    };
+                    form.check(value).map_err(|problem| format!("{name}: {problem}"))
+                })
+            }
+            (form, value) => Err(format!("{value} is not {form}")),
+        }
+    }
+}
+
+impl fmt::Display for Form {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Text => "a text",
+            Integer => "an integer",
+            Bool => "true or false",
+            List(_) => "a list",
+            Texts => "an object with texts",
+            Object(_) => "an object",
+        })
+    }
+}
 
 /// Refuses what an engine would not read as it was written.
 fn check_value(value: &Value) -> Result<(), &'static str> {
@@ -177,6 +262,21 @@ pub(super) fn check_flag(option: &str) -> Result<(), InvalidInput> {
     no_nul("engine flag", option)
 }
 
+/// A value that each field may have, which sets nothing where it can.
+#[cfg(test)]
+pub(crate) fn harmless(path: &str) -> &'static str {
+    if path == "HostConfig.CgroupnsMode" {
+        return "\"private\"";
+    }
+    match FIELDS.iter().find(|(name, _)| *name == path).map(|(_, form)| form) {
+        Some(Integer) => "1",
+        Some(Bool) => "true",
+        Some(List(_)) => "[]",
+        Some(Texts | Object(_)) => "{}",
+        Some(Text) | None => "\"NetworkMode\"",
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -200,11 +300,6 @@ mod tests {
 
     fn check(path: &str, json: &str) -> Result<(), InvalidInput> {
         check_fields(&[Field { path: path.to_owned(), json: json.to_owned() }])
-    }
-
-    /// A value that the field may have.
-    fn value(path: &str) -> &'static str {
-        if path == "HostConfig.CgroupnsMode" { "\"private\"" } else { "[]" }
     }
 
     /// The path in spellings that Go takes for the same: letters of either case, and what it folds to them.
@@ -246,13 +341,14 @@ mod tests {
             );
         }
         let allowed = decisions.iter().filter(|(_, decision)| is_allowed(decision));
-        assert_eq!(allowed.map(|(path, _)| *path).collect::<Vec<_>>(), FIELDS);
+        let allowed: Vec<_> = allowed.map(|(path, _)| *path).collect();
+        assert_eq!(allowed, FIELDS.map(|(path, _)| path));
     }
 
     #[test]
     fn a_field_is_accepted_or_refused_as_decided() {
         for (path, decision) in decisions() {
-            assert_eq!(check(path, value(path)).is_ok(), is_allowed(decision), "{path}");
+            assert_eq!(check(path, harmless(path)).is_ok(), is_allowed(decision), "{path}");
         }
     }
 
@@ -260,7 +356,7 @@ mod tests {
     fn no_other_spelling_of_a_field_is_accepted() {
         for (path, _) in decisions() {
             for spelling in spellings(path) {
-                assert!(check(&spelling, value(path)).is_err(), "{spelling:?}");
+                assert!(check(&spelling, harmless(path)).is_err(), "{spelling:?}");
             }
         }
     }
@@ -268,9 +364,9 @@ mod tests {
     #[test]
     fn a_field_of_the_host_config_is_refused_where_old_engines_read_it_too() {
         for name in decisions().iter().filter_map(|(path, _)| path.strip_prefix("HostConfig.")) {
-            assert!(check(name, value(name)).is_err(), "{name}");
+            assert!(check(name, harmless(name)).is_err(), "{name}");
             let inner = format!("InnerHostConfig.{name}");
-            assert!(check(&inner, value(name)).is_err(), "{inner}");
+            assert!(check(&inner, harmless(name)).is_err(), "{inner}");
         }
     }
 
@@ -291,7 +387,7 @@ mod tests {
             "1e400",
             "18446744073709551616",
             "-9223372036854775809",
-            "[{\"a\": 99999999999999999999999999}]",
+            "{\"a\": 99999999999999999999999999}",
             "\"\\u0000\"",
             "{\"a\\u0000\": 1}",
             "\"\\ud800\"",
@@ -300,9 +396,41 @@ mod tests {
             let refused = check("HostConfig.Sysctls", value).is_err();
             assert!(refused, "{} was let through", &value[..value.len().min(40)]);
         }
-        for value in ["-1", "18446744073709551615", "true", "{\"a\": [{\"b\": \"c\"}]}", " [] "] {
-            check("HostConfig.Sysctls", value).unwrap();
+        for value in ["-1", "18446744073709551615", " 7 "] {
+            check("HostConfig.ShmSize", value).unwrap();
         }
+    }
+
+    #[test]
+    fn a_value_of_another_form_is_refused() {
+        for (path, value) in [
+            ("Healthcheck", r#"{"Interval": "1s"}"#),
+            ("Healthcheck", r#"{"test": ["NONE"]}"#),
+            ("Healthcheck", r#"{"Test": "true"}"#),
+            ("Healthcheck", r#"["NONE"]"#),
+            ("Hostname", "7"),
+            ("HostConfig.Dns", r#""1.1.1.1""#),
+            ("HostConfig.Dns", "[1]"),
+            ("HostConfig.DeviceRequests", r#"[{"Capabilities": ["gpu"]}]"#),
+            ("HostConfig.LogConfig", r#"{"Type": "local", "Options": {}}"#),
+            ("HostConfig.OomKillDisable", "1"),
+            ("HostConfig.ShmSize", r#""1g""#),
+            ("HostConfig.Sysctls", r#"{"net.core.somaxconn": 1024}"#),
+            ("HostConfig.Ulimits", r#"[{"Name": "nofile", "Soft": 1, "Hrd": 2}]"#),
+            ("HostConfig.Ulimits", r#"{"Name": "nofile", "Soft": 1, "Hard": 2}"#),
+        ] {
+            assert!(check(path, value).is_err(), "{path} = {value} was let through");
+        }
+        for (path, value) in [
+            ("Healthcheck", r#"{"Test": ["CMD", "true"], "Interval": 1000000000, "Retries": 1}"#),
+            ("HostConfig.DeviceRequests", r#"[{"Count": -1, "Capabilities": [["gpu"]]}]"#),
+            ("HostConfig.Sysctls", r#"{"net.core.somaxconn": "1024"}"#),
+            ("HostConfig.Ulimits", r#"[{"Name": "nofile", "Soft": 1, "Hard": 2}]"#),
+        ] {
+            check(path, value).unwrap_or_else(|error| panic!("{error}"));
+        }
+        let error = check("Healthcheck", r#"{"Interval": "1s"}"#).unwrap_err().to_string();
+        assert!(error.contains("Interval: \"1s\" is not an integer"), "{error}");
     }
 
     #[test]

@@ -12,6 +12,8 @@ mod spec;
 pub(crate) use check::CheckedSpec;
 pub use daemon::Daemon;
 pub(crate) use engine_options::Field;
+#[cfg(test)]
+pub(crate) use engine_options::harmless;
 pub(crate) use options::Options;
 pub use options::{PortMapping, PullPolicy, RestartPolicy};
 pub(crate) use parts::{CheckedMount, CheckedVariable, MountKind, is_read_by_engine_programs};

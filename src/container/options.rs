@@ -151,6 +151,16 @@ impl Options {
         }
         self.security.iter().try_for_each(|option| security::check(option))?;
         engine_options::check_fields(&self.fields)?;
+        // Docker refuses this, and podman would take the last.
+        let limits = ["HostConfig.CpuPeriod", "HostConfig.CpuQuota"];
+        if self.cpus.is_some()
+            && let Some(field) = self.fields.iter().find(|it| limits.contains(&&*it.path))
+        {
+            return Err(InvalidInput::new(format_args!(
+                "the processor time is bounded twice, by cpus and by {}",
+                field.path
+            )));
+        }
         self.flags.iter().try_for_each(|flag| engine_options::check_flag(flag))?;
         self.command.iter().try_for_each(|word| no_nul("command", word))?;
         Ok(self)

@@ -291,8 +291,9 @@ impl BundleSpec {
     /// `BlkioWeight`, `BlkioWeightDevice`, `CgroupParent`, `CgroupnsMode`, `CpuPeriod`, `CpuQuota`, `CpuRealtimePeriod`, `CpuRealtimeRuntime`, `CpuShares`, `CpusetCpus`, `CpusetMems`,
     /// `DeviceCgroupRules`, `DeviceRequests`, `Devices`, `Dns`, `DnsOptions`, `DnsSearch`, `GroupAdd`,
     /// `LogConfig`, `MemoryReservation`, `MemorySwappiness`, `OomKillDisable`, `OomScoreAdj`, `Runtime`,
-    /// `ShmSize`, `StorageOpt`, `Sysctls` and `Ulimits`. Names are spelled as here. A value has no null and no
-    /// number but integers.
+    /// `ShmSize`, `StorageOpt`, `Sysctls` and `Ulimits`. Names are spelled as here. A value has the form that the
+    /// API's definition gives it, with its names and spelling, without null, and with no numbers but integers. Durations
+    /// are in nanoseconds, sizes in bytes.
     ///
     /// Podman does not have all of them: `Domainname`, `Shell`, and of `HostConfig` the rates of block devices
     /// (`BlkioDevice...`, `BlkioWeightDevice`), `DeviceCgroupRules` and `DeviceRequests` are

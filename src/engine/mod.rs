@@ -412,7 +412,8 @@ impl fmt::Debug for Engine {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut debug = f.debug_struct("Engine");
         match &self.access {
-            Access::Api(cli, _) | Access::Cli(cli) => cli.fmt_way(&mut debug),
+            Access::Api(cli, _) => cli.fmt_way(debug.field("by", &"API")),
+            Access::Cli(cli) => cli.fmt_way(debug.field("by", &"commands")),
             #[cfg(test)]
             Access::Model(backend) => _ = debug.field("model", backend),
         }

@@ -55,6 +55,15 @@ struct Process {
     rest: Vec<u8>,
     /// Ends with this process and the last of its programs that make something.
     liveness: PipeWriter,
+    /// The shell, until it has said that it listens. After `messages`, whose end also ends it.
+    starting: Option<Starting>,
+}
+
+/// A shell that starts. It reads what it was told meanwhile, also if this process has ended by then.
+#[derive(Debug)]
+struct Starting {
+    child: Child,
+    end: Instant,
 }
 
 /// The protection of one owner. It ends when this is dropped, unless something is left.
@@ -130,15 +139,24 @@ impl Reaper {
             return;
         }
         state.untold = state.held.keys().cloned().collect();
-        match start(&spec()) {
-            Ok(process) => {
-                state.process = Some(process);
-                state.tell();
-            }
-            Err(error) => {
-                tracing::warn!(%error, "no reaper: what this process leaves when it is killed stays");
-            }
-        }
+        let spec = spec();
+        // bash can close any descriptor that it has inherited, dash only those of one digit.
+        let started = start("bash", &spec).or_else(|error| {
+            tracing::debug!(%error, "no bash");
+            start("sh", &spec)
+        });
+        state.begin(started);
+    }
+
+    /// Waits until the shell listens. One that does not is replaced by `sh`.
+    fn confirm(&self, spec: impl FnOnce() -> ReaperSpec) {
+        let mut state = self.state();
+        let Some(process) = &mut state.process else { return };
+        let Err(error) = process.confirm() else { return };
+        tracing::debug!(%error, "a shell does not work");
+        state.untold = state.held.keys().cloned().collect();
+        let started = start("sh", &spec()).and_then(|mut it| it.confirm().map(|()| it));
+        state.begin(started);
     }
 
     fn remove(&self, owner: &str) {
@@ -160,6 +178,19 @@ impl Reaper {
 }
 
 impl State {
+    fn begin(&mut self, started: io::Result<Process>) {
+        match started {
+            Ok(process) => {
+                self.process = Some(process);
+                self.tell();
+            }
+            Err(error) => {
+                self.process = None;
+                tracing::warn!(%error, "no reaper: what this process leaves when it is killed stays");
+            }
+        }
+    }
+
     /// Tells the process what it does not know yet, as far as it takes it: a stopped or slow reaper is told
     /// the rest next time. It never waits, and raises no signal. Returns false if there is no process.
     fn tell(&mut self) -> bool {
@@ -203,6 +234,17 @@ impl Hold {
         }
     }
 
+    /// Waits until the process listens, which it does while the engine makes something.
+    pub(crate) fn confirm(&self, connection: &Connection) {
+        match &self.reaper {
+            Handle::Process(reaper) => {
+                reaper.confirm(|| connection.backend().reaper_spec(connection.info()));
+            }
+            #[cfg(test)]
+            Handle::Model(_) => {}
+        }
+    }
+
     /// The pipe that a program holds which makes something, so that the reaper waits for its end.
     pub(crate) fn liveness(&self) -> Option<PipeWriter> {
         match &self.reaper {
@@ -234,23 +276,15 @@ impl Drop for Hold {
     }
 }
 
-/// Starts the process and waits until it listens.
-fn start(spec: &ReaperSpec) -> io::Result<Process> {
+/// Starts the process.
+fn start(shell: &str, spec: &ReaperSpec) -> io::Result<Process> {
     if !Path::new(&spec.program).exists() {
         let missing = format!("{} was not found, by which it would remove", spec.program.display());
         return Err(io::Error::new(io::ErrorKind::NotFound, missing));
     }
-    // bash can close any descriptor that it has inherited, dash only those of one digit.
-    // With a socket as its standard input, bash takes itself for a remote shell, and reads the user's ~/.bashrc.
-    start_in("bash", &["--norc"], spec).or_else(|error| {
-        tracing::debug!(%error, "no bash");
-        start_in("sh", &[], spec)
-    })
-}
-
-fn start_in(shell: &str, options: &[&str], spec: &ReaperSpec) -> io::Result<Process> {
     let end = Instant::now() + START;
     let (messages, theirs) = UnixStream::pair()?;
+    messages.set_read_timeout(Some(START))?;
     let theirs = OwnedFd::from(theirs);
     let (liveness_end, liveness) = io::pipe()?;
     let lists = [
@@ -260,7 +294,9 @@ fn start_in(shell: &str, options: &[&str], spec: &ReaperSpec) -> io::Result<Proc
         &spec.list_networks,
         &spec.remove_network,
     ];
-    let mut child = Command::new(path_of(shell.as_ref())?)
+    // With a socket as its standard input, bash takes itself for a remote shell, and reads the user's ~/.bashrc.
+    let options = (shell == "bash").then_some("--norc");
+    let child = Command::new(path_of(shell.as_ref())?)
         .args(options)
         .args(["-c", include_str!("reaper.sh"), "sidecar-bundle-reaper"])
         .arg(&spec.program)
@@ -275,23 +311,31 @@ fn start_in(shell: &str, options: &[&str], spec: &ReaperSpec) -> io::Result<Proc
         .env_clear()
         .envs(spec.env.iter().map(|(name, value)| (name, value)))
         .spawn()?;
-    messages.set_read_timeout(Some(START))?;
-    let ready = (&messages).read_exact(&mut [0; 6]);
-    if ready.is_err() {
-        // It may have ended by itself.
-        let _ = child.kill();
-    }
-    reap(&mut child, end);
-    ready?;
-    Ok(Process { messages, rest: Vec::new(), liveness })
+    let starting = Some(Starting { child, end });
+    Ok(Process { messages, rest: Vec::new(), liveness, starting })
 }
 
-/// It went into the background by itself, or was killed: this process gets no child that it did not ask for.
-fn reap(child: &mut Child, end: Instant) {
-    let end = end.max(Instant::now() + Duration::from_secs(1));
-    // An error tells that somebody else waits for this process's children.
-    while matches!(child.try_wait(), Ok(None)) && Instant::now() < end {
-        thread::sleep(Duration::from_millis(1));
+impl Process {
+    /// Waits until it listens.
+    fn confirm(&mut self) -> io::Result<()> {
+        let Some(mut starting) = self.starting.take() else { return Ok(()) };
+        let ready = (&self.messages).read_exact(&mut [0; 6]);
+        if ready.is_err() {
+            // It may have ended by itself.
+            let _ = starting.child.kill();
+        }
+        ready
+    }
+}
+
+/// It goes into the background by itself, or was killed: this process gets no child that it did not ask for.
+impl Drop for Starting {
+    fn drop(&mut self) {
+        let end = self.end.max(Instant::now() + Duration::from_secs(1));
+        // An error tells that somebody else waits for this process's children.
+        while matches!(self.child.try_wait(), Ok(None)) && Instant::now() < end {
+            thread::sleep(Duration::from_millis(1));
+        }
     }
 }
 
@@ -369,6 +413,7 @@ mod tests {
         let reaper = Reaper::default();
         let add = |number| reaper.add(&owner(number), room.path(), || spec(&program));
         add(0);
+        reaper.confirm(|| spec(&program));
         let [pid] = processes(&program)[..] else { panic!("one reaper") };
         let stopped = Stopped::new(pid);
         let start = Instant::now();
@@ -388,6 +433,33 @@ mod tests {
         });
         assert_eq!(processes(&program), [pid]);
         reaper.remove(&owner(0));
+        wait_until("it ends when nothing is held", || processes(&program).is_empty());
+    }
+
+    #[test]
+    fn a_shell_that_ends_before_it_listens_leaves_no_child_and_is_replaced() {
+        let room = tempfile::tempdir().unwrap();
+        let program = room.path().join("engine");
+        let reaper = Reaper::default();
+        reaper.add(&owner(0), room.path(), || spec(&program));
+        let id = reaper.state().process.as_ref().unwrap().starting.as_ref().unwrap().child.id();
+        kill(Pid::from_raw(id.cast_signed()), Signal::SIGKILL).unwrap();
+        reaper.confirm(|| spec(&program));
+        assert!(!Path::new(&format!("/proc/{id}")).exists(), "a zombie");
+        assert_eq!(processes(&program).len(), 1);
+        reaper.remove(&owner(0));
+        wait_until("it ends when nothing is held", || processes(&program).is_empty());
+    }
+
+    #[test]
+    fn an_owner_that_ends_while_its_shell_starts_leaves_no_process() {
+        let room = tempfile::tempdir().unwrap();
+        let program = room.path().join("engine");
+        let reaper = Reaper::default();
+        reaper.add(&owner(0), room.path(), || spec(&program));
+        let id = reaper.state().process.as_ref().unwrap().starting.as_ref().unwrap().child.id();
+        reaper.remove(&owner(0));
+        assert!(!Path::new(&format!("/proc/{id}")).exists(), "a zombie");
         wait_until("it ends when nothing is held", || processes(&program).is_empty());
     }
 

@@ -122,8 +122,16 @@ impl Session {
             self.lease.unsettle();
             self.unsure.store(true, Ordering::SeqCst);
         }
+        self.confirm_reaper();
         if let Err(error) = self.lease.making(None) {
             tracing::warn!(error = %error.chain(), "a lease could not be written");
+        }
+    }
+
+    /// Waits until the reaper listens, if it was started by this session. It starts while the engine makes something.
+    pub(super) fn confirm_reaper(&self) {
+        if let Some(hold) = &self.reaper {
+            hold.confirm(&self.connection);
         }
     }
 

@@ -1,11 +1,13 @@
 //! The API backend, against an engine that does as it is told.
 
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use serde_json::json;
-use sidecar_bundle::{BundleEvent, BundleSpec, Cause, Error, Events, Ready};
+use sidecar_bundle::{BundleEvent, BundleSpec, Cause, Engine, Error, Events, Ready};
 
 use crate::fake::plan;
 use crate::scripted::{Act, Scripted};
@@ -77,6 +79,51 @@ fn a_request_is_bounded_by_its_deadline() {
     assert_eq!(failed.error().cause(), Some(Cause::TimedOut), "{failed:?}");
     assert!(start.elapsed() < Duration::from_secs(20), "{:?}", start.elapsed());
     assert_eq!(engine.resources(), 0);
+}
+
+#[test]
+fn an_engine_that_does_not_say_what_it_is_was_sent_nothing_else() {
+    const INFO: &str = "HTTP/1.1 200 OK\r\nApi-Version: 1.41\r\nConnection: close\r\n\r\n{\"ServerVersion\": \"20.10.24\", \"ID\": \"ID\"}";
+    // The first connection tells it, and ends; the next one does not.
+    let asked = AtomicUsize::new(0);
+    let engine = Scripted::new(move |request, _| match request {
+        "GET /info" if asked.fetch_add(1, Ordering::SeqCst) == 0 => Act::Bytes(INFO),
+        "GET /info" => Act::Hang,
+        _ => Act::Obey,
+    });
+    let short = engine.engine().with_start_deadline(Duration::from_millis(300));
+    let failed = plan().create_network(&short).unwrap_err();
+    let Error::CreateNetwork { source, .. } = failed.error() else { panic!("{failed:?}") };
+    assert_eq!(source.cause(), Cause::TimedOut);
+    let text = source.to_string();
+    assert!(text.contains("the engine at /") && text.contains("did not say what it is"), "{text}");
+    // Nothing was made, and nothing is looked for.
+    assert_eq!(engine.requests(), ["GET /info", "GET /info"]);
+}
+
+#[test]
+fn a_program_that_prints_much_does_not_wait_for_ever() {
+    let room = tempfile::tempdir().unwrap();
+    let program = room.path().join("docker");
+    let info = json!({"ServerVersion": "20.10.24", "ID": "ID", "Name": "n", "DockerRootDir": "/"});
+    let script = format!(
+        r#"#!/bin/sh
+info='{info}'
+warn() {{ head -c 1000000 /dev/zero | tr '\0' w >&2; }}
+warn
+while read -r line; do
+    [ "$line" = "$(printf '\r')" ] || continue
+    warn
+    printf 'HTTP/1.1 200 OK\r\nApi-Version: 1.41\r\nContent-Length: %d\r\n\r\n%s' ${{#info}} "$info"
+done
+"#
+    );
+    fs::write(&program, script).unwrap();
+    fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
+    let engine = Engine::docker().with_program(program).with_host("ssh://nobody@host");
+    for _ in 0..3 {
+        assert_eq!(engine.version().unwrap(), "Docker 20.10.24");
+    }
 }
 
 #[test]

@@ -304,8 +304,11 @@ fn find_engine() -> Result<String, String> {
         return Err(String::from_utf8_lossy(&version.stderr).trim().to_owned());
     }
     let version = String::from_utf8_lossy(&version.stdout).trim().to_owned();
-    let build = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/stand-in/build");
-    let image = Command::new(build).output().map_err(|error| error.to_string())?;
+    // The manifest may be that of a crate in this repository.
+    let folders = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors();
+    let build = folders.map(|it| it.join("tests/stand-in/build")).find(|it| it.exists());
+    let image = Command::new(build.unwrap()).output();
+    let image = image.map_err(|error| error.to_string())?;
     if !image.status.success() {
         return Err(String::from_utf8_lossy(&image.stderr).trim().to_owned());
     }

@@ -307,10 +307,15 @@ impl Client {
         let unreached = |error: Error| {
             let end = match unanswered(error, start) {
                 End::Cut(error) => End::NotReached(error),
+                // What is asked for has not been sent yet.
+                End::Late(after) => {
+                    End::Withheld(format!("{} did not say what it is within {after:?}", self.way))
+                }
                 end => end,
             };
             let cause = match &end {
                 End::NotReached(error) => self.way.cause(error),
+                End::Withheld(_) => Cause::TimedOut,
                 _ => Cause::Other,
             };
             Unanswered { words: self.way.said(&end), end, cause }

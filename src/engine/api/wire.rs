@@ -10,8 +10,8 @@ use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
-use std::thread;
-use std::time::Duration;
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::sys::socket::{MsgFlags, recv, send};
@@ -42,15 +42,31 @@ pub(super) enum Way {
     Service(Arc<Service>),
 }
 
+/// Prints what is at the end of the way.
+impl fmt::Display for Way {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Socket(path) => write!(f, "the engine at {}", path.display()),
+            Self::Program(dial) => {
+                write!(f, "the engine behind {} system dial-stdio", dial.program.display())
+            }
+            Self::Service(it) => write!(f, "{} system service", it.program().display()),
+        }
+    }
+}
+
 /// The program that leads to the engine, with its arguments and what it changes in the environment.
 #[derive(Clone)]
 pub(super) struct DialStdio {
     command: duct::Expression,
     /// The name of the program.
     program: OsString,
-    /// The standard error of the connection that ended last.
-    words: Arc<Mutex<String>>,
+    /// The standard error of the connection that was opened last.
+    words: Arc<Mutex<Words>>,
 }
+
+/// What a program has printed on its standard error, at most 4 KiB of it.
+type Words = Arc<Mutex<Vec<u8>>>;
 
 impl fmt::Debug for DialStdio {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -92,7 +108,10 @@ impl Way {
     pub(super) fn said(&self, end: &End) -> String {
         match (self, end) {
             (Self::Program(dial), _) => {
-                let words = dial.words.lock().unwrap_or_else(PoisonError::into_inner).clone();
+                let words =
+                    Words::clone(&dial.words.lock().unwrap_or_else(PoisonError::into_inner));
+                let words = words.lock().unwrap_or_else(PoisonError::into_inner);
+                let words = String::from_utf8_lossy(&words).into_owned();
                 match end {
                     End::NotReached(error) if words.trim().is_empty() => {
                         format!("{}: {error}", dial.program.display())
@@ -101,9 +120,7 @@ impl Way {
                 }
             }
             (Self::Socket(path), End::NotReached(error)) => format!("{}: {error}", path.display()),
-            (Self::Service(it), End::NotReached(error)) => {
-                format!("{} system service: {error}", it.program().display())
-            }
+            (Self::Service(_), End::NotReached(error)) => format!("{self}: {error}"),
             (Self::Socket(_) | Self::Service(_), _) => String::new(),
         }
     }
@@ -113,7 +130,7 @@ impl Way {
         match (self, error.kind()) {
             (Self::Program(_) | Self::Service(_), ErrorKind::NotFound) => Cause::ProgramMissing,
             (Self::Socket(_), ErrorKind::PermissionDenied) => Cause::PermissionDenied,
-            (Self::Service(_), ErrorKind::TimedOut) => Cause::TimedOut,
+            (_, ErrorKind::TimedOut) => Cause::TimedOut,
             _ => Cause::Other,
         }
     }
@@ -198,17 +215,17 @@ impl DialStdio {
     }
 
     fn open(&self) -> io::Result<Wire> {
-        *self.words.lock().unwrap_or_else(PoisonError::into_inner) = String::new();
+        let words = Words::default();
+        *self.words.lock().unwrap_or_else(PoisonError::into_inner) = Arc::clone(&words);
         path_of(&self.program)?;
         let (ours, theirs) = UnixStream::pair()?;
-        let (words, their_words) = UnixStream::pair()?;
-        words.set_nonblocking(true)?;
+        let (stderr, their_stderr) = UnixStream::pair()?;
         let theirs = OwnedFd::from(theirs);
         let handle = self
             .command
             .stdin_file(theirs.try_clone()?)
             .stdout_file(theirs)
-            .stderr_file(OwnedFd::from(their_words))
+            .stderr_file(OwnedFd::from(their_stderr))
             // Ctrl-C is for the launcher; without it, the program ends with the connection.
             .before_spawn(|command| {
                 command.process_group(0);
@@ -216,7 +233,8 @@ impl DialStdio {
             })
             .unchecked()
             .start()?;
-        let program = Program { handle, stderr: words, words: Arc::clone(&self.words) };
+        let mut program = Program { handle, stderr, reader: None };
+        program.read(words)?;
         Ok(Wire::new(ours, Some(program)))
     }
 }
@@ -242,12 +260,12 @@ pub(super) struct Wire {
     write_timeout: Option<Duration>,
 }
 
-/// The program at the other end.
+/// The program at the other end. It is ended with its connection.
 #[derive(Debug)]
 struct Program {
     handle: duct::Handle,
     stderr: UnixStream,
-    words: Arc<Mutex<String>>,
+    reader: Option<JoinHandle<()>>,
 }
 
 impl Wire {
@@ -259,43 +277,54 @@ impl Wire {
 }
 
 impl Program {
-    /// Keeps its standard error, at most 4 KiB of it: its connection has ended.
-    fn ended(&mut self) {
-        let mut all = Vec::new();
-        let mut piece = [0; 4096];
-        for _ in 0..50 {
-            match self.stderr.read(&mut piece) {
-                Ok(0) => break,
-                Ok(length) if all.len() < piece.len() => all.extend(&piece[..length]),
-                Ok(_) => {}
-                // It may be about to say why.
-                Err(error) if error.kind() == ErrorKind::WouldBlock => {
-                    thread::sleep(Duration::from_millis(4));
-                }
-                Err(_) => break,
+    /// Reads its standard error as long as it lives: a program that prints much would wait for ever otherwise.
+    fn read(&mut self, words: Words) -> io::Result<()> {
+        let mut stderr = self.stderr.try_clone()?;
+        let read = move || {
+            let mut piece = [0; 4096];
+            while let Ok(length @ 1..) = stderr.read(&mut piece) {
+                let mut words = words.lock().unwrap_or_else(PoisonError::into_inner);
+                let room = piece.len() - words.len();
+                words.extend(&piece[..length.min(room)]);
+            }
+        };
+        let reader = thread::Builder::new().name("sidecar-bundle-words".into()).spawn(read)?;
+        self.reader = Some(reader);
+        Ok(())
+    }
+
+    /// Its connection has ended, and it may be about to say why.
+    fn ended(&self) {
+        let is_reading = || self.reader.as_ref().is_some_and(|it| !it.is_finished());
+        let end = Instant::now() + Duration::from_millis(200);
+        while is_reading() && Instant::now() < end {
+            thread::sleep(Duration::from_millis(4));
+        }
+    }
+}
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        let handle = &self.handle;
+        // It may have ended by itself, and in a process that ignores SIGCHLD its id may be another's by now.
+        if matches!(handle.try_wait(), Ok(None)) {
+            let _ = handle.kill();
+        }
+        // A killed process needs a moment until it can be waited for, so that it is no zombie.
+        for _ in 0..100 {
+            match handle.try_wait() {
+                Ok(None) => thread::sleep(Duration::from_millis(2)),
+                Ok(Some(_)) | Err(_) => break,
             }
         }
-        let words = String::from_utf8_lossy(&all).into_owned();
-        *self.words.lock().unwrap_or_else(PoisonError::into_inner) = words;
+        // Its own child may hold the other end.
+        let _ = self.stderr.shutdown(Shutdown::Both);
     }
 }
 
 impl Drop for Wire {
     fn drop(&mut self) {
         self.stream.shutdown();
-        if let Some(Program { handle, .. }) = &self.program {
-            // It may have ended by itself, and in a process that ignores SIGCHLD its id may be another's by now.
-            if matches!(handle.try_wait(), Ok(None)) {
-                let _ = handle.kill();
-            }
-            // A killed process needs a moment until it can be waited for, so that it is no zombie.
-            for _ in 0..100 {
-                match handle.try_wait() {
-                    Ok(None) => thread::sleep(Duration::from_millis(2)),
-                    Ok(Some(_)) | Err(_) => break,
-                }
-            }
-        }
     }
 }
 
@@ -328,7 +357,7 @@ impl Transport for Wire {
                 Err(Errno::EINTR) => {}
                 Err(Errno::EAGAIN) => return Err(Error::Timeout(timeout.reason)),
                 Err(error) => {
-                    self.program.iter_mut().for_each(Program::ended);
+                    self.program.iter().for_each(Program::ended);
                     return Err(Error::Io(error.into()));
                 }
             }
@@ -342,7 +371,7 @@ impl Transport for Wire {
         loop {
             match (&self.stream.0).read(self.buffers.input_append_buf()) {
                 Ok(0) => {
-                    self.program.iter_mut().for_each(Program::ended);
+                    self.program.iter().for_each(Program::ended);
                     return Ok(false);
                 }
                 Ok(length) => {
@@ -353,7 +382,7 @@ impl Transport for Wire {
                     ErrorKind::Interrupted => {}
                     ErrorKind::WouldBlock => return Err(Error::Timeout(timeout.reason)),
                     _ => {
-                        self.program.iter_mut().for_each(Program::ended);
+                        self.program.iter().for_each(Program::ended);
                         // A reset would be taken for the end of an answer that ends with its connection.
                         return Err(Error::Io(io::Error::other(error)));
                     }
