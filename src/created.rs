@@ -4,7 +4,7 @@ use std::fmt;
 
 use crate::engine::backend::Id;
 use crate::error::{Error, StepError};
-use crate::host;
+use crate::host::{self, Holder};
 use crate::ownership::guard::Guard;
 use crate::ownership::session::Session;
 use crate::plan::NetworkPlanned;
@@ -123,11 +123,19 @@ impl NetworkCreated {
 
     pub(crate) fn is_proven_reachable(&self) -> Result<bool, Error> {
         let (ip, gateway) = (self.plan.ip(), self.plan.gateway());
-        if !host::speaks_as(gateway, ip) {
+        let interface = match host::way_to(ip.into()) {
+            Some(Holder::Route { interface, .. }) => Some(interface),
+            _ => None,
+        };
+        // A route of the bridge's may give packets another source.
+        let speaks_as_gateway = host::speaks_as(gateway, ip);
+        if interface.is_none() && !speaks_as_gateway {
             return Ok(false);
         }
         // Another engine's network may have the same addresses: this one's bridge is known by its name.
-        Ok(self.bridge()?.is_some_and(|bridge| host::has(&bridge, gateway.into())))
+        let Some(bridge) = self.bridge()? else { return Ok(false) };
+        let is_way = speaks_as_gateway || interface.as_deref() == Some(&*bridge);
+        Ok(is_way && host::has(&bridge, gateway.into()))
     }
 
     /// The name of the network's bridge, as the engine says it.

@@ -24,7 +24,8 @@
 //!
 //! # The states
 //!
-//! Each state is a type, and each step takes the state before it: a wrong order does not compile.
+//! Each state is a type, and each step takes the state before it: a wrong order does not compile. The steps ask the
+//! engine's API for what these commands do:
 //!
 //! ```text
 //! &str ──> Slug ──> NetworkPlanned        data: clone it, compare it, print it

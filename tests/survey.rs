@@ -308,7 +308,7 @@ fn a_rule_with_a_table_of_its_own_is_named_before_the_launch_and_after_it() {
 
     let bundle = network.start(BundleSpec::new()).unwrap();
     assert!(bundle.is_reachable());
-    let _wide = rule("10.170.0.0/16");
+    let wide = rule("10.170.0.0/16");
     assert!(!bundle.is_reachable());
     let error = bundle.wait_for(&Ready::tcp(8080), engine::LONG).unwrap_err();
     assert_eq!(
@@ -318,6 +318,25 @@ fn a_rule_with_a_table_of_its_own_is_named_before_the_launch_and_after_it() {
             bundle.ip()
         )
     );
+    drop(wide);
+
+    // A route of the bridge's with another source.
+    let bridge = host_bridge(&bundle);
+    let _source = Ip::add("address", &["198.18.0.9/32", "dev", "lo"]);
+    let to: &str = format!("{}/32", bundle.ip()).leak();
+    let hint = Ip::add("route", &[to, "dev", bridge, "src", "198.18.0.9"]);
+    assert!(bundle.is_reachable());
+    bundle.wait_for(&Ready::tcp(8080), engine::LONG).unwrap();
+    drop(hint);
     bundle.close().unwrap();
     world.assert_nothing_of_ours();
+}
+
+/// The interface with the gateway's address.
+fn host_bridge(bundle: &sidecar_bundle::BundleRunning) -> &'static str {
+    let shown = Command::new("ip").args(["-brief", "address"]).output().unwrap();
+    let shown = String::from_utf8(shown.stdout).unwrap();
+    let gateway = format!(" {}/", bundle.plan().gateway());
+    let line = shown.lines().find(|line| line.contains(&gateway)).unwrap();
+    line.split(' ').next().unwrap().to_owned().leak()
 }

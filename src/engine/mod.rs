@@ -49,8 +49,8 @@ pub use support::Unsupported;
 /// are kept as long as this value and its clones; each that is not a socket is a process of the program.
 ///
 /// Podman has no daemon. If no address and no connection is configured, the first request runs `podman system service`
-/// on a socket that only this user reaches. It is one process for all engine values that lead to the same podman, and
-/// describes itself once, which takes it some 0.3 s. It ends ten seconds after its last connection, also where this
+/// on a socket that only this user reaches. It is one process for all engine values that lead to the same podman, while one of
+/// them lives, and describes itself once, which takes it some 0.3 s. It ends ten seconds after its last connection, also where this
 /// process was killed, and is run again when it is needed. It finishes the requests that are under way.
 ///
 /// The program also pulls images, since it knows the credentials of registries, and the reaper removes by it.

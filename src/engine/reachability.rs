@@ -42,7 +42,7 @@ pub enum Reachability {
         /// The route that the kernel finds.
         by: Holder,
     },
-    /// The bridge is on this host, and no route leads to the bundle. Only
+    /// The bridge is on this host, and does not lead to the bundle. Only
     /// [`Error::Unreachable`](crate::Error::Unreachable) has it.
     #[non_exhaustive]
     NoRoute {
@@ -69,6 +69,9 @@ impl Reachability {
             // Podman takes it away with the network's last container.
             None => Self::OtherNamespace,
             Some(bridge) => match host::way_to(ip) {
+                Some(Holder::Route { interface, .. }) if interface == bridge => {
+                    Self::NoRoute { bridge }
+                }
                 Some(by) => Self::Diverted { by },
                 None => Self::NoRoute { bridge },
             },
@@ -103,7 +106,7 @@ impl fmt::Display for Reachability {
             ),
             Self::NoRoute { bridge } => write!(
                 f,
-                "no route leads to it, though its bridge {bridge} is on this host; see if the bridge is up and has its address"
+                "its bridge {bridge} is on this host, and does not lead to it; see if the bridge is up and has its address, or if the network is isolated from the host"
             ),
         }
     }

@@ -24,8 +24,8 @@ pub enum BundleEvent {
     /// It has ended.
     #[non_exhaustive]
     Died {
-        /// Its exit. If it was restarted or removed before it could be looked at, that has the code alone, or -1 if
-        /// the engine did not tell one.
+        /// Its exit. If it was restarted or removed before a look at it, only the exit code is known, or -1
+        /// where the engine did not tell that.
         exit: Exit,
         /// The last lines of its log, without secret values; empty if they cannot be had any more.
         log: String,
@@ -78,8 +78,8 @@ impl BundleRunning {
     /// look tells what has changed meanwhile. Several restarts between two looks are one. Events that are not read wait.
     /// The container is also looked at once a minute, in case the connection is dead without a sign.
     ///
-    /// Podman's health checks are timers of systemd's. Where nobody runs them, this does while it waits, and asks for
-    /// them from time to time.
+    /// The health checks of podman are run by systemd. On a host without systemd, `next_timeout` runs them while it
+    /// waits.
     ///
     /// ```no_run
     /// use std::time::Duration;
@@ -108,8 +108,8 @@ impl BundleRunning {
     ///
     /// # Errors
     ///
-    /// [`Error::Unsupported`] for an engine that is driven by commands, and [`Error::Look`] when the engine cannot
-    /// be asked. The bundle runs on.
+    /// [`Error::Unsupported`] for an engine that is driven by commands, [`Error::Look`] when the engine cannot
+    /// be asked, and [`Error::Gone`] when somebody else removed the container.
     pub fn events(&self) -> Result<Events<'_>, Error> {
         let end = self.session().connection().engine().look_deadline();
         let (follow, incoming) = self.follow_events(end)?;
@@ -133,7 +133,7 @@ impl BundleRunning {
         let connection = self.session().connection();
         let follow = connection.observer("a stream of events")?.follow_events(self.id(), events);
         let begun = await_beginning(&incoming, self.look_by(end));
-        begun.map_err(|source| Error::Look { what: "the container's events", source })?;
+        begun.map_err(|source| self.not_read("the container's events", source))?;
         Ok((follow, incoming))
     }
 }

@@ -19,6 +19,9 @@ impl NetworkPlanned {
     /// # Ok::<(), sidecar_bundle::Error>(())
     /// ```
     ///
+    /// It returns within the deadlines of the [`Engine`], and cannot be stopped before. If the process ends meanwhile,
+    /// as by Ctrl-C, the reaper removes what was made.
+    ///
     /// # Errors
     ///
     /// Those of both steps, and a wrong specification before either. The plan is handed back, and

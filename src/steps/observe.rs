@@ -49,7 +49,7 @@ impl BundleRunning {
         let connection = self.session().connection();
         let deadline = connection.engine().look_deadline();
         let lines = connection.observer("a log")?.logs(self.id(), last.into(), deadline);
-        lines.map_err(|source| self.not_read(source))
+        lines.map_err(|source| self.not_read("the container's log", source))
     }
 
     /// Returns the log as it comes, from its last lines on, or from its start.
@@ -68,14 +68,14 @@ impl BundleRunning {
         let connection = self.session().connection();
         let log = connection.observer("a log")?.follow_log(self.id(), last.into(), events);
         await_beginning(&incoming, connection.engine().look_deadline())
-            .map_err(|source| self.not_read(source))?;
+            .map_err(|source| self.not_read("the container's log", source))?;
         Ok(LogFollower { incoming, _log: log })
     }
 
-    fn not_read(&self, source: EngineError) -> Error {
+    pub(super) fn not_read(&self, what: &'static str, source: EngineError) -> Error {
         match source.cause() {
             Cause::ContainerMissing => Error::Gone { container: self.plan().container_name() },
-            _ => Error::Look { what: "the container's log", source },
+            _ => Error::Look { what, source },
         }
     }
 

@@ -245,15 +245,21 @@ impl Client {
                 answered => return Ok((answered?, line)),
             }
         }
-        let ask_on_a_new_line = || {
+        self.renewed(|| {
             let line = self.open(self.agent(), deadline)?;
             line.check(expected)?;
             Ok((ask(&line)?, line))
-        };
-        match ask_on_a_new_line() {
-            // A service that was about to end by itself is followed by another.
+        })
+    }
+
+    /// Asks on a new connection, and once more if that led to a service that was about to end by itself: another follows.
+    pub(super) fn renewed<T>(
+        &self,
+        ask: impl Fn() -> Result<T, Unanswered>,
+    ) -> Result<T, Unanswered> {
+        match ask() {
             Err(Unanswered { end: End::NotReached(error), .. }) if self.way.is_renewed(&error) => {
-                ask_on_a_new_line()
+                ask()
             }
             answered => answered,
         }

@@ -231,10 +231,10 @@ impl Follower {
     fn begin(&self, request: impl Fn(&Line) -> Request) -> Result<Response<Body>, EngineError> {
         self.since.set(Instant::now());
         let client = &self.api.client;
-        let agent = client.agent();
-        self.wire.set(agent.clone());
-        let opened = client.open(agent, Instant::now() + ASKED);
-        let opened = opened.and_then(|line| {
+        let opened = client.renewed(|| {
+            let agent = client.agent();
+            self.wire.set(agent.clone());
+            let line = client.open(agent, Instant::now() + ASKED)?;
             line.check(self.api.expected.get())?;
             Ok(line)
         });

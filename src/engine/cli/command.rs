@@ -298,13 +298,11 @@ fn wait(
     deadline: Instant,
     outputs: &mut [Output; 2],
 ) -> io::Result<End> {
-    const SHORTEST: Duration = Duration::from_millis(1);
-    let mut pause = SHORTEST;
+    const LONGEST: Duration = Duration::from_millis(10);
+    let mut pause = Duration::from_millis(1);
     loop {
         // A program whose pipe is full waits for this.
-        if drain(outputs) {
-            pause = SHORTEST;
-        }
+        drain(outputs);
         match handle.try_wait() {
             Ok(Some(output)) => return Ok(End::Exited(output.status)),
             Ok(None) => {}
@@ -324,11 +322,17 @@ fn wait(
             reap(handle);
             return Ok(End::Killed(now - start));
         }
-        thread::sleep(pause.min(deadline - now));
-        pause = (pause * 2).min(Duration::from_millis(10));
+        // A program that ends closes its pipes, unless it has left them to another. It has ended a moment later.
+        if outputs.iter().all(Output::has_ended) {
+            thread::sleep(pause.min(deadline - now));
+            pause = (pause * 2).min(LONGEST);
+        } else {
+            Output::wait(outputs, LONGEST.min(deadline - now));
+        }
     }
 }
 
+/// Returns true if something came.
 fn drain(outputs: &mut [Output; 2]) -> bool {
     outputs.iter_mut().fold(false, |has_come, output| output.drain() | has_come)
 }

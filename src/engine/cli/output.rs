@@ -1,8 +1,11 @@
 //! The output of a command, read as it comes.
 
 use std::io::{self, ErrorKind, PipeReader, PipeWriter, Read};
+use std::os::fd::AsFd;
+use std::time::Duration;
 
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 /// The reading end of a pipe, and the end of what came through it.
 pub(super) struct Output {
@@ -46,6 +49,16 @@ impl Output {
             }
         }
         has_come
+    }
+
+    /// Waits until one of them has something, or its end, no longer than this.
+    pub(super) fn wait(outputs: &[Self], timeout: Duration) {
+        let open = outputs.iter().filter(|it| !it.has_ended);
+        let mut open: Vec<_> =
+            open.map(|it| PollFd::new(it.pipe.as_fd(), PollFlags::POLLIN)).collect();
+        let timeout = PollTimeout::try_from(timeout).unwrap_or(PollTimeout::MAX);
+        // An error is a signal's: the caller looks again.
+        let _ = poll(&mut open, timeout);
     }
 
     /// Returns true if nobody can write any more.
