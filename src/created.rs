@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use ipnet::IpNet;
+
 use crate::engine::backend::Id;
 use crate::error::{Error, StepError};
 use crate::host::{self, Holder};
@@ -123,11 +125,14 @@ impl NetworkCreated {
 
     pub(crate) fn is_proven_reachable(&self) -> Result<bool, Error> {
         let (ip, gateway) = (self.plan.ip(), self.plan.gateway());
+        // A route of the bridge's may give packets another source.
+        let subnet = IpNet::from(self.plan.subnet());
         let interface = match host::way_to(ip.into()) {
-            Some(Holder::Route { interface, .. }) => Some(interface),
+            Some(Holder::Route { destination, interface, .. }) if subnet.contains(&destination) => {
+                Some(interface)
+            }
             _ => None,
         };
-        // A route of the bridge's may give packets another source.
         let speaks_as_gateway = host::speaks_as(gateway, ip);
         if interface.is_none() && !speaks_as_gateway {
             return Ok(false);
