@@ -1,6 +1,7 @@
 //! The second state: the network exists.
 
 use std::fmt;
+use std::sync::Arc;
 
 use ipnet::IpNet;
 
@@ -34,14 +35,22 @@ use crate::plan::NetworkPlanned;
 /// ```
 #[must_use = "the network is removed when this is dropped"]
 pub struct NetworkCreated {
+    guard: Guard,
+    network: Arc<Network>,
+}
+
+/// A network that exists. This does not guard it.
+#[derive(Debug)]
+pub(crate) struct Network {
     plan: NetworkPlanned,
     id: Id,
-    guard: Guard,
+    session: Arc<Session>,
 }
 
 impl NetworkCreated {
     pub(crate) fn new(plan: NetworkPlanned, id: Id, guard: Guard) -> Self {
-        Self { plan, id, guard }
+        let session = Arc::clone(guard.session());
+        Self { guard, network: Arc::new(Network { plan, id, session }) }
     }
 
     /// Removes the network now: `docker network rm`.
@@ -50,7 +59,7 @@ impl NetworkCreated {
     ///
     /// [`Error::NotRemoved`] when the network may be left, with the command that removes it.
     pub fn close(self) -> Result<(), Error> {
-        let _entered = tracing::info_span!("close", slug = %self.plan.slug()).entered();
+        let _entered = tracing::info_span!("close", slug = %self.plan().slug()).entered();
         self.remove()
     }
 
@@ -90,24 +99,24 @@ impl NetworkCreated {
         self,
         container: Option<Id>,
     ) -> Result<NetworkPlanned, StepError<Self>> {
-        if let Err(error) = self.session().lease().keep(self.id.clone(), container) {
+        if let Err(error) = self.network.session.lease().keep(self.id().clone(), container) {
             return Err(StepError::new(error, self));
         }
         self.guard.disarm();
-        Ok(self.plan)
+        Ok(self.network.plan.clone())
     }
 
     /// The plan that this was created from; after [`NetworkPlanned::create_network_in_free_subnet`], the one
     /// that was free.
     #[must_use]
     pub fn plan(&self) -> &NetworkPlanned {
-        &self.plan
+        &self.network.plan
     }
 
     /// The network's id: 64 hexadecimal digits.
     #[must_use]
     pub fn network_id(&self) -> &str {
-        self.id.as_str()
+        self.id().as_str()
     }
 
     /// Returns true if the bundle's address can be reached from here.
@@ -120,9 +129,19 @@ impl NetworkCreated {
     /// It is also false where the engine cannot be asked for the bridge.
     #[must_use]
     pub fn is_reachable(&self) -> bool {
-        self.is_proven_reachable().unwrap_or(false)
+        self.network.is_proven_reachable().unwrap_or(false)
     }
 
+    pub(crate) fn id(&self) -> &Id {
+        &self.network.id
+    }
+
+    pub(crate) fn network(&self) -> &Arc<Network> {
+        &self.network
+    }
+}
+
+impl Network {
     pub(crate) fn is_proven_reachable(&self) -> Result<bool, Error> {
         let (ip, gateway) = (self.plan.ip(), self.plan.gateway());
         // A route of the bridge's may give packets another source.
@@ -145,7 +164,7 @@ impl NetworkCreated {
 
     /// The name of the network's bridge, as the engine says it.
     pub(crate) fn bridge(&self) -> Result<Option<String>, Error> {
-        let connection = self.session().connection();
+        let connection = self.session.connection();
         let deadline = connection.engine().look_deadline();
         let networks = connection.backend().networks(&[self.id.as_str()], deadline);
         let networks =
@@ -153,16 +172,16 @@ impl NetworkCreated {
         Ok(networks.into_iter().next().and_then(|it| it.bridge))
     }
 
+    pub(crate) fn plan(&self) -> &NetworkPlanned {
+        &self.plan
+    }
+
     pub(crate) fn id(&self) -> &Id {
         &self.id
     }
 
-    pub(crate) fn session(&self) -> &Session {
-        self.guard.session()
-    }
-
-    pub(crate) fn guard(&self) -> &Guard {
-        &self.guard
+    pub(crate) fn session(&self) -> &Arc<Session> {
+        &self.session
     }
 }
 
@@ -170,10 +189,10 @@ impl NetworkCreated {
 impl fmt::Debug for NetworkCreated {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("NetworkCreated")
-            .field("slug", &self.plan.slug().as_str())
-            .field("subnet", &self.plan.subnet())
-            .field("ip", &self.plan.ip())
-            .field("network", &self.id)
+            .field("slug", &self.plan().slug().as_str())
+            .field("subnet", &self.plan().subnet())
+            .field("ip", &self.plan().ip())
+            .field("network", self.id())
             .finish_non_exhaustive()
     }
 }

@@ -119,11 +119,11 @@
 //!
 //! After [`start`](NetworkCreated::start), one look checks the container. If it has ended already, the error has
 //! its exit code and last lines; another address than the planned one is an error, too. A container that runs
-//! need not be ready: [`wait_ready`](BundleRunning::wait_ready) waits for the conditions of its daemons, and fails
+//! need not be ready: [`wait_ready`](Container::wait_ready) waits for the conditions of its daemons, and fails
 //! as soon as the container ends. A [`Stopper`] stops every wait from another thread, as for Ctrl-C.
-//! [`events`](BundleRunning::events), [`status`](BundleRunning::status), [`logs`](BundleRunning::logs),
-//! [`follow_logs`](BundleRunning::follow_logs), [`wait_exit`](BundleRunning::wait_exit) and
-//! [`exec`](BundleRunning::exec) are for later.
+//! [`events`](Container::events), [`status`](Container::status), [`logs`](Container::logs),
+//! [`follow_logs`](Container::follow_logs), [`wait_exit`](Container::wait_exit) and
+//! [`exec`](Container::exec) are for later.
 //!
 //! ```no_run
 //! # use sidecar_bundle::{BundleSpec, Daemon, Engine, NetworkPlanned, Ready, Slug};
@@ -267,7 +267,7 @@ pub use plan::{
     AddressPool, AddressPools, Addressing, GatewayMode, Ipv6Addressing, Naming, NetworkOptions,
     NetworkPlanned, Slug,
 };
-pub use running::{BundleRunning, Stopper};
+pub use running::{BundleRunning, Container, Stopper};
 pub use status::{ExecOutput, Exit, Health, LogLine, LogStream, State, Status};
 pub use steps::sweep::{Swept, SweptOutcome, sweep, sweep_dry_run};
 pub use steps::{BundleEvent, Discarded, Events, LogFollower};

@@ -76,10 +76,10 @@ impl Daemon {
         self
     }
 
-    /// Adds a condition of [`BundleRunning::wait_ready`](crate::BundleRunning::wait_ready).
+    /// Adds a condition of [`Container::wait_ready`](crate::Container::wait_ready).
     ///
     /// Nothing waits for it by itself. A bundle without daemons, as that of a plain image, has no conditions: see
-    /// [`BundleRunning::wait_for`](crate::BundleRunning::wait_for).
+    /// [`Container::wait_for`](crate::Container::wait_for).
     pub fn ready(mut self, condition: Ready) -> Self {
         self.ready.push(condition);
         self

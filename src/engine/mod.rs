@@ -153,7 +153,7 @@ impl Engine {
     /// decides then, or an `inspect`. If a container has secret or inherited values, one more command checks whether they
     /// have arrived.
     ///
-    /// Logs, [`events`](crate::BundleRunning::events), [`exec`](crate::BundleRunning::exec) and readiness by the log are
+    /// Logs, [`events`](crate::Container::events), [`exec`](crate::Container::exec) and readiness by the log are
     /// [`Error::Unsupported`](crate::Error::Unsupported). A program whose connection is cut ends as it does at the end of
     /// a log, and it mixes warnings of its own into a log. A container's end is asked for, so a wait may notice it two
     /// seconds late. Where the program is podman under another name, use

@@ -27,8 +27,8 @@ impl NetworkPlanned {
     /// The engine and its [state directory](Engine::with_state_dir) must be those of the process that kept it: the
     /// mark is in its lease there.
     ///
-    /// Neither readiness conditions nor the grace period of a stop are kept: [`BundleRunning::wait_ready`]
-    /// returns at once, and [`BundleRunning::wait_for`] waits for a given condition. Secret values are not kept, either:
+    /// Neither readiness conditions nor the grace period of a stop are kept: [`wait_ready`](crate::Container::wait_ready)
+    /// returns at once, and [`wait_for`](crate::Container::wait_for) waits for a given condition. Secret values are not kept, either:
     /// the log in an error is as the container printed it.
     ///
     /// ```no_run

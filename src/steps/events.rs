@@ -10,7 +10,7 @@ use super::wait::{SILENCE, TICK};
 use crate::engine::backend::{ContainerInfo, EVENTS, Event, Follow};
 use crate::engine::clock::deadline;
 use crate::error::Error;
-use crate::running::BundleRunning;
+use crate::running::Container;
 use crate::status::{Exit, Health, State};
 
 /// An event of a bundle's container.
@@ -36,10 +36,10 @@ pub enum BundleEvent {
     Gone,
 }
 
-/// The events of a bundle as they come; see [`BundleRunning::events`].
+/// The events of a bundle as they come; see [`Container::events`].
 #[must_use = "the events are read from it"]
 pub struct Events<'a> {
-    bundle: &'a BundleRunning,
+    bundle: &'a Container,
     incoming: Receiver<Event>,
     follow: Follow,
     seen: Seen,
@@ -71,7 +71,7 @@ struct Seen {
     code: Option<i32>,
 }
 
-impl BundleRunning {
+impl Container {
     /// Returns the events of the container as they come, from its present state on.
     ///
     /// The engine tells them on one connection. If that connection ends, it is made again, and a
@@ -145,7 +145,7 @@ impl Events<'_> {
     ///
     /// # Errors
     ///
-    /// [`Error::Stopped`] as soon as the bundle's [`stopper`](BundleRunning::stopper) is used, and [`Error::Look`] when
+    /// [`Error::Stopped`] as soon as the bundle's [`stopper`](Container::stopper) is used, and [`Error::Look`] when
     /// the engine cannot be asked what has happened. No event is lost by that: the next call
     /// asks again.
     pub fn next_timeout(&mut self, timeout: Duration) -> Result<Option<BundleEvent>, Error> {

@@ -11,13 +11,13 @@ use crate::engine::error::{EngineError, last_bytes};
 use crate::error::Error;
 use crate::invalid::InvalidInput;
 use crate::ownership::session::Session;
-use crate::running::BundleRunning;
+use crate::running::Container;
 use crate::status::{ExecOutput, LogLine, Status};
 
 /// The number of lines of the log that an error has.
 const LAST_LINES: usize = 20;
 
-impl BundleRunning {
+impl Container {
     /// Returns the state of the container now.
     ///
     /// # Errors
@@ -32,8 +32,10 @@ impl BundleRunning {
         let connection = self.session().connection();
         let asked = |source| Error::Look { what: "the container's state", source };
         match connection.container(self.container_id(), deadline).map_err(asked)? {
-            Some(info) => Ok(info.status(self.network().id(), &self.plan().network_name())),
-            None => Err(Error::Gone { container: self.plan().container_name() }),
+            Some(info) => {
+                Ok(info.status(self.network().id(), &self.plan_of_bundle().network_name()))
+            }
+            None => Err(Error::Gone { container: self.container_name().to_owned() }),
         }
     }
 
@@ -74,7 +76,7 @@ impl BundleRunning {
 
     pub(super) fn not_read(&self, what: &'static str, source: EngineError) -> Error {
         match source.cause() {
-            Cause::ContainerMissing => Error::Gone { container: self.plan().container_name() },
+            Cause::ContainerMissing => Error::Gone { container: self.container_name().to_owned() },
             _ => Error::Look { what, source },
         }
     }
@@ -111,7 +113,7 @@ impl BundleRunning {
         let output = observer.exec(self.id(), &words, deadline);
         output.map_err(|source| {
             if source.cause() == Cause::ContainerMissing {
-                return Error::Gone { container: self.plan().container_name() };
+                return Error::Gone { container: self.container_name().to_owned() };
             }
             let program = words.into_iter().next().unwrap_or_default();
             Error::Exec { program, source }
@@ -119,7 +121,7 @@ impl BundleRunning {
     }
 }
 
-/// The lines of a log as they come; see [`BundleRunning::follow_logs`].
+/// The lines of a log as they come; see [`Container::follow_logs`].
 #[must_use = "the lines are read from it"]
 pub struct LogFollower {
     incoming: mpsc::Receiver<Event>,

@@ -19,7 +19,7 @@ use crate::status::{State, Status};
 impl NetworkCreated {
     /// Starts the container at the planned address, `docker run --detach`, and looks at it once.
     ///
-    /// It runs then, and need not be ready: see [`BundleRunning::wait_ready`]. An image that turns out to be
+    /// It runs then, and need not be ready: see [`wait_ready`](crate::Container::wait_ready). An image that turns out to be
     /// missing is pulled, and the container is created again, unless the specification has another
     /// [`PullPolicy`].
     ///
@@ -59,7 +59,7 @@ impl NetworkCreated {
 }
 
 fn run(network: &NetworkCreated, spec: &CheckedSpec) -> Result<(Id, Guard), Error> {
-    let (plan, session) = (network.plan(), network.guard().session());
+    let (plan, session) = (network.plan(), network.network().session());
     let connection = session.connection();
     let (engine, backend) = (connection.engine(), connection.backend());
     backend.redact(spec);
@@ -116,7 +116,7 @@ fn run(network: &NetworkCreated, spec: &CheckedSpec) -> Result<(Id, Guard), Erro
 
 /// Looks once after the start: `docker run` reports success for a container that is dead at once.
 fn look(network: &NetworkCreated, id: &Id, spec: &CheckedSpec) -> Result<(), Error> {
-    let (plan, session) = (network.plan(), network.session());
+    let (plan, session) = (network.plan(), network.network().session());
     let container = plan.container_name();
     let connection = session.connection();
     let info = connection.container(id.as_str(), connection.engine().look_deadline());

@@ -13,7 +13,7 @@ use crate::engine::cause::Cause;
 use crate::engine::clock::deadline;
 use crate::engine::error::last_bytes;
 use crate::error::Error;
-use crate::running::BundleRunning;
+use crate::running::Container;
 use crate::status::{Exit, Health, LogLine, State, Status};
 
 /// The time between two looks at a condition that sends no events.
@@ -30,7 +30,7 @@ pub(super) const SILENCE: Duration = Duration::from_secs(60);
 /// The length of a wait that ends without a last look.
 const SHORT: Duration = Duration::from_secs(1);
 
-impl BundleRunning {
+impl Container {
     /// Waits until the readiness conditions of the specification's daemons are met.
     ///
     /// Only a [`Daemon`](crate::Daemon) has them. Without any, this looks once whether the container runs. There are none
@@ -63,7 +63,7 @@ impl BundleRunning {
     ///
     /// - [`Error::Died`] as soon as the container has ended, with its exit code and last lines,
     /// - [`Error::NotReady`] at the deadline, with what was seen last,
-    /// - [`Error::Stopped`] as soon as the bundle's [`stopper`](BundleRunning::stopper) is used,
+    /// - [`Error::Stopped`] as soon as the bundle's [`stopper`](Container::stopper) is used,
     /// - [`Error::Invalid`] when an HTTP path of the condition is invalid; nothing has been waited for,
     /// - [`Error::Unreachable`] when the address would have to be connected to and is not on this host;
     ///   nothing was sent,
@@ -72,7 +72,7 @@ impl BundleRunning {
     /// - [`Error::Look`] when the engine cannot be asked.
     pub fn wait_for(&self, condition: &Ready, timeout: Duration) -> Result<(), Error> {
         let _entered =
-            tracing::info_span!("wait", slug = %self.plan().slug(), %condition).entered();
+            tracing::info_span!("wait", slug = %self.plan_of_bundle().slug(), %condition).entered();
         self.go_on()?;
         condition.check_paths()?;
         let start = Instant::now();
@@ -229,7 +229,7 @@ impl BundleRunning {
 
     fn died(&self, exit: Exit, deadline: Instant) -> Error {
         Error::Died {
-            container: self.plan().container_name(),
+            container: self.container_name().to_owned(),
             exit: Box::new(exit),
             log: last_lines(self.session(), self.id(), self.look_by(deadline)),
         }
@@ -295,7 +295,7 @@ impl BundleRunning {
     }
 
     fn target(&self, port: u16) -> Target {
-        Target { gateway: self.plan().gateway(), ip: self.ip(), port }
+        Target { gateway: self.plan_of_bundle().gateway(), ip: self.ip(), port }
     }
 
     /// An error if the waits have been stopped.

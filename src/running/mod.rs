@@ -1,16 +1,20 @@
 //! The last state: the container runs at its address.
 
+mod container;
+mod stopper;
+
 use std::fmt;
-use std::net::Ipv4Addr;
+use std::ops::Deref;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+
+pub use container::Container;
+pub use stopper::Stopper;
 
 use crate::container::Ready;
 use crate::created::NetworkCreated;
 use crate::engine::backend::Id;
 use crate::error::{Error, StepError};
 use crate::ownership::guard::Guard;
-use crate::ownership::session::Session;
 use crate::plan::NetworkPlanned;
 
 /// A running bundle, the last state. [`close`](Self::close) or a drop ends it.
@@ -39,17 +43,16 @@ use crate::plan::NetworkPlanned;
 /// ```
 #[must_use = "container and network are removed when this is dropped; hold it by a name"]
 pub struct BundleRunning {
-    id: Id,
-    stopper: Stopper,
-    ready: Vec<Ready>,
     // In the order of teardown: a network goes after what is attached to it.
-    guard: Guard,
+    container: Container,
     network: NetworkCreated,
 }
 
 impl BundleRunning {
     pub(crate) fn new(id: Id, ready: Vec<Ready>, guard: Guard, network: NetworkCreated) -> Self {
-        Self { id, stopper: Stopper::default(), ready, guard, network }
+        let place = Arc::clone(network.network());
+        let (name, ip) = (place.plan().container_name(), place.plan().ip());
+        Self { container: Container::new(id, name, ip, ready, guard, place), network }
     }
 
     /// Removes the container and then the network, now: `docker rm --force --volumes` and
@@ -61,7 +64,7 @@ impl BundleRunning {
     /// if both fail the errors come as [`Error::Several`].
     pub fn close(self) -> Result<(), Error> {
         let _entered = tracing::info_span!("close", slug = %self.plan().slug()).entered();
-        let container = self.guard.close();
+        let container = self.container.remove();
         let network = self.network.remove();
         Error::all([container, network].into_iter().filter_map(Result::err).collect())
     }
@@ -90,15 +93,15 @@ impl BundleRunning {
     /// # Ok::<(), sidecar_bundle::Error>(())
     /// ```
     pub fn keep(self) -> Result<NetworkPlanned, StepError<Self>> {
-        let Self { id, stopper, ready, guard, network } = self;
-        match network.keep_with(Some(id.clone())) {
+        let Self { container, network } = self;
+        match network.keep_with(Some(container.id().clone())) {
             Ok(plan) => {
-                guard.disarm();
+                container.disarm();
                 Ok(plan)
             }
             Err(failed) => {
                 let (error, network) = failed.into_parts();
-                Err(StepError::new(error, Self { id, stopper, ready, guard, network }))
+                Err(StepError::new(error, Self { container, network }))
             }
         }
     }
@@ -108,18 +111,6 @@ impl BundleRunning {
     #[must_use]
     pub fn plan(&self) -> &NetworkPlanned {
         self.network.plan()
-    }
-
-    /// The address of the container.
-    #[must_use]
-    pub fn ip(&self) -> Ipv4Addr {
-        self.plan().ip()
-    }
-
-    /// The container's id: 64 hexadecimal digits.
-    #[must_use]
-    pub fn container_id(&self) -> &str {
-        self.id.as_str()
     }
 
     /// The network's id: 64 hexadecimal digits.
@@ -134,89 +125,6 @@ impl BundleRunning {
     pub fn is_reachable(&self) -> bool {
         self.network.is_reachable()
     }
-
-    /// Returns a handle that stops the waits of this bundle from any thread.
-    ///
-    /// The main loop of a launcher, until Ctrl-C or death:
-    ///
-    /// ```no_run
-    /// # use sidecar_bundle::{BundleSpec, Engine, NetworkPlanned, Slug};
-    /// # fn on_ctrl_c(_: impl Fn() + Send + 'static) {}
-    /// use std::time::Duration;
-    /// use sidecar_bundle::Error;
-    ///
-    /// # let plan = NetworkPlanned::new(Slug::new("demo")?);
-    /// let bundle = plan.launch(&Engine::docker(), BundleSpec::new())?;
-    /// let stopper = bundle.stopper();
-    /// on_ctrl_c(move || stopper.stop()); // for one, of the crate `ctrlc`
-    /// let ended = bundle
-    ///     .wait_ready(Duration::from_secs(30))
-    ///     .and_then(|()| bundle.wait_exit(Duration::MAX));
-    /// match ended {
-    ///     Ok(exit) => println!("it ended: {exit:?}"),
-    ///     Err(Error::Stopped) => println!("Ctrl-C"),
-    ///     Err(error) => eprintln!("{error}"),
-    /// }
-    /// bundle.close()?;
-    /// # Ok::<(), sidecar_bundle::Error>(())
-    /// ```
-    #[must_use]
-    pub fn stopper(&self) -> Stopper {
-        self.stopper.clone()
-    }
-
-    pub(crate) fn is_stopped(&self) -> bool {
-        self.stopper.is_stopped()
-    }
-
-    pub(crate) fn id(&self) -> &Id {
-        &self.id
-    }
-
-    pub(crate) fn session(&self) -> &Session {
-        self.network.session()
-    }
-
-    pub(crate) fn network(&self) -> &NetworkCreated {
-        &self.network
-    }
-
-    /// The readiness conditions of the specification.
-    pub(crate) fn ready(&self) -> &[Ready] {
-        &self.ready
-    }
-}
-
-/// Stops the waits of a bundle, those under way and later ones: [`wait_ready`](BundleRunning::wait_ready),
-/// [`wait_for`](BundleRunning::wait_for), [`wait_exit`](BundleRunning::wait_exit) and those for its
-/// [`events`](BundleRunning::events). Not a launch, of which there is no bundle yet, nor a log that is followed.
-///
-/// [`BundleRunning::stopper`] makes it, and its clones are the same handle. It keeps nothing alive, and does
-/// nothing to the bundle itself.
-#[derive(Clone, Debug, Default)]
-pub struct Stopper(Arc<AtomicBool>);
-
-impl Stopper {
-    /// Stops the waits. Each returns [`Error::Stopped`], usually within 50 ms: a request to the engine that is under
-    /// way is waited for, and so is a closure of [`Ready::check`].
-    ///
-    /// It stays so until [`resume`](Self::resume): a stop between two waits is not lost. All that this does is to
-    /// set a flag, so that a signal handler may call it.
-    pub fn stop(&self) {
-        self.0.store(true, Ordering::SeqCst);
-    }
-
-    /// Lets later waits wait again, such as one for the container's end after a signal to it. A wait that is under
-    /// way still may not have seen the stop.
-    pub fn resume(&self) {
-        self.0.store(false, Ordering::SeqCst);
-    }
-
-    /// Returns true if the waits are stopped.
-    #[must_use]
-    pub fn is_stopped(&self) -> bool {
-        self.0.load(Ordering::SeqCst)
-    }
 }
 
 /// Prints slug, address and ids.
@@ -225,9 +133,18 @@ impl fmt::Debug for BundleRunning {
         f.debug_struct("BundleRunning")
             .field("slug", &self.plan().slug().as_str())
             .field("ip", &self.ip())
-            .field("container", &self.id)
+            .field("container", self.id())
             .field("network", self.network.id())
             .finish_non_exhaustive()
+    }
+}
+
+/// The container, with its observation.
+impl Deref for BundleRunning {
+    type Target = Container;
+
+    fn deref(&self) -> &Container {
+        &self.container
     }
 }
 

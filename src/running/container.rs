@@ -1,0 +1,134 @@
+//! A running container: a bundle's own, or a guest's.
+
+use std::fmt;
+use std::net::Ipv4Addr;
+use std::sync::Arc;
+
+use super::Stopper;
+use crate::container::Ready;
+use crate::created::Network;
+use crate::engine::backend::Id;
+use crate::error::Error;
+use crate::ownership::guard::Guard;
+use crate::ownership::session::Session;
+use crate::plan::NetworkPlanned;
+
+/// A running container under guard: the one of a [`BundleRunning`](crate::BundleRunning), which dereferences to this.
+pub struct Container {
+    id: Id,
+    name: String,
+    ip: Ipv4Addr,
+    stopper: Stopper,
+    ready: Vec<Ready>,
+    guard: Guard,
+    // After the guard: it may be the last that holds the session.
+    network: Arc<Network>,
+}
+
+impl Container {
+    pub(crate) fn new(
+        id: Id,
+        name: String,
+        ip: Ipv4Addr,
+        ready: Vec<Ready>,
+        guard: Guard,
+        network: Arc<Network>,
+    ) -> Self {
+        Self { id, name, ip, stopper: Stopper::default(), ready, guard, network }
+    }
+
+    /// The address of the container.
+    #[must_use]
+    pub fn ip(&self) -> Ipv4Addr {
+        self.ip
+    }
+
+    /// The container's id: 64 hexadecimal digits.
+    #[must_use]
+    pub fn container_id(&self) -> &str {
+        self.id.as_str()
+    }
+
+    /// The container's name.
+    #[must_use]
+    pub fn container_name(&self) -> &str {
+        &self.name
+    }
+
+    /// Returns a handle that stops the waits of this bundle from any thread.
+    ///
+    /// The main loop of a launcher, until Ctrl-C or death:
+    ///
+    /// ```no_run
+    /// # use sidecar_bundle::{BundleSpec, Engine, NetworkPlanned, Slug};
+    /// # fn on_ctrl_c(_: impl Fn() + Send + 'static) {}
+    /// use std::time::Duration;
+    /// use sidecar_bundle::Error;
+    ///
+    /// # let plan = NetworkPlanned::new(Slug::new("demo")?);
+    /// let bundle = plan.launch(&Engine::docker(), BundleSpec::new())?;
+    /// let stopper = bundle.stopper();
+    /// on_ctrl_c(move || stopper.stop()); // for one, of the crate `ctrlc`
+    /// let ended = bundle
+    ///     .wait_ready(Duration::from_secs(30))
+    ///     .and_then(|()| bundle.wait_exit(Duration::MAX));
+    /// match ended {
+    ///     Ok(exit) => println!("it ended: {exit:?}"),
+    ///     Err(Error::Stopped) => println!("Ctrl-C"),
+    ///     Err(error) => eprintln!("{error}"),
+    /// }
+    /// bundle.close()?;
+    /// # Ok::<(), sidecar_bundle::Error>(())
+    /// ```
+    #[must_use]
+    pub fn stopper(&self) -> Stopper {
+        self.stopper.clone()
+    }
+
+    pub(crate) fn is_stopped(&self) -> bool {
+        self.stopper.is_stopped()
+    }
+
+    pub(crate) fn id(&self) -> &Id {
+        &self.id
+    }
+
+    pub(crate) fn session(&self) -> &Session {
+        self.network.session()
+    }
+
+    pub(crate) fn network(&self) -> &Network {
+        &self.network
+    }
+
+    /// The plan of its bundle.
+    pub(crate) fn plan_of_bundle(&self) -> &NetworkPlanned {
+        self.network.plan()
+    }
+
+    /// The readiness conditions of the specification.
+    pub(crate) fn ready(&self) -> &[Ready] {
+        &self.ready
+    }
+
+    /// Removes it now.
+    pub(crate) fn remove(self) -> Result<(), Error> {
+        self.guard.close()
+    }
+
+    /// Leaves it where it is.
+    pub(crate) fn disarm(self) {
+        self.guard.disarm();
+    }
+}
+
+/// Prints name, address and id.
+impl fmt::Debug for Container {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Container")
+            .field("name", &self.name)
+            .field("ip", &self.ip)
+            .field("id", &self.id)
+            .finish_non_exhaustive()
+    }
+}
