@@ -3,11 +3,9 @@
 use std::fmt;
 use std::sync::Arc;
 
-use ipnet::IpNet;
-
 use crate::engine::backend::Id;
 use crate::error::{Error, StepError};
-use crate::host::{self, Holder};
+use crate::host;
 use crate::ownership::guard::Guard;
 use crate::ownership::session::Session;
 use crate::plan::NetworkPlanned;
@@ -144,22 +142,11 @@ impl NetworkCreated {
 impl Network {
     pub(crate) fn is_proven_reachable(&self) -> Result<bool, Error> {
         let (ip, gateway) = (self.plan.ip(), self.plan.gateway());
-        // A route of the bridge's may give packets another source.
-        let subnet = IpNet::from(self.plan.subnet());
-        let interface = match host::way_to(ip.into()) {
-            Some(Holder::Route { destination, interface, .. }) if subnet.contains(&destination) => {
-                Some(interface)
-            }
-            _ => None,
-        };
-        let speaks_as_gateway = host::speaks_as(gateway, ip);
-        if interface.is_none() && !speaks_as_gateway {
+        if !host::leaves_by_gateway(ip, gateway, self.plan.subnet()) {
             return Ok(false);
         }
         // Another engine's network may have the same addresses: this one's bridge is known by its name.
-        let Some(bridge) = self.bridge()? else { return Ok(false) };
-        let is_way = speaks_as_gateway || interface.as_deref() == Some(&*bridge);
-        Ok(is_way && host::has(&bridge, gateway.into()))
+        Ok(self.bridge()?.is_some_and(|bridge| host::has(&bridge, gateway.into())))
     }
 
     /// The name of the network's bridge, as the engine says it.

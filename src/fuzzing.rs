@@ -1,6 +1,6 @@
 //! Internals for fuzzers, in builds for them alone.
 
-use crate::engine::backend::{ContainerRequest, Id};
+use crate::engine::backend::{Attachment, ContainerRequest, Id};
 use crate::engine::cli;
 use crate::ownership::labels;
 use crate::{BundleSpec, NetworkPlanned, Slug};
@@ -13,9 +13,7 @@ pub fn run_arguments(slug: &Slug, spec: &BundleSpec) -> Option<Vec<String>> {
     let network_id = Id::parse(&"a".repeat(64))?;
     let request = ContainerRequest {
         name: &plan.container_name(),
-        network_id: &network_id,
-        ip: plan.ip(),
-        ipv6: None,
+        attachment: Attachment::Pinned { network: &network_id, ip: plan.ip(), ipv6: None },
         labels: &labels::of_plan(&plan, "engine", "lease", "owner"),
         spec: &spec,
     };

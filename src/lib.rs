@@ -253,7 +253,9 @@ mod running;
 mod status;
 mod steps;
 
-pub use container::{BundleSpec, Daemon, PortMapping, PullPolicy, Ready, RestartPolicy};
+pub use container::{
+    BundleSpec, ContainerFile, Daemon, PortMapping, PullPolicy, Ready, RestartPolicy,
+};
 pub use created::NetworkCreated;
 pub use engine::backend::Resource;
 pub use engine::cause::Cause;
@@ -267,7 +269,7 @@ pub use plan::{
     AddressPool, AddressPools, Addressing, GatewayMode, Ipv6Addressing, Naming, NetworkOptions,
     NetworkPlanned, Slug,
 };
-pub use running::{BundleRunning, Container, Stopper};
+pub use running::{BundleRunning, Container, Guest, Stopper};
 pub use status::{ExecOutput, Exit, Health, LogLine, LogStream, State, Status};
 pub use steps::sweep::{Swept, SweptOutcome, sweep, sweep_dry_run};
 pub use steps::{BundleEvent, Discarded, Events, LogFollower};

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use super::daemon::Daemon;
+use super::file::{CheckedFile, check_places};
 use super::options::Options;
 use super::parts::{
     CheckedMount, CheckedVariable, Value, Variable, check_image, check_variable_name,
@@ -17,22 +18,40 @@ use crate::plan::Naming;
 impl BundleSpec {
     /// Checks and merges everything, and reads the inherited variables and the profiles.
     pub(crate) fn check(&self, naming: &Naming) -> Result<CheckedSpec, InvalidInput> {
-        let image = self.image.as_deref().unwrap_or(naming.image());
-        check_image(image)?;
         let mut daemons = match &self.daemons {
             None => vec![Daemon::new("egress"), Daemon::new("pipelock")],
             Some(daemons) => daemons.clone(),
         };
         daemons.sort_by(|a, b| a.name.cmp(&b.name));
+        check_variable_name(naming.daemons_variable())?;
         let list = Variable {
             name: naming.daemons_variable().to_owned(),
             value: Value::Literal(daemons_csv(&daemons)?),
         };
+        self.merged(self.image.as_deref().unwrap_or(naming.image()), &daemons, Some(&list))
+    }
 
+    /// The same for a guest, which has no daemons and no default image.
+    pub(crate) fn check_for_guest(&self) -> Result<CheckedSpec, InvalidInput> {
+        if self.daemons.as_ref().is_some_and(|daemons| !daemons.is_empty()) {
+            return Err(InvalidInput::new("a guest has no daemons: they are the bundle's"));
+        }
+        match &self.image {
+            Some(image) => self.merged(image, &[], None),
+            None => Err(InvalidInput::new("a guest has no default image: name one")),
+        }
+    }
+
+    fn merged(
+        &self,
+        image: &str,
+        daemons: &[Daemon],
+        list: Option<&Variable>,
+    ) -> Result<CheckedSpec, InvalidInput> {
+        check_image(image)?;
         let mut variables: BTreeMap<&str, (Side, &Variable)> = BTreeMap::new();
         let mut mounts: BTreeMap<String, (Side, CheckedMount)> = BTreeMap::new();
-        check_variable_name(naming.daemons_variable())?;
-        variables.insert(&list.name, (Side::List, &list));
+        variables.extend(list.map(|list| (&*list.name, (Side::List, list))));
         let tmpfs = self.options.tmpfs.as_slice();
         for (side, theirs, more) in std::iter::once((Side::Bundle, &self.parts, tmpfs))
             .chain(daemons.iter().map(|it| (Side::Daemon(&it.name), &it.parts, &[][..])))
@@ -64,6 +83,14 @@ impl BundleSpec {
                 mounts.insert(mount.container.clone(), (side, mount));
             }
         }
+        let parts = || std::iter::once(&self.parts).chain(daemons.iter().map(|it| &it.parts));
+        let mut files = parts()
+            .flat_map(|it| &it.files)
+            .map(|file| Ok(CheckedFile { path: file.check()?, file: file.clone() }))
+            .collect::<Result<Vec<_>, InvalidInput>>()?;
+        files.sort_by(|a, b| a.path.cmp(&b.path));
+        let mounts: Vec<_> = mounts.into_values().map(|(_, mount)| mount).collect();
+        check_places(&files, &mounts)?;
         let ready: Vec<_> = daemons.iter().flat_map(|it| it.ready.iter().cloned()).collect();
         ready.iter().try_for_each(Ready::check_paths)?;
         Ok(CheckedSpec {
@@ -72,7 +99,8 @@ impl BundleSpec {
                 .into_values()
                 .map(|(_, variable)| variable.check())
                 .collect::<Result<_, _>>()?,
-            mounts: mounts.into_values().map(|(_, mount)| mount).collect(),
+            mounts,
+            files,
             ready,
             options: self.options.check()?.clone(),
             security: Security::read(&self.options.security),
@@ -114,6 +142,8 @@ pub(crate) struct CheckedSpec {
     pub(crate) variables: Vec<CheckedVariable>,
     /// Sorted by target.
     pub(crate) mounts: Vec<CheckedMount>,
+    /// Sorted by path.
+    pub(crate) files: Vec<CheckedFile>,
     pub(crate) ready: Vec<Ready>,
     pub(crate) options: Options,
     /// The security options for the API; an error is none of an engine that is driven by commands.

@@ -2,14 +2,15 @@
 
 use std::path::PathBuf;
 
+use super::file::ContainerFile;
 use super::parts::Parts;
 use super::readiness::Ready;
 
-/// A daemon of the bundle with its variables, secrets, mounts and readiness conditions.
+/// A daemon of the bundle with its variables, secrets, mounts, files and readiness conditions.
 ///
 /// Its name is an entry in the variable [`daemons_variable`](crate::Naming::daemons_variable), which the entry point of
 /// the image, its *supervisor*, reads in order to start the daemons. The library starts no process for it. All daemons
-/// of a bundle are in one container, and share its variables and mounts.
+/// of a bundle are in one container, and share its variables, mounts and files.
 ///
 /// Independent parts of a program each add theirs to one [`BundleSpec`](crate::BundleSpec), in any order.
 ///
@@ -73,6 +74,12 @@ impl Daemon {
         container: impl Into<PathBuf>,
     ) -> Self {
         self.parts.mount(host.into(), container.into(), true);
+        self
+    }
+
+    /// Adds a file that is copied into the container before it starts.
+    pub fn file(mut self, file: ContainerFile) -> Self {
+        self.parts.files.push(file);
         self
     }
 

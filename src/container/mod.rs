@@ -3,6 +3,7 @@
 mod check;
 mod daemon;
 mod engine_options;
+mod file;
 mod options;
 mod parts;
 mod readiness;
@@ -14,6 +15,8 @@ pub use daemon::Daemon;
 pub(crate) use engine_options::Field;
 #[cfg(test)]
 pub(crate) use engine_options::harmless;
+pub(crate) use file::CheckedFile;
+pub use file::ContainerFile;
 pub(crate) use options::Options;
 pub use options::{PortMapping, PullPolicy, RestartPolicy};
 pub(crate) use parts::{CheckedMount, CheckedVariable, MountKind, is_read_by_engine_programs};

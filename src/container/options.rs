@@ -17,6 +17,9 @@ pub(crate) struct Options {
     pub(crate) labels: Vec<(String, String)>,
     pub(super) tmpfs: Vec<Mount>,
     pub(crate) publish: Vec<PortMapping>,
+    /// The name of a second network.
+    pub(crate) also_on: Option<String>,
+    pub(crate) aliases: Vec<String>,
     pub(crate) hosts: Vec<(String, IpAddr)>,
     pub(crate) memory: Option<u64>,
     pub(crate) cpus: Option<f64>,
@@ -132,6 +135,16 @@ impl Options {
         }
         if self.publish.iter().any(|port| port.container == 0) {
             return Err(InvalidInput::new("port 0 of the container cannot be published"));
+        }
+        let is_name = |name: &str| {
+            let later = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '-');
+            name.starts_with(|c: char| c.is_ascii_alphanumeric()) && name.chars().all(later)
+        };
+        if let Some(name) = self.also_on.as_deref().filter(|name| !is_name(name)) {
+            return Err(InvalidInput::new(format_args!("{name:?} is not the name of a network")));
+        }
+        if let Some(name) = self.aliases.iter().find(|name| !is_name(name)) {
+            return Err(InvalidInput::new(format_args!("{name:?} is not an alias")));
         }
         for (name, _) in &self.hosts {
             if name.is_empty() || !name.chars().all(|c| c.is_ascii_graphic() && c != ':') {

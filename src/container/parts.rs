@@ -1,8 +1,9 @@
-//! Variables and mounts, which the bundle as a whole and each of its daemons can have.
+//! Variables, mounts and files, which the bundle as a whole and each of its daemons can have.
 
 use std::fmt;
 use std::path::{Component, Path, PathBuf};
 
+use super::file::ContainerFile;
 use crate::invalid::InvalidInput;
 
 /// A variable that has been checked, with its value.
@@ -59,11 +60,12 @@ pub(crate) enum MountKind {
     Tmpfs(Option<u64>),
 }
 
-/// Variables and mounts of one part of the specification.
+/// Variables, mounts and files of one part of the specification.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Parts {
     pub(super) variables: Vec<Variable>,
     pub(super) mounts: Vec<Mount>,
+    pub(super) files: Vec<ContainerFile>,
 }
 
 impl Parts {
@@ -160,11 +162,11 @@ pub(super) enum Source {
 impl Mount {
     pub(super) fn check(&self) -> Result<CheckedMount, InvalidInput> {
         let kind = match &self.kind {
-            Source::Host(host) => MountKind::Host(checked_path(host)?.to_owned()),
+            Source::Host(host) => MountKind::Host(checked_path("mount", host)?.to_owned()),
             Source::Volume(name) => MountKind::Volume(checked_volume(name)?.to_owned()),
             Source::Tmpfs(size) => MountKind::Tmpfs(*size),
         };
-        let container = normal_target(&self.container)?;
+        let container = checked_target("mount", &self.container)?;
         Ok(CheckedMount { kind, container, read_only: self.read_only })
     }
 }
@@ -221,9 +223,9 @@ pub(crate) fn is_read_by_engine_programs(name: &str) -> bool {
         || name.to_ascii_uppercase().ends_with("_PROXY")
 }
 
-fn checked_path(path: &Path) -> Result<&str, InvalidInput> {
+fn checked_path<'a>(kind: &str, path: &'a Path) -> Result<&'a str, InvalidInput> {
     let wrong = |problem: &str| {
-        InvalidInput::new(format_args!("mount path {:?} {problem}", path.to_string_lossy()))
+        InvalidInput::new(format_args!("{kind} path {:?} {problem}", path.to_string_lossy()))
     };
     let text = path.to_str().ok_or_else(|| wrong("is not UTF-8"))?;
     if !text.starts_with('/') {
@@ -235,11 +237,12 @@ fn checked_path(path: &Path) -> Result<&str, InvalidInput> {
     Ok(text)
 }
 
-fn normal_target(path: &Path) -> Result<String, InvalidInput> {
+/// Checks an absolute path in the container, and returns it without `.` components and a trailing slash.
+pub(super) fn checked_target(kind: &str, path: &Path) -> Result<String, InvalidInput> {
     let wrong = |problem: &str| {
-        InvalidInput::new(format_args!("mount path {:?} {problem}", path.to_string_lossy()))
+        InvalidInput::new(format_args!("{kind} path {:?} {problem}", path.to_string_lossy()))
     };
-    checked_path(path)?;
+    checked_path(kind, path)?;
     if path.components().any(|c| c == Component::ParentDir) {
         return Err(wrong("contains \"..\""));
     }

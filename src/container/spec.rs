@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::daemon::Daemon;
 use super::engine_options::Field;
+use super::file::ContainerFile;
 use super::options::{Options, PortMapping, PullPolicy, RestartPolicy};
 use super::parts::{Mount, Parts, Source};
 
@@ -129,6 +130,17 @@ impl BundleSpec {
         self
     }
 
+    /// Adds a file that is copied into the container before it starts.
+    ///
+    /// It may not be under a mount, which would hide it. With a [read-only root](Self::read_only_root), Docker copies
+    /// nothing into the root: the file's directory is an anonymous volume then, which begins with the image's files and
+    /// goes with the container. It is writable for processes with the permission, and cannot be the root itself.
+    /// [`Error::Unsupported`](crate::Error::Unsupported) for an engine that is driven by commands.
+    pub fn file(mut self, file: ContainerFile) -> Self {
+        self.parts.files.push(file);
+        self
+    }
+
     /// Replaces the image's entry point by one program.
     pub fn entrypoint(mut self, program: impl Into<String>) -> Self {
         self.options.entrypoint = Some(program.into());
@@ -182,6 +194,25 @@ impl BundleSpec {
     /// Publishes a port on the engine's host.
     pub fn publish(mut self, port: PortMapping) -> Self {
         self.options.publish.push(port);
+        self
+    }
+
+    /// Also connects the container to a network that exists, by its name, before it starts.
+    ///
+    /// The bundle's own network is to be [internal](crate::NetworkOptions::internal): the default route then leads
+    /// through the second one on every engine, and ports are published by it. The pinned address stays on the
+    /// bundle's own. A step with another plan is [`Error::Invalid`](crate::Error::Invalid), before anything is touched. If
+    /// there is no such network, the start fails with [`Cause::NetworkMissing`](crate::Cause::NetworkMissing). The
+    /// second network itself is left alone. [`Error::Unsupported`](crate::Error::Unsupported) for an engine that is
+    /// driven by commands.
+    pub fn also_on(mut self, network: impl Into<String>) -> Self {
+        self.options.also_on = Some(network.into());
+        self
+    }
+
+    /// Adds a name by which containers on its networks find this one.
+    pub fn network_alias(mut self, name: impl Into<String>) -> Self {
+        self.options.aliases.push(name.into());
         self
     }
 

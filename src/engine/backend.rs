@@ -230,11 +230,40 @@ pub(crate) struct NetworkRequest<'a> {
 /// A container to be created.
 pub(crate) struct ContainerRequest<'a> {
     pub(crate) name: &'a str,
-    pub(crate) network_id: &'a Id,
-    pub(crate) ip: Ipv4Addr,
-    pub(crate) ipv6: Option<Ipv6Addr>,
+    pub(crate) attachment: Attachment<'a>,
     pub(crate) labels: &'a BTreeMap<String, String>,
     pub(crate) spec: &'a CheckedSpec,
+}
+
+/// The network of a container, before any further one.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Attachment<'a> {
+    /// A network, at these addresses.
+    Pinned { network: &'a Id, ip: Ipv4Addr, ipv6: Option<Ipv6Addr> },
+    /// A network, at whatever address is free in its dynamic range.
+    Dynamic { network: &'a Id },
+    /// The network namespace of a container.
+    Namespace { container: &'a Id },
+}
+
+impl Attachment<'_> {
+    /// The addresses that it is pinned at.
+    pub(crate) fn addresses(&self) -> Vec<IpAddr> {
+        match self {
+            Self::Pinned { ip, ipv6, .. } => {
+                [IpAddr::V4(*ip)].into_iter().chain(ipv6.map(IpAddr::V6)).collect()
+            }
+            Self::Dynamic { .. } | Self::Namespace { .. } => Vec::new(),
+        }
+    }
+
+    /// The network's id; an error is that of the container whose namespace it is.
+    pub(crate) fn network(&self) -> Result<&Id, &Id> {
+        match self {
+            Self::Pinned { network, .. } | Self::Dynamic { network } => Ok(network),
+            Self::Namespace { container } => Err(container),
+        }
+    }
 }
 
 /// The result of inspecting a network.

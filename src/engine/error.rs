@@ -86,7 +86,7 @@ impl EngineError {
         Self::withheld(why, Cause::Other)
     }
 
-    fn withheld(why: String, cause: Cause) -> Self {
+    pub(crate) fn withheld(why: String, cause: Cause) -> Self {
         let (end, redactor) = (End::Withheld(why), Redactor::default());
         Self::new(String::new(), String::new(), end, cause, "", &redactor)
     }

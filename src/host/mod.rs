@@ -180,13 +180,26 @@ pub(crate) fn name() -> Option<String> {
 }
 
 /// Returns true if packets of this process to `to` have `from` as their source. No packet is sent.
-pub(crate) fn speaks_as(from: Ipv4Addr, to: Ipv4Addr) -> bool {
+fn speaks_as(from: Ipv4Addr, to: Ipv4Addr) -> bool {
     let source = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).and_then(|socket| {
         // To connect a UDP socket sends nothing; the port is of no matter.
         socket.connect((to, 9))?;
         socket.local_addr()
     });
     source.is_ok_and(|source| source.ip() == from)
+}
+
+/// Returns true if packets of this process to an address of this subnet leave by the interface with this gateway. No
+/// packet is sent.
+pub(crate) fn leaves_by_gateway(ip: Ipv4Addr, gateway: Ipv4Addr, subnet: Ipv4Net) -> bool {
+    // A route of that interface's may give packets another source.
+    let has_route = || match way_to(ip.into()) {
+        Some(Holder::Route { destination, interface, .. }) => {
+            IpNet::V4(subnet).contains(&destination) && has(&interface, gateway.into())
+        }
+        _ => false,
+    };
+    speaks_as(gateway, ip) || has_route()
 }
 
 /// Returns true if an interface of this host has this name and, among others, this address.

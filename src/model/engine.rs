@@ -8,8 +8,8 @@ use super::world::{Fault, Item, World};
 use crate::container::CheckedSpec;
 use crate::engine::Refused;
 use crate::engine::backend::{
-    Backend, ContainerInfo, ContainerRequest, CreateError, Endpoint, Filter, Id, Made, NetworkInfo,
-    NetworkRequest, Notice, ReaperSpec, Resource,
+    Attachment, Backend, ContainerInfo, ContainerRequest, CreateError, Endpoint, Filter, Id, Made,
+    NetworkInfo, NetworkRequest, Notice, ReaperSpec, Resource,
 };
 use crate::engine::cause::diagnose;
 use crate::engine::clock::Clock;
@@ -141,14 +141,17 @@ impl Backend for ModelBackend {
         _: Instant,
     ) -> Result<Id, CreateError> {
         let id = self.world().next_id();
+        let Attachment::Pinned { network, ip, .. } = request.attachment else {
+            unreachable!("the model has no guests");
+        };
         self.create(Item {
             resource: Resource::Container,
             id,
             name: request.name.to_owned(),
             labels: request.labels.clone(),
             subnet: None,
-            network: request.network_id.to_string(),
-            ip: request.ip,
+            network: network.to_string(),
+            ip,
             state: State::Running,
         })
     }

@@ -26,6 +26,9 @@ const LEASE: &str = "sidecar-bundle.lease";
 /// The key whose value is the owner; a reaper filters by it.
 pub(crate) const OWNER: &str = "sidecar-bundle.owner";
 
+/// The key whose value is the name of a guest.
+const GUEST: &str = "sidecar-bundle.guest";
+
 /// The keys of what not every plan has.
 const OPTIONAL: [&str; 4] = [SUBNET6, GATEWAY6, IP6, OPTIONS];
 
@@ -96,7 +99,12 @@ pub(crate) fn lease_in(labels: &LabelMap) -> Option<&str> {
     value(labels, LEASE)
 }
 
-#[cfg(test)]
+/// Adds the label of a guest.
+pub(crate) fn with_guest(mut labels: LabelMap, name: &str) -> LabelMap {
+    labels.insert(GUEST.to_owned(), name.to_owned());
+    labels
+}
+
 pub(crate) fn owner_in(labels: &LabelMap) -> Option<&str> {
     value(labels, OWNER)
 }

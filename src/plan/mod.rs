@@ -267,6 +267,10 @@ impl NetworkPlanned {
     }
 
     /// The same plan at another attempt's addresses.
+    pub(crate) fn guest_name(&self, guest: &str) -> String {
+        self.naming.guest_name(&self.slug, guest)
+    }
+
     pub(crate) fn at(self, addressing: Addressing) -> Self {
         Self { addressing, ..self }
     }

@@ -109,6 +109,11 @@ impl Naming {
         "sb".chars().chain(letters).collect()
     }
 
+    /// No other prefix filter finds it, and a guest's name has no `-`: no two guests have the same.
+    pub(crate) fn guest_name(&self, slug: &Slug, guest: &str) -> String {
+        format!("{}-guest-{slug}-{guest}", self.prefix)
+    }
+
     pub(crate) fn container_name(&self, slug: &Slug) -> String {
         format!("{}-sidecars-{slug}", self.prefix)
     }

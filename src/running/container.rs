@@ -13,7 +13,8 @@ use crate::ownership::guard::Guard;
 use crate::ownership::session::Session;
 use crate::plan::NetworkPlanned;
 
-/// A running container under guard: the one of a [`BundleRunning`](crate::BundleRunning), which dereferences to this.
+/// A running container under guard: that of a [`BundleRunning`](crate::BundleRunning) or of a
+/// [`Guest`](crate::Guest), which dereference to this.
 pub struct Container {
     id: Id,
     name: String,
@@ -37,7 +38,8 @@ impl Container {
         Self { id, name, ip, stopper: Stopper::default(), ready, guard, network }
     }
 
-    /// The address of the container.
+    /// The address of the container in the bundle's network: the pinned one of a bundle, and that of a guest when it
+    /// was started.
     #[must_use]
     pub fn ip(&self) -> Ipv4Addr {
         self.ip

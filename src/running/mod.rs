@@ -1,6 +1,7 @@
 //! The last state: the container runs at its address.
 
 mod container;
+mod guest;
 mod stopper;
 
 use std::fmt;
@@ -8,6 +9,7 @@ use std::ops::Deref;
 use std::sync::Arc;
 
 pub use container::Container;
+pub use guest::Guest;
 pub use stopper::Stopper;
 
 use crate::container::Ready;
@@ -111,6 +113,10 @@ impl BundleRunning {
     #[must_use]
     pub fn plan(&self) -> &NetworkPlanned {
         self.network.plan()
+    }
+
+    pub(crate) fn created(&self) -> &NetworkCreated {
+        &self.network
     }
 
     /// The network's id: 64 hexadecimal digits.

@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use ipnet::IpNet;
 
+use super::start::check_fit;
 use super::survey;
 use crate::container::CheckedSpec;
 use crate::created::NetworkCreated;
@@ -75,6 +76,7 @@ fn create(
     let connection = Connection::open_for(engine, spec).map_err(asked("its identity"))?;
     connection.info().supports(plan.options(), ipv6)?;
     if let Some(spec) = spec {
+        check_fit(plan, spec)?;
         connection.backend().supports(spec, connection.info())?;
     }
     let session = Session::on(connection, plan.naming(), plan.slug())?;

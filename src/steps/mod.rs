@@ -4,6 +4,7 @@ pub(crate) mod attach;
 mod create;
 mod discard;
 mod events;
+mod guest;
 mod launch;
 mod observe;
 mod probe;

@@ -6,6 +6,7 @@ use std::sync::mpsc::{self, Receiver, Sender};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
+use ipnet::Ipv4Net;
 use ureq::config::Config;
 use ureq::http::Uri;
 use ureq::unversioned::resolver::{ResolvedSocketAddrs, Resolver};
@@ -27,6 +28,7 @@ const HEADERS: usize = 32 << 10;
 /// A port of a bundle.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Target {
+    pub(super) subnet: Ipv4Net,
     pub(super) gateway: Ipv4Addr,
     pub(super) ip: Ipv4Addr,
     pub(super) port: u16,
@@ -36,7 +38,7 @@ impl Target {
     /// Podman takes the bridge away with its last container, and nothing is sent where it is not. A connection
     /// that was made before sends no more either: its own address went with the bridge.
     fn check(self) -> io::Result<()> {
-        if host::speaks_as(self.gateway, self.ip) {
+        if host::leaves_by_gateway(self.ip, self.gateway, self.subnet) {
             Ok(())
         } else {
             Err(ErrorKind::NetworkUnreachable.into())
@@ -235,7 +237,8 @@ mod tests {
                 thread::spawn(move || answer(stream.unwrap(), number));
             }
         });
-        Target { gateway: Ipv4Addr::LOCALHOST, ip: Ipv4Addr::LOCALHOST, port }
+        let ip = Ipv4Addr::LOCALHOST;
+        Target { subnet: ip.into(), gateway: ip, ip, port }
     }
 
     fn request(stream: &mut TcpStream) -> String {
@@ -375,7 +378,7 @@ mod tests {
         listener.set_nonblocking(true).unwrap();
         let port = listener.local_addr().unwrap().port();
         let gateway = Ipv4Addr::new(127, 0, 0, 9);
-        let target = Target { gateway, ip: Ipv4Addr::LOCALHOST, port };
+        let target = Target { subnet: gateway.into(), gateway, ip: Ipv4Addr::LOCALHOST, port };
         assert_eq!(target.connect(), Err(format!("TCP port {port}: network unreachable")));
         let seen = ask(&mut HttpProbe::new(target, "/"));
         assert_eq!(seen, Err(format!("HTTP port {port}: network unreachable")));

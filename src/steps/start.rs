@@ -5,13 +5,15 @@ use std::sync::Arc;
 
 use super::observe::last_lines;
 use crate::container::{BundleSpec, CheckedSpec, PullPolicy, RestartPolicy};
-use crate::created::NetworkCreated;
-use crate::engine::backend::{ContainerRequest, Id, Resource};
+use crate::created::{Network, NetworkCreated};
+use crate::engine::backend::{Attachment, ContainerRequest, Id, Resource};
 use crate::engine::cause::Cause;
 use crate::error::{Error, StepError};
+use crate::invalid::InvalidInput;
 use crate::ownership::guard::Guard;
+use crate::ownership::labels::{self, LabelMap};
+use crate::ownership::orphans;
 use crate::ownership::session::Session;
-use crate::ownership::{labels, orphans};
 use crate::plan::NetworkPlanned;
 use crate::running::BundleRunning;
 use crate::status::{State, Status};
@@ -51,98 +53,129 @@ impl NetworkCreated {
     pub(super) fn start_checked(self, spec: CheckedSpec) -> Result<BundleRunning, StepError<Self>> {
         let span = tracing::info_span!("start", slug = %self.plan().slug(), ip = %self.plan().ip());
         let _entered = span.enter();
-        match run(&self, &spec) {
-            Ok((id, guard)) => Ok(BundleRunning::new(id, spec.ready, guard, self)),
+        if let Err(error) = check_fit(self.plan(), &spec) {
+            return Err(StepError::new(error.into(), self));
+        }
+        let (network, plan) = (self.network(), self.plan());
+        let attachment = Attachment::Pinned {
+            network: network.id(),
+            ip: plan.ip(),
+            ipv6: plan.ipv6().map(|ipv6| ipv6.bundle_ip()),
+        };
+        let (name, labels) = (&plan.container_name(), network.session().labels(plan));
+        let start = Start { network, name, attachment, labels, spec: &spec };
+        match start.run() {
+            Ok((id, guard, _)) => Ok(BundleRunning::new(id, spec.ready, guard, self)),
             Err(error) => Err(StepError::new(error, self)),
         }
     }
 }
 
-fn run(network: &NetworkCreated, spec: &CheckedSpec) -> Result<(Id, Guard), Error> {
-    let (plan, session) = (network.plan(), network.network().session());
-    let connection = session.connection();
-    let (engine, backend) = (connection.engine(), connection.backend());
-    backend.redact(spec);
-    backend.supports(spec, connection.info())?;
-    let name = plan.container_name();
-    let mut guard = Guard::new(Arc::clone(session), Resource::Container, name.clone());
-    guard.set_grace(spec.options.grace);
-    // A request of a dead owner may have an effect while this one is under way.
-    let patience = engine.patience();
-    let mut pulled = spec.options.pull == PullPolicy::Always;
-    if pulled {
-        pull(session, spec)?;
-    }
-    let labels = session.labels(plan);
-    let request = ContainerRequest {
-        name: &name,
-        network_id: network.id(),
-        ip: plan.ip(),
-        ipv6: plan.ipv6().map(|ipv6| ipv6.bundle_ip()),
-        labels: &labels,
-        spec,
-    };
-    loop {
-        let deadline = engine.start_deadline();
-        let created = guard.create(|notice| backend.run_container(&request, notice, deadline))?;
-        let error = match created {
-            Ok(id) => {
-                return match look(network, &id, spec) {
-                    Ok(()) => Ok((id, guard)),
-                    Err(error) => Err(error.and(guard.close())),
-                };
-            }
-            Err(error) => error,
-        };
-        if error.cause() == Cause::ImageMissing
-            && spec.options.pull == PullPolicy::IfMissing
-            && !pulled
-        {
-            pull(session, spec)?;
-            pulled = true;
-            continue;
-        }
-        let orphan_was_in_the_way = error.cause() == Cause::ContainerNameTaken
-            && remove_orphan_of_name(plan, session, &name)?
-            && engine.is_patient(patience);
-        if orphan_was_in_the_way {
-            continue;
-        }
-        let failed =
-            Error::Start { container: name.clone(), image: spec.image.clone(), source: error };
-        return Err(failed.and(guard.close()));
+/// Checks that a specification fits the plan of its network.
+pub(super) fn check_fit(plan: &NetworkPlanned, spec: &CheckedSpec) -> Result<(), InvalidInput> {
+    let options = &spec.options;
+    match (&options.also_on, options.publish.first()) {
+        (Some(network), _) if !plan.options().internal => Err(InvalidInput::new(format_args!(
+            "the container is to be on network {network} too, and its own is not internal: engines differ in the default route then; plan with NetworkOptions::internal"
+        ))),
+        (None, Some(port)) if plan.options().internal => Err(InvalidInput::new(format_args!(
+            "port {} cannot be published from an internal network; also_on adds one with a way out",
+            port.name()
+        ))),
+        _ => Ok(()),
     }
 }
 
-/// Looks once after the start: `docker run` reports success for a container that is dead at once.
-fn look(network: &NetworkCreated, id: &Id, spec: &CheckedSpec) -> Result<(), Error> {
-    let (plan, session) = (network.plan(), network.network().session());
-    let container = plan.container_name();
-    let connection = session.connection();
-    let info = connection.container(id.as_str(), connection.engine().look_deadline());
-    let info = info.map_err(|source| Error::Look { what: "the container's state", source })?;
-    let Some(info) = info else { return Err(Error::Gone { container }) };
-    match info.status(network.id(), &plan.network_name()) {
-        Status { state: State::Exited, exit: Some(exit), .. } => {
+/// A container to be made in a network.
+pub(super) struct Start<'a> {
+    pub(super) network: &'a Network,
+    pub(super) name: &'a str,
+    pub(super) attachment: Attachment<'a>,
+    pub(super) labels: LabelMap,
+    pub(super) spec: &'a CheckedSpec,
+}
+
+impl Start<'_> {
+    /// Makes it, starts it and looks at it once.
+    pub(super) fn run(&self) -> Result<(Id, Guard, Status), Error> {
+        let Self { network, name, spec, .. } = *self;
+        let (plan, session) = (network.plan(), network.session());
+        let connection = session.connection();
+        let (engine, backend) = (connection.engine(), connection.backend());
+        backend.redact(spec);
+        backend.supports(spec, connection.info())?;
+        let mut guard = Guard::new(Arc::clone(session), Resource::Container, name.to_owned());
+        guard.set_grace(spec.options.grace);
+        // A request of a dead owner may have an effect while this one is under way.
+        let patience = engine.patience();
+        let mut pulled = spec.options.pull == PullPolicy::Always;
+        if pulled {
+            pull(session, spec)?;
+        }
+        let (labels, attachment) = (&self.labels, self.attachment);
+        let request = ContainerRequest { name, attachment, labels, spec };
+        loop {
+            let deadline = engine.start_deadline();
+            let created =
+                guard.create(|notice| backend.run_container(&request, notice, deadline))?;
+            let error = match created {
+                Ok(id) => {
+                    return match self.look(&id) {
+                        Ok(status) => Ok((id, guard, status)),
+                        Err(error) => Err(error.and(guard.close())),
+                    };
+                }
+                Err(error) => error,
+            };
+            if error.cause() == Cause::ImageMissing
+                && spec.options.pull == PullPolicy::IfMissing
+                && !pulled
+            {
+                pull(session, spec)?;
+                pulled = true;
+                continue;
+            }
+            let orphan_was_in_the_way = error.cause() == Cause::ContainerNameTaken
+                && remove_orphan_of_name(plan, session, name)?
+                && engine.is_patient(patience);
+            if orphan_was_in_the_way {
+                continue;
+            }
+            let (container, image) = (name.to_owned(), spec.image.clone());
+            let failed = Error::Start { container, image, source: error };
+            return Err(failed.and(guard.close()));
+        }
+    }
+
+    /// Looks once after the start: an engine reports success for a container that is dead at once.
+    pub(super) fn look(&self, id: &Id) -> Result<Status, Error> {
+        let (plan, session) = (self.network.plan(), self.network.session());
+        let container = self.name.to_owned();
+        let connection = session.connection();
+        let info = connection.container(id.as_str(), connection.engine().look_deadline());
+        let info = info.map_err(|source| Error::Look { what: "the container's state", source })?;
+        let Some(info) = info else { return Err(Error::Gone { container }) };
+        let status = info.status(self.network.id(), &plan.network_name());
+        if let Status { state: State::Exited, exit: Some(exit), .. } = status {
             // Before it is removed, and its log with it.
             let log = last_lines(session, id, connection.engine().look_deadline());
-            Err(Error::Died { container, exit: Box::new(exit), log })
+            return Err(Error::Died { container, exit: Box::new(exit), log });
         }
         // A container that restarts again and again has its address only now and then.
-        Status { address: None, .. } if spec.options.restart != RestartPolicy::No => Ok(()),
-        Status { address, .. } if address != Some(plan.ip()) => Err(Error::WrongAddress {
-            container,
-            planned: plan.ip().into(),
-            found: address.map(IpAddr::V4),
-        }),
-        Status { ipv6: found, .. } => match plan.ipv6().map(|ipv6| ipv6.bundle_ip()) {
-            Some(planned) if found != Some(planned) => Err(Error::WrongAddress {
-                container,
-                planned: planned.into(),
-                found: found.map(IpAddr::V6),
-            }),
-            _ => Ok(()),
-        },
+        if status.address.is_none() && self.spec.options.restart != RestartPolicy::No {
+            return Ok(status);
+        }
+        let Attachment::Pinned { ip, ipv6, .. } = self.attachment else { return Ok(status) };
+        let wrong = |planned, found| Error::WrongAddress { container, planned, found };
+        match ipv6 {
+            _ if status.address != Some(ip) => {
+                Err(wrong(ip.into(), status.address.map(IpAddr::V4)))
+            }
+            Some(planned) if status.ipv6 != Some(planned) => {
+                Err(wrong(planned.into(), status.ipv6.map(IpAddr::V6)))
+            }
+            _ => Ok(status),
+        }
     }
 }
 
@@ -162,13 +195,13 @@ fn remove_orphan_of_name(
     let found = connection.backend().container(name, connection.engine().look_deadline());
     let found = found.map_err(|source| Error::Look { what: "a container of this name", source })?;
     let Some(found) = found else { return Ok(session.may_have_orphans()) };
-    if session.is_under_lease(&found.labels) {
+    if session.is_under_lease(&found.labels) && !session.is_own(&found.labels) {
         let deadline = connection.engine().look_deadline();
         let container = Resource::Container;
         orphans::remove_by_id(connection, container, name, &found.id, deadline)?;
         return Ok(true);
     }
-    if labels::are_of(plan.naming(), plan.slug(), &found.labels) {
+    if labels::are_of(plan.naming(), plan.slug(), &found.labels) && !session.is_own(&found.labels) {
         return Err(Error::UnknownOwner {
             slug: plan.slug().clone(),
             resource: Resource::Container,

@@ -295,7 +295,8 @@ impl Container {
     }
 
     fn target(&self, port: u16) -> Target {
-        Target { gateway: self.plan_of_bundle().gateway(), ip: self.ip(), port }
+        let plan = self.plan_of_bundle();
+        Target { subnet: plan.subnet(), gateway: plan.gateway(), ip: self.ip(), port }
     }
 
     /// An error if the waits have been stopped.

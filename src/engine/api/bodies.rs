@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value, json};
 
-use crate::container::{CheckedMount, CheckedSpec, MountKind, PortMapping, RestartPolicy};
+use super::archive;
+use crate::container::{CheckedMount, CheckedSpec, MountKind, Options, PortMapping, RestartPolicy};
 use crate::engine::backend::{ContainerRequest, NetworkRequest};
 use crate::engine::dialect::Dialect;
 
@@ -53,18 +54,24 @@ pub(super) fn container(request: &ContainerRequest<'_>) -> Value {
     let labels: BTreeMap<_, _> = options.labels.iter().cloned().chain(own).collect();
     let variables: Vec<_> =
         spec.variables.iter().map(|it| format!("{}={}", it.name(), it.value())).collect();
-    let mut address = json!({"IPv4Address": request.ip});
-    if let Some(ipv6) = request.ipv6 {
-        address["IPv6Address"] = json!(ipv6);
-    }
-    let network = request.network_id.as_str();
+    let mode = match request.attachment.network() {
+        Ok(network) => network.to_string(),
+        Err(container) => format!("container:{container}"),
+    };
     let mut body = json!({
         "Image": spec.image,
         "Env": variables,
         "Labels": labels,
-        "HostConfig": host_config(network, spec),
-        "NetworkingConfig": {"EndpointsConfig": {network: {"IPAMConfig": address}}},
+        "HostConfig": host_config(&mode, spec),
     });
+    if request.attachment.network().is_ok() {
+        let mut endpoint = endpoint(options);
+        for address in request.attachment.addresses() {
+            let name = if address.is_ipv4() { "IPv4Address" } else { "IPv6Address" };
+            endpoint["IPAMConfig"][name] = json!(address);
+        }
+        body["NetworkingConfig"] = json!({"EndpointsConfig": {mode: endpoint}});
+    }
     if !options.publish.is_empty() {
         let ports = options.publish.iter().map(|port| (port.name(), json!({})));
         body["ExposedPorts"] = ports.collect::<Map<_, _>>().into();
@@ -87,11 +94,19 @@ pub(super) fn container(request: &ContainerRequest<'_>) -> Value {
     body
 }
 
+/// A container's place on a network, at whatever address.
+pub(super) fn endpoint(options: &Options) -> Value {
+    let aliases = &options.aliases;
+    if aliases.is_empty() { json!({}) } else { json!({"Aliases": aliases}) }
+}
+
 fn host_config(network: &str, spec: &CheckedSpec) -> Value {
     let options = &spec.options;
+    let volumes = archive::volumes(Dialect::Docker, spec).into_iter();
+    let volumes = volumes.map(|directory| json!({"Type": "volume", "Target": directory}));
     let mut config = json!({
         "NetworkMode": network,
-        "Mounts": spec.mounts.iter().map(mount).collect::<Vec<_>>(),
+        "Mounts": spec.mounts.iter().map(mount).chain(volumes).collect::<Vec<_>>(),
         "ReadonlyRootfs": options.read_only,
     });
     let mut bindings = Map::new();
@@ -166,7 +181,7 @@ pub(super) mod tests {
 
     use super::*;
     use crate::container::{BundleSpec, harmless};
-    use crate::engine::backend::Id;
+    use crate::engine::backend::{Attachment, Id};
     use crate::plan::Naming;
 
     fn body(spec: &BundleSpec) -> Value {
@@ -180,9 +195,11 @@ pub(super) mod tests {
     ) -> Value {
         container(&ContainerRequest {
             name: "c",
-            network_id: &Id::parse(&"a".repeat(64)).unwrap(),
-            ip: Ipv4Addr::new(10, 1, 2, 3),
-            ipv6: Some("fd00::3".parse().unwrap()),
+            attachment: Attachment::Pinned {
+                network: &Id::parse(&"a".repeat(64)).unwrap(),
+                ip: Ipv4Addr::new(10, 1, 2, 3),
+                ipv6: Some("fd00::3".parse().unwrap()),
+            },
             labels: &BTreeMap::from([("own".to_owned(), "1".to_owned())]),
             spec: &spec.check(&Naming::default()).unwrap(),
         })

@@ -73,9 +73,16 @@ pub(super) struct Request {
     method: Method,
     path: String,
     query: Vec<(&'static str, String)>,
-    body: Option<Value>,
+    body: Option<Contents>,
     /// Asked twice, it does the same.
     is_repeatable: bool,
+}
+
+/// The body of a request. It is never shown.
+#[derive(Clone)]
+enum Contents {
+    Json(Value),
+    Archive(Arc<[u8]>),
 }
 
 /// A whole answer. It may have secrets of the container.
@@ -99,6 +106,10 @@ impl Request {
 
     pub(super) fn post(path: impl Into<String>) -> Self {
         Self::new(Method::POST, path.into())
+    }
+
+    pub(super) fn put(path: impl Into<String>) -> Self {
+        Self::new(Method::PUT, path.into())
     }
 
     pub(super) fn delete(path: impl Into<String>) -> Self {
@@ -127,9 +138,13 @@ impl Request {
         self
     }
 
-    /// Sets the body. It is never shown.
     pub(super) fn json(mut self, body: Value) -> Self {
-        self.body = Some(body);
+        self.body = Some(Contents::Json(body));
+        self
+    }
+
+    pub(super) fn archive(mut self, body: Arc<[u8]>) -> Self {
+        self.body = Some(Contents::Archive(body));
         self
     }
 }
@@ -469,10 +484,16 @@ fn send(
             let it = agent.delete(uri).query_pairs(query).config().timeout_global(left).build();
             return it.call();
         }
+        (&Method::PUT, _) => {
+            agent.put(uri).query_pairs(query).config().timeout_global(left).build()
+        }
         _ => agent.post(uri).query_pairs(query).config().timeout_global(left).build(),
     };
     match &request.body {
-        Some(body) => builder.content_type("application/json").send(body.to_string()),
+        Some(Contents::Json(body)) => {
+            builder.content_type("application/json").send(body.to_string())
+        }
+        Some(Contents::Archive(body)) => builder.content_type("application/x-tar").send(&**body),
         None => builder.send_empty(),
     }
 }

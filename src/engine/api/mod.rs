@@ -1,5 +1,6 @@
 //! The API backend: requests of the Engine API, over a socket or over the program that leads to the engine.
 
+mod archive;
 mod bodies;
 mod by_curl;
 mod client;

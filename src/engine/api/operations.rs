@@ -10,7 +10,7 @@ use super::by_curl::ByCurl;
 use super::client::{Answer, Request, Unanswered, unanswered};
 use super::follow::{self, log_request, tail};
 use super::log::{Lines, Tail};
-use super::{Api, Failure, bodies, frames, podman, requests};
+use super::{Api, Failure, archive, bodies, frames, podman, requests};
 use crate::container::{CheckedSpec, Field};
 use crate::engine::backend::{
     Backend, ContainerInfo, ContainerRequest, CreateError, Event, Filter, Follow, Id, Made,
@@ -24,6 +24,7 @@ use crate::engine::error::{End, EngineError};
 use crate::engine::identity::{EngineInfo, EngineKind};
 use crate::engine::inspect::{attached_names, container_info, network_info};
 use crate::engine::support::{Refused, Unsupported};
+use crate::invalid::InvalidInput;
 use crate::status::{ExecOutput, LogLine, LogStream};
 
 /// The bytes of each stream of a command's output that are kept.
@@ -48,6 +49,14 @@ impl Backend for Api {
         if let Some(flag) = spec.options.flags.first() {
             let what = format!("the flag {flag}");
             return Err(Unsupported::new(what, "Engine::docker_cli()", info).into());
+        }
+        if let Some(file) = spec.files.iter().find(|it| it.directory_and_name().0 == "/")
+            && !archive::volumes(self.dialect, spec).is_empty()
+        {
+            return Err(Refused::Invalid(InvalidInput::new(format_args!(
+                "file {} is in the root, which is read-only, and Docker copies nothing there; put it in a directory",
+                file.path
+            ))));
         }
         if self.dialect == Dialect::Docker {
             return spec.security.as_ref().map(drop).map_err(|it| Refused::Invalid(it.clone()));
@@ -85,7 +94,8 @@ impl Backend for Api {
             Dialect::Podman => podman::container(request),
         };
         let id = self.create(Resource::Container, request.name, body, deadline)?;
-        match self.start_container(&id, deadline) {
+        let started = self.prepare(&id, request.spec, deadline);
+        match started.and_then(|()| self.start_container(&id, deadline)) {
             Ok(()) => Ok(id),
             Err(error) => Err(CreateError { error, made: Made::Id(id) }),
         }
@@ -349,6 +359,22 @@ impl Api {
             }
             Err(Failure { error, .. }) => Err(CreateError { error, made: Made::Perhaps }),
         }
+    }
+
+    /// Brings into a container what it has from its start on.
+    fn prepare(&self, id: &Id, spec: &CheckedSpec, deadline: Instant) -> Result<(), EngineError> {
+        if let (Some(network), Dialect::Docker) = (&spec.options.also_on, self.dialect) {
+            let request = requests::connect(network, id, &bodies::endpoint(&spec.options));
+            self.ask(&request, deadline).map_err(Failure::into_error)?;
+        }
+        let archives = archive::archives(self.dialect, spec).map_err(|error| {
+            EngineError::withheld(format!("the files cannot be packed: {error}"), Cause::Other)
+        })?;
+        for (directory, archive) in archives {
+            let request = requests::unpack(self.dialect, id, &directory, archive);
+            self.ask(&request, deadline).map_err(Failure::into_error)?;
+        }
+        Ok(())
     }
 
     /// The way of a reaper without docker's program.

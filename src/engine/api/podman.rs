@@ -74,8 +74,6 @@ pub(super) fn container(request: &ContainerRequest<'_>) -> Value {
     let labels: BTreeMap<_, _> = options.labels.iter().cloned().chain(own).collect();
     let variables: BTreeMap<_, _> =
         spec.variables.iter().map(|it| (it.name(), it.value())).collect();
-    let ipv6 = request.ipv6.map(IpAddr::from);
-    let addresses: Vec<_> = [request.ip.into()].into_iter().chain(ipv6).collect();
     let hosts = options.hosts.iter().map(|(name, address)| format!("{name}:{address}"));
     let (volumes, mounts): (Vec<_>, Vec<_>) =
         spec.mounts.iter().partition(|it| matches!(it.kind, MountKind::Volume(_)));
@@ -86,8 +84,6 @@ pub(super) fn container(request: &ContainerRequest<'_>) -> Value {
         "image_volume_mode": "anonymous",
         "env": variables,
         "labels": labels,
-        "netns": {"nsmode": "bridge"},
-        "Networks": {request.network_id.as_str(): {"static_ips": addresses}},
         "portmappings": options.publish.iter().map(port).collect::<Vec<_>>(),
         "hostadd": hosts.collect::<Vec<_>>(),
         "mounts": mounts.into_iter().map(mount).collect::<Vec<_>>(),
@@ -102,6 +98,28 @@ pub(super) fn container(request: &ContainerRequest<'_>) -> Value {
         "umask": "0022",
         "stop_timeout": 10,
     });
+    match request.attachment.network() {
+        Ok(network) => {
+            let place = |addresses: Vec<IpAddr>| {
+                let mut place = json!({});
+                if !addresses.is_empty() {
+                    place["static_ips"] = json!(addresses);
+                }
+                if !options.aliases.is_empty() {
+                    place["aliases"] = json!(options.aliases);
+                }
+                place
+            };
+            body["netns"] = json!({"nsmode": "bridge"});
+            body["Networks"] = json!({network.as_str(): place(request.attachment.addresses())});
+            if let Some(other) = &options.also_on {
+                body["Networks"][other] = place(Vec::new());
+            }
+        }
+        Err(container) => {
+            body["netns"] = json!({"nsmode": "container", "value": container.as_str()});
+        }
+    }
     // An empty list is none of the image's.
     if let Some(program) = &options.entrypoint {
         body["entrypoint"] = json!([program]);

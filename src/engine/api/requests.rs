@@ -3,6 +3,8 @@
 //! Podman has Docker's API too, in which its own options and answers are lost: its own is asked but for logs, events
 //! and commands in the container.
 
+use std::sync::Arc;
+
 use serde_json::{Value, json};
 
 use super::client::Request;
@@ -58,6 +60,27 @@ pub(super) fn remove(dialect: Dialect, resource: Resource, id: &Id) -> Request {
         }
         (Dialect::Podman, Resource::Network) => Request::delete(format!("/libpod/networks/{id}")),
     }
+}
+
+/// Brings a container into one more network of Docker's.
+pub(super) fn connect(network: &str, id: &Id, endpoint: &Value) -> Request {
+    let body = json!({"Container": id.as_str(), "EndpointConfig": endpoint});
+    Request::post(format!("/networks/{network}/connect")).json(body)
+}
+
+/// Unpacks an archive in a directory of the container. Directories that are missing are made.
+pub(super) fn unpack(dialect: Dialect, id: &Id, directory: &str, archive: Arc<[u8]>) -> Request {
+    let request = match dialect {
+        // A directory is not replaced by a file.
+        Dialect::Docker => {
+            Request::put(format!("/containers/{id}/archive")).query("noOverwriteDirNonDir", true)
+        }
+        // Otherwise podman gives the files to the container's user.
+        Dialect::Podman => {
+            Request::put(format!("/libpod/containers/{id}/archive")).query("copyUIDGID", false)
+        }
+    };
+    request.query("path", directory).archive(archive)
 }
 
 pub(super) fn stop(dialect: Dialect, id: &Id, seconds: u64) -> Request {

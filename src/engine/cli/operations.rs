@@ -65,6 +65,13 @@ impl Backend for Cli {
         if let Some(Field { path, .. }) = spec.options.fields.first() {
             return Err(Unsupported::by_commands(&format!("the option {path}"), info).into());
         }
+        if let Some(file) = spec.files.first() {
+            return Err(Unsupported::by_commands(&format!("the file {}", file.path), info).into());
+        }
+        if let Some(network) = &spec.options.also_on {
+            let what = format!("a second network, {network},");
+            return Err(Unsupported::by_commands(&what, info).into());
+        }
         if let Some(ready) = spec.ready.iter().find(|it| it.listens()) {
             return Err(Unsupported::by_commands(&format!("readiness by {ready}"), info).into());
         }
@@ -291,10 +298,11 @@ impl Backend for Cli {
     }
 
     fn redact(&self, spec: &CheckedSpec) {
-        spec.variables
-            .iter()
-            .filter_map(|variable| variable.hidden_value())
-            .for_each(|value| self.redactor.add(value));
+        let values = spec.variables.iter().filter_map(|variable| variable.hidden_value());
+        let files = spec.files.iter().filter(|it| it.file.is_secret);
+        let contents = files.map(|it| String::from_utf8_lossy(&it.file.contents));
+        values.for_each(|value| self.redactor.add(value));
+        contents.for_each(|value| self.redactor.add(&value));
     }
 
     fn redacted(&self, text: &str) -> String {

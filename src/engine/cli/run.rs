@@ -9,12 +9,15 @@ use crate::container::{
 use crate::engine::backend::ContainerRequest;
 
 pub(super) fn run(program: Command, request: &ContainerRequest<'_>) -> Command {
-    let mut command = program
-        .args(["run", "--detach", "--name", request.name, "--network", request.network_id.as_str()])
-        .arg("--ip")
-        .arg(request.ip.to_string());
-    if let Some(ipv6) = request.ipv6 {
-        command = command.arg("--ip6").arg(ipv6.to_string());
+    let mut command = program.args(["run", "--detach", "--name", request.name, "--network"]).arg(
+        match request.attachment.network() {
+            Ok(network) => network.to_string(),
+            Err(container) => format!("container:{container}"),
+        },
+    );
+    for address in request.attachment.addresses() {
+        command = command.arg(if address.is_ipv4() { "--ip" } else { "--ip6" });
+        command = command.arg(address.to_string());
     }
     for (key, value) in request.labels {
         command = command.arg("--label").arg(format!("{key}={value}"));
@@ -50,6 +53,9 @@ fn arguments(options: &Options) -> Vec<String> {
     }
     for (key, value) in &options.labels {
         add("label", &format!("{key}={value}"));
+    }
+    for alias in &options.aliases {
+        add("network-alias", alias);
     }
     for port in &options.publish {
         add("publish", &published(port));

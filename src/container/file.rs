@@ -1,0 +1,140 @@
+//! Files that are copied into the container before it starts.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::parts::{CheckedMount, checked_target};
+use crate::invalid::InvalidInput;
+
+/// A file that is copied into the container before it starts.
+///
+/// It travels in the body of a request, to engines on other hosts too, and is never on this host's disk. `Debug` shows
+/// its length, not its contents. Directories that are missing are made, owned by root, with mode 755.
+///
+/// ```
+/// use sidecar_bundle::{BundleSpec, ContainerFile};
+///
+/// let spec = BundleSpec::new()
+///     .file(ContainerFile::new("/etc/proxy.yaml", "listen: 8080\n"))
+///     .file(ContainerFile::secret("/run/keys/ca.pem", "-----BEGIN").mode(0o400).owner(1000, 1000));
+/// assert!(!format!("{spec:?}").contains("BEGIN"));
+/// ```
+#[derive(Clone, PartialEq, Eq)]
+#[must_use]
+pub struct ContainerFile {
+    path: PathBuf,
+    pub(crate) contents: Arc<[u8]>,
+    pub(crate) mode: u32,
+    pub(crate) owner: (u32, u32),
+    pub(crate) is_secret: bool,
+}
+
+impl ContainerFile {
+    /// A file at this absolute path, owned by root, with mode 644.
+    pub fn new(path: impl Into<PathBuf>, contents: impl Into<Vec<u8>>) -> Self {
+        let (path, contents) = (path.into(), contents.into().into());
+        Self { path, contents, mode: 0o644, owner: (0, 0), is_secret: false }
+    }
+
+    /// The same with mode 600, and with contents that this library does not show: the whole, and each line of at
+    /// least 8 bytes, are removed from errors and traces. A process that is not root's needs an
+    /// [`owner`](Self::owner) to read it.
+    pub fn secret(path: impl Into<PathBuf>, contents: impl Into<Vec<u8>>) -> Self {
+        Self { is_secret: true, mode: 0o600, ..Self::new(path, contents) }
+    }
+
+    /// Replaces the permission bits, such as `0o640`.
+    pub fn mode(mut self, mode: u32) -> Self {
+        self.mode = mode;
+        self
+    }
+
+    /// Replaces the owner, by user and group id in the container.
+    pub fn owner(mut self, user: u32, group: u32) -> Self {
+        self.owner = (user, group);
+        self
+    }
+
+    /// Returns the path without `.` components.
+    pub(super) fn check(&self) -> Result<String, InvalidInput> {
+        let path = checked_target("file", &self.path)?;
+        let refused =
+            |problem: &str| Err(InvalidInput::new(format_args!("file path {path:?} {problem}")));
+        if self.path.as_os_str().as_encoded_bytes().ends_with(b"/") {
+            return refused("is that of a directory");
+        }
+        if HIDDEN.iter().any(|hidden| Path::new(&path).starts_with(hidden)) {
+            return refused("is hidden by what the engine mounts there");
+        }
+        if self.mode > 0o7777 {
+            return refused("has a mode that is more than permission bits");
+        }
+        Ok(path)
+    }
+}
+
+/// The places where every engine mounts something of its own.
+const HIDDEN: [&str; 6] =
+    ["/dev", "/etc/hostname", "/etc/hosts", "/etc/resolv.conf", "/proc", "/sys"];
+
+impl fmt::Debug for ContainerFile {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (user, group) = self.owner;
+        write!(
+            f,
+            "ContainerFile({:?}, {} bytes, mode {:o}, owner {user}:{group})",
+            self.path,
+            self.contents.len(),
+            self.mode
+        )
+    }
+}
+
+/// A file that has been checked.
+#[derive(Clone, Debug)]
+pub(crate) struct CheckedFile {
+    /// Absolute, without a trailing slash and `.` components.
+    pub(crate) path: String,
+    pub(crate) file: ContainerFile,
+}
+
+impl CheckedFile {
+    /// Its directory, and its name in it.
+    pub(crate) fn directory_and_name(&self) -> (&str, &str) {
+        match self.path.rsplit_once('/') {
+            None | Some(("", _)) => ("/", &self.path[1..]),
+            Some((directory, name)) => (directory, name),
+        }
+    }
+}
+
+/// Checks that each file has a place of its own, and that no mount hides it. Both are sorted by path.
+pub(super) fn check_places(
+    files: &[CheckedFile],
+    mounts: &[CheckedMount],
+) -> Result<(), InvalidInput> {
+    for (number, CheckedFile { path, .. }) in files.iter().enumerate() {
+        let is_under = |other: &str| Path::new(path).starts_with(other);
+        if let Some(other) = files[..number].iter().find(|it| is_under(&it.path)) {
+            let other = &other.path;
+            return Err(if path == other {
+                InvalidInput::new(format_args!("file {path} is given twice"))
+            } else {
+                InvalidInput::new(format_args!("file {path} is under {other}, which is a file"))
+            });
+        }
+        if let Some(mount) = mounts.iter().find(|it| is_under(&it.container)) {
+            let target = &mount.container;
+            return Err(InvalidInput::new(format_args!(
+                "file {path} is under the mount at {target}, which hides it"
+            )));
+        }
+        if mounts.iter().any(|it| Path::new(&it.container).starts_with(path)) {
+            return Err(InvalidInput::new(format_args!(
+                "file {path} is where a mount needs a directory"
+            )));
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,55 @@
+//! Files on their way into a container, as archives of `PUT /containers/{id}/archive`.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use tar::{Builder, EntryType, Header};
+
+use crate::container::{CheckedFile, CheckedSpec};
+use crate::engine::dialect::Dialect;
+
+/// The archives that bring a specification's files in, each with the directory that it is unpacked in.
+pub(super) fn archives(
+    dialect: Dialect,
+    spec: &CheckedSpec,
+) -> io::Result<Vec<(String, Arc<[u8]>)>> {
+    let mut by_directory: BTreeMap<&str, Vec<(&str, &CheckedFile)>> = BTreeMap::new();
+    let by_volume = !volumes(dialect, spec).is_empty();
+    for file in &spec.files {
+        let (directory, name) = match file.directory_and_name() {
+            place if by_volume => place,
+            _ => ("/", &file.path[1..]),
+        };
+        by_directory.entry(directory).or_default().push((name, file));
+    }
+    let pack = |(directory, files): (&str, Vec<_>)| Ok((directory.to_owned(), packed(&files)?));
+    by_directory.into_iter().map(pack).collect()
+}
+
+/// The directories that are volumes so that files can be copied into them: Docker copies nothing into a read-only root.
+pub(super) fn volumes(dialect: Dialect, spec: &CheckedSpec) -> Vec<&str> {
+    if dialect == Dialect::Podman || !spec.options.read_only {
+        return Vec::new();
+    }
+    let mut all: Vec<_> = spec.files.iter().map(|it| it.directory_and_name().0).collect();
+    all.dedup();
+    all
+}
+
+fn packed(files: &[(&str, &CheckedFile)]) -> io::Result<Arc<[u8]>> {
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    let mut archive = Builder::new(Vec::new());
+    for (name, CheckedFile { file, .. }) in files {
+        let mut header = Header::new_gnu();
+        header.set_entry_type(EntryType::Regular);
+        header.set_mode(file.mode);
+        header.set_uid(file.owner.0.into());
+        header.set_gid(file.owner.1.into());
+        header.set_mtime(now.as_secs());
+        header.set_size(file.contents.len() as u64);
+        archive.append_data(&mut header, name, &*file.contents)?;
+    }
+    Ok(archive.into_inner()?.into())
+}

@@ -1,0 +1,72 @@
+//! A guest: another container in a bundle's network.
+
+use std::fmt;
+use std::net::Ipv4Addr;
+use std::ops::Deref;
+use std::sync::Arc;
+
+use super::{BundleRunning, Container};
+use crate::engine::backend::Id;
+use crate::error::Error;
+use crate::ownership::guard::Guard;
+
+/// A container in a bundle's network, or in its network namespace; see [`BundleRunning::guest`].
+///
+/// It borrows the bundle, and dropping it removes the container, and logs a failure. When the process is killed, it is
+/// removed with its bundle.
+#[must_use = "the container is removed when this is dropped; hold it by a name"]
+pub struct Guest<'a> {
+    container: Container,
+    bundle: Borrowed<'a>,
+}
+
+/// The bundle, until this is dropped: without a drop of its own, a guest would let its bundle go before its own drop.
+struct Borrowed<'a>(&'a BundleRunning);
+
+impl Drop for Borrowed<'_> {
+    fn drop(&mut self) {}
+}
+
+impl<'a> Guest<'a> {
+    pub(crate) fn new(
+        bundle: &'a BundleRunning,
+        id: Id,
+        name: String,
+        ip: Ipv4Addr,
+        guard: Guard,
+    ) -> Self {
+        let network = Arc::clone(bundle.created().network());
+        let container = Container::new(id, name, ip, Vec::new(), guard, network);
+        Self { container, bundle: Borrowed(bundle) }
+    }
+
+    /// The bundle that this is a guest of.
+    pub fn bundle(&self) -> &'a BundleRunning {
+        self.bundle.0
+    }
+
+    /// Removes the container now. The bundle runs on.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NotRemoved`] when it may be left, with the command that removes it.
+    pub fn close(self) -> Result<(), Error> {
+        self.container.remove()
+    }
+}
+
+/// The container, with its observation.
+impl Deref for Guest<'_> {
+    type Target = Container;
+
+    fn deref(&self) -> &Container {
+        &self.container
+    }
+}
+
+/// Prints name, address and id.
+impl fmt::Debug for Guest<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Guest").field(&self.container).finish()
+    }
+}

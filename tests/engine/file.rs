@@ -1,0 +1,87 @@
+//! Files that are copied into the container before it starts.
+
+use sidecar_bundle::{BundleSpec, Cause, ContainerFile, Daemon, Error};
+
+use crate::engine::{inside, is_api, is_podman, world};
+
+#[test]
+fn files_are_there_from_the_start_with_mode_and_owner() {
+    let Some(world) = world("files") else { return };
+    let spec = BundleSpec::new()
+        .file(ContainerFile::new("/etc/proxy.yaml", "listen: 8080\n"))
+        .daemon(Daemon::new("egress").file(
+            ContainerFile::secret("/opt/new/deep/key", vec![0, 255, b'\n']).mode(0o440).owner(7, 8),
+        ))
+        .file(ContainerFile::new("/bin/extra", ""))
+        .file(ContainerFile::new(format!("/opt/{}", "long".repeat(40)), "").mode(0o755));
+    if !is_api() {
+        let failed = world.plan().launch(&world.engine(), spec).unwrap_err();
+        assert!(matches!(failed.error(), Error::Unsupported(_)), "{failed:?}");
+        world.assert_nothing_left();
+        return;
+    }
+    // The entry point's command sees them.
+    let spec = spec.entrypoint("sh").command(["-c", "cat /etc/proxy.yaml; exec sleep 1000"]);
+    let roots = [spec.clone(), spec.clone().user("7:8"), spec.hardened()];
+    for spec in roots {
+        let bundle = world.plan().launch(&world.engine(), spec.clone()).unwrap();
+        let (_, listed) = inside(
+            &bundle,
+            &[
+                "sh",
+                "-c",
+                "stat -c '%n %a %u:%g %s' /etc/proxy.yaml /opt/new/deep/key /opt/new /opt/longlong*",
+            ],
+        );
+        let long = format!("/opt/{} 755 0:0 0", "long".repeat(40));
+        let expected = [
+            "/etc/proxy.yaml 644 0:0 13",
+            "/opt/new/deep/key 440 7:8 3",
+            "/opt/new 755 0:0 ",
+            &long,
+        ];
+        for line in expected {
+            assert!(listed.contains(line), "{line} is not in {listed} of {spec:?}");
+        }
+        let image = inside(&bundle, &["ls", "/bin/busybox", "/bin/extra"]);
+        assert_eq!(image.0, 0, "the image's own files stay: {image:?}");
+        bundle.close().unwrap();
+        world.assert_nothing_left();
+    }
+    let volumes = crate::engine::cli(&["volume", "ls", "--quiet"]);
+    assert_eq!(volumes.trim(), "", "volumes are left");
+}
+
+#[test]
+fn a_file_in_a_read_only_root_is_refused_where_it_cannot_be_copied() {
+    let Some(world) = world("files-root") else { return };
+    if !is_api() {
+        return;
+    }
+    let spec = BundleSpec::new().read_only_root(true).file(ContainerFile::new("/top", "x"));
+    match world.plan().launch(&world.engine(), spec) {
+        Ok(bundle) => {
+            assert!(is_podman());
+            assert_eq!(inside(&bundle, &["cat", "/top"]).1, "x");
+            bundle.close().unwrap();
+        }
+        Err(failed) => {
+            assert!(!is_podman(), "{failed:?}");
+            assert!(matches!(failed.error(), Error::Invalid(_)), "{failed:?}");
+        }
+    }
+    world.assert_nothing_left();
+}
+
+#[test]
+fn a_file_where_the_image_has_a_directory_fails_and_leaves_nothing() {
+    let Some(world) = world("files-directory") else { return };
+    if !is_api() {
+        return;
+    }
+    let spec = BundleSpec::new().file(ContainerFile::new("/bin", "x"));
+    let failed = world.plan().launch(&world.engine(), spec).unwrap_err();
+    assert!(matches!(failed.error(), Error::Start { .. }), "{failed:?}");
+    assert_ne!(failed.error().cause(), Some(Cause::ImageMissing));
+    world.assert_nothing_left();
+}
