@@ -5,9 +5,7 @@ use std::time::{Duration, Instant};
 
 use sidecar_bundle::{BundleRunning, BundleSpec, Cause, Engine, Error, LogStream, Ready};
 
-use crate::engine::{
-    LONG, World, cli, engine, is_api, is_podman, required, sh, shout, wait_for, world,
-};
+use crate::engine::{LONG, World, engine, is_api, is_podman, required, sh, shout, world};
 use crate::owner::Owner;
 use crate::relay::{Relay, Treatment};
 
@@ -180,12 +178,7 @@ fn a_reaper_without_dockers_program_removes_by_curl() {
     let mut owner = Owner::spawn(owner);
     owner.expect("launch by-curl", "up");
     owner.kill();
-    wait_for("the end of the bundle", || {
-        let label = "label=sidecar-bundle.slug=by-curl";
-        let left = cli(&["ps", "--all", "--quiet", "--filter", label]);
-        left.is_empty() && cli(&["network", "ls", "--quiet", "--filter", label]).is_empty()
-    });
-    world.assert_nothing_left();
+    world.await_nothing_left();
     assert!(world.engine().has_reaper());
     let nowhere = Engine::docker_cli().with_program("/no/such/docker");
     assert!(!nowhere.has_reaper() && !world.engine().without_reaper().has_reaper());

@@ -4,7 +4,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use sidecar_bundle::BundleSpec;
 
-use crate::engine::{has_bridge, wait_for, world};
+use crate::engine::world;
 use crate::owner::Owner;
 
 #[test]
@@ -31,8 +31,5 @@ fn a_launcher_may_ignore_the_ends_of_its_children() {
     let mut owner = Owner::start_deaf(&world.engine_words());
     owner.expect(&launch, "up");
     owner.kill();
-    // Docker 20.10 hides a network first, and then removes its bridge.
-    let is_gone = || world.left().is_empty() && !has_bridge(&world.plan());
-    wait_for("the reaper", is_gone);
-    world.assert_nothing_left();
+    world.await_nothing_left();
 }

@@ -66,6 +66,13 @@ impl World {
         assert!(!has_bridge(&self.plan()), "the bridge of {} is left", self.slug);
     }
 
+    /// Waits for what somebody else removes. Docker 20.10 hides a network first, and then removes its bridge.
+    #[track_caller]
+    pub(crate) fn await_nothing_left(&self) {
+        let what = format!("the end of all that is of {}", self.slug);
+        wait_for(&what, || self.left().is_empty() && !has_bridge(&self.plan()));
+    }
+
     #[track_caller]
     pub(crate) fn assert_nothing_of_ours(&self) {
         assert_eq!(self.left(), "", "left by {}", self.slug);
