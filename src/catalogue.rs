@@ -208,7 +208,7 @@ fn specifications(catalogue: &mut Catalogue) {
         catalogue.invalid(spec.check(&Naming::default()).unwrap().security);
     }
     catalogue.invalid(Ready::log_matching("("));
-    catalogue.invalid(Ready::http(80, "a b", 200).check_paths());
+    catalogue.invalid(Ready::http(80, "a b", 200).validate());
 }
 
 fn engine_error(end: End, cause: Cause, printed: &str) -> EngineError {

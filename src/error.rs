@@ -15,7 +15,7 @@ use crate::engine::{NoEngine, Reachability, Refused, Unsupported};
 use crate::host::Holder;
 use crate::invalid::InvalidInput;
 use crate::plan::{AddressPool, NetworkPlanned, Slug};
-use crate::status::Exit;
+use crate::status::{Exit, FileProblem};
 
 /// The error of a step.
 ///
@@ -281,6 +281,37 @@ pub enum Error {
         /// The engine's error.
         source: EngineError,
     },
+    /// The engine did not send a signal to the container, which is as it was.
+    #[error("signal {signal} was not sent to container {container}")]
+    #[non_exhaustive]
+    Signal {
+        /// The container's name.
+        container: String,
+        /// The signal.
+        signal: String,
+        /// The engine's error.
+        source: EngineError,
+    },
+    /// A file of the container could not be read. The container is as it was.
+    #[error("file {path} of container {container} {problem}")]
+    #[non_exhaustive]
+    File {
+        /// The container's name.
+        container: String,
+        /// The path in the container.
+        path: String,
+        /// The problem.
+        problem: FileProblem,
+    },
+    /// The engine has not published the port: the specification does not, or the container does not run.
+    #[error("port {port} of container {container} is not published")]
+    #[non_exhaustive]
+    NotPublished {
+        /// The container's name.
+        container: String,
+        /// The port, such as `8080/tcp`.
+        port: String,
+    },
     /// A resource could not be removed, or could not be seen to be gone.
     #[error("{resource} {name} may be left{}; {} it with `{command}`", in_use_by(attached), advice(id.as_ref()))]
     #[non_exhaustive]
@@ -324,6 +355,7 @@ impl Error {
             Self::CreateNetwork { source, .. }
             | Self::Start { source, .. }
             | Self::Exec { source, .. }
+            | Self::Signal { source, .. }
             | Self::Look { source, .. }
             | Self::Restart { source, .. }
             | Self::Engine(source) => Some(source.cause()),

@@ -201,7 +201,9 @@
 //! for ten minutes. It ends when its process holds nothing any more.
 //!
 //! The reaper is no child of the process. It installs no signal handler, leaves no file and needs no container.
-//! Its process waits for its start, 15 seconds at most for `bash` and then as long for `sh`, and for nothing else.
+//! It starts while the engine makes the first resource. Its process then waits until it listens, 15 seconds at most for
+//! `bash` and then as long for `sh`, and for nothing else. If the process is killed before, in those milliseconds, and the
+//! first shell does not work, the resource stays for the next launch.
 //! [`Engine::without_reaper`] switches it off. It removes by the engine's program. Where there is a Docker by its socket
 //! and no program, it uses `curl`. Without either, or without a shell, there is none, which the log warns of and
 //! [`Engine::has_reaper`] tells beforehand.
@@ -270,7 +272,7 @@ pub use plan::{
     NetworkPlanned, Slug,
 };
 pub use running::{BundleRunning, Container, Guest, Stopper};
-pub use status::{ExecOutput, Exit, Health, LogLine, LogStream, State, Status};
+pub use status::{ExecOutput, Exit, FileProblem, Health, LogLine, LogStream, State, Status};
 pub use steps::sweep::{Swept, SweptOutcome, sweep, sweep_dry_run};
 pub use steps::{BundleEvent, Discarded, Events, LogFollower};
 

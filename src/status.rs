@@ -102,6 +102,21 @@ pub enum LogStream {
     Stderr,
 }
 
+/// The reason why a file of a container was not read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum FileProblem {
+    /// There is none.
+    #[error("does not exist")]
+    Missing,
+    /// It is a directory, or something else that has no contents.
+    #[error("is not a file")]
+    NotAFile,
+    /// It is longer than 1 MiB.
+    #[error("is longer than 1 MiB")]
+    TooLong,
+}
+
 /// The output and the exit code of a command in the container.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]

@@ -92,7 +92,7 @@ impl BundleSpec {
         let mounts: Vec<_> = mounts.into_values().map(|(_, mount)| mount).collect();
         check_places(&files, &mounts)?;
         let ready: Vec<_> = daemons.iter().flat_map(|it| it.ready.iter().cloned()).collect();
-        ready.iter().try_for_each(Ready::check_paths)?;
+        ready.iter().try_for_each(Ready::validate)?;
         Ok(CheckedSpec {
             image: image.to_owned(),
             variables: variables

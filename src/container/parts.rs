@@ -238,7 +238,7 @@ fn checked_path<'a>(kind: &str, path: &'a Path) -> Result<&'a str, InvalidInput>
 }
 
 /// Checks an absolute path in the container, and returns it without `.` components and a trailing slash.
-pub(super) fn checked_target(kind: &str, path: &Path) -> Result<String, InvalidInput> {
+pub(crate) fn checked_target(kind: &str, path: &Path) -> Result<String, InvalidInput> {
     let wrong = |problem: &str| {
         InvalidInput::new(format_args!("{kind} path {:?} {problem}", path.to_string_lossy()))
     };

@@ -1,11 +1,13 @@
 //! Readiness conditions.
 
 use std::fmt;
+use std::path::Path;
 use std::sync::Arc;
 
 use regex::Regex;
 use ureq::http::uri::PathAndQuery;
 
+use super::parts::checked_target;
 use crate::invalid::InvalidInput;
 
 /// A condition under which a bundle, or one of its daemons, is ready.
@@ -33,6 +35,8 @@ pub(crate) enum Condition {
     Tcp(u16),
     Http { port: u16, path: String, status: u16 },
     Healthy,
+    File(String),
+    Exec(Vec<String>),
     Check { name: String, check: Arc<dyn Fn() -> bool + Send + Sync> },
     All(Vec<Ready>),
     Any(Vec<Ready>),
@@ -87,6 +91,26 @@ impl Ready {
         Self(Condition::Healthy)
     }
 
+    /// There is a file at this absolute path in the container, such as the certificate of a proxy. Any image will do,
+    /// but for a file in memory with Docker before 23, which needs the command `test`.
+    ///
+    /// It is looked for ever less often, from every 50 ms to every second. Unsupported as [`log`](Self::log) is.
+    pub fn file(path: impl Into<String>) -> Self {
+        Self(Condition::File(path.into()))
+    }
+
+    /// A command in the container ends with exit code 0. Its first word is a program of the image; no shell reads it.
+    ///
+    /// It is run ever less often, with pauses from 50 ms to a second, and each run is waited for: a command that does not
+    /// end delays the notice of the container's end to the deadline. Unsupported as [`log`](Self::log) is.
+    pub fn exec<I>(words: I) -> Self
+    where
+        I: IntoIterator,
+        I::Item: Into<String>,
+    {
+        Self(Condition::Exec(words.into_iter().map(Into::into).collect()))
+    }
+
     /// A closure returns true. It is called about twenty times a second, and must not block: it is not
     /// interrupted at the deadline.
     pub fn check(
@@ -125,8 +149,26 @@ impl Ready {
         }
     }
 
-    /// Checks that each path can be sent as it is.
-    pub(crate) fn check_paths(&self) -> Result<(), InvalidInput> {
+    /// Returns true if it takes more than commands of an engine's program.
+    pub(crate) fn needs_observer(&self) -> bool {
+        match &self.0 {
+            Condition::File(_) | Condition::Exec(_) => true,
+            Condition::All(all) | Condition::Any(all) => all.iter().any(Self::needs_observer),
+            _ => self.listens(),
+        }
+    }
+
+    /// The ports that it connects to.
+    pub(crate) fn ports(&self) -> Vec<u16> {
+        match &self.0 {
+            Condition::Tcp(port) | Condition::Http { port, .. } => vec![*port],
+            Condition::All(all) | Condition::Any(all) => all.iter().flat_map(Self::ports).collect(),
+            _ => Vec::new(),
+        }
+    }
+
+    /// Checks paths and commands.
+    pub(crate) fn validate(&self) -> Result<(), InvalidInput> {
         match &self.0 {
             Condition::Http { path, .. } => {
                 // A fragment would be cut off, and it would be another path than that in the messages.
@@ -137,7 +179,11 @@ impl Ready {
                     ))),
                 }
             }
-            Condition::All(all) | Condition::Any(all) => all.iter().try_for_each(Self::check_paths),
+            Condition::File(path) => checked_target("file", Path::new(path)).map(drop),
+            Condition::Exec(words) if words.is_empty() => {
+                Err(InvalidInput::new("a command without a word cannot be run"))
+            }
+            Condition::All(all) | Condition::Any(all) => all.iter().try_for_each(Self::validate),
             _ => Ok(()),
         }
     }
@@ -146,9 +192,9 @@ impl Ready {
 /// Two closures are equal if they are the same.
 impl PartialEq for Ready {
     fn eq(&self, other: &Self) -> bool {
-        use Condition::{All, Any, Check, Healthy, Http, Log, LogMatching, Tcp};
+        use Condition::{All, Any, Check, Exec, File, Healthy, Http, Log, LogMatching, Tcp};
         match (&self.0, &other.0) {
-            (Log(a), Log(b)) => a == b,
+            (Log(a), Log(b)) | (File(a), File(b)) => a == b,
             (LogMatching(a), LogMatching(b)) => a.as_str() == b.as_str(),
             (Tcp(a), Tcp(b)) => a == b,
             (
@@ -156,6 +202,7 @@ impl PartialEq for Ready {
                 Http { port: their_port, path: their_path, status: their_status },
             ) => (port, path, status) == (their_port, their_path, their_status),
             (Healthy, Healthy) => true,
+            (Exec(a), Exec(b)) => a == b,
             (Check { check, .. }, Check { check: theirs, .. }) => Arc::ptr_eq(check, theirs),
             (All(a), All(b)) | (Any(a), Any(b)) => a == b,
             _ => false,
@@ -185,6 +232,8 @@ impl Condition {
                 write!(f, "HTTP status {status} of port {port} at {path}")
             }
             Self::Healthy => f.write_str("its health check"),
+            Self::File(path) => write!(f, "file {path}"),
+            Self::Exec(words) => write!(f, "command {:?}", words.join(" ")),
             Self::Check { name, .. } => f.write_str(name),
             Self::All(conditions) => fmt_list(f, conditions, "and", "nothing", within),
             Self::Any(conditions) => fmt_list(f, conditions, "or", "a condition of none", within),

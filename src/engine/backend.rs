@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fmt;
 use std::io::PipeWriter;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::mpsc::SyncSender;
 use std::time::{Duration, Instant};
 
@@ -15,7 +15,7 @@ use super::identity::EngineInfo;
 use super::support::Refused;
 use crate::container::CheckedSpec;
 use crate::plan::{Addressing, Ipv6Addressing, NetworkOptions};
-use crate::status::{ExecOutput, Exit, Health, LogLine, State, Status};
+use crate::status::{ExecOutput, Exit, FileProblem, Health, LogLine, State, Status};
 
 /// A way to talk to one engine.
 pub(crate) trait Backend: fmt::Debug + Send + Sync {
@@ -65,6 +65,9 @@ pub(crate) trait Backend: fmt::Debug + Send + Sync {
 
     /// Asks the container to end, and ends it after the grace period.
     fn stop(&self, id: &Id, grace: Duration, deadline: Instant) -> Result<(), EngineError>;
+
+    /// Sends a signal to the container's first process.
+    fn signal(&self, id: &Id, signal: &str, deadline: Instant) -> Result<(), EngineError>;
 
     /// Returns the container's last lines, as far as they can be had, for the text of an error.
     fn last_lines(
@@ -132,6 +135,17 @@ pub(crate) trait Observer {
 
     /// Sends what happens to the container, without end.
     fn follow_events(&self, id: &Id, events: SyncSender<Event>) -> Follow;
+
+    /// Reads a file of the container, of at most 1 MiB.
+    fn read_file(
+        &self,
+        id: &Id,
+        path: &str,
+        deadline: Instant,
+    ) -> Result<Result<Vec<u8>, FileProblem>, EngineError>;
+
+    /// Returns true if the container has a file or directory at this path.
+    fn has_file(&self, id: &Id, path: &str, deadline: Instant) -> Result<bool, EngineError>;
 
     /// Runs a command in the container.
     fn exec(&self, id: &Id, words: &[String], deadline: Instant)
@@ -289,6 +303,15 @@ pub(crate) struct ContainerInfo {
     pub(crate) exit: Option<Exit>,
     pub(crate) health: Option<Health>,
     pub(crate) endpoints: Vec<Endpoint>,
+    pub(crate) published: Vec<Published>,
+}
+
+/// A port of a container, and the address of the engine's host that it is published at.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Published {
+    /// Such as `8080/tcp`.
+    pub(crate) port: String,
+    pub(crate) at: SocketAddr,
 }
 
 /// The address of a container on a network.

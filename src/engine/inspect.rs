@@ -1,11 +1,12 @@
 //! The JSON of `inspect`, as far as it matters here.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 
 use serde_json::Value;
 
 use super::dialect::Dialect;
-use crate::engine::backend::{ContainerInfo, Endpoint, Id, NetworkInfo};
+use crate::engine::backend::{ContainerInfo, Endpoint, Id, NetworkInfo, Published};
 use crate::status::{Exit, Health, State};
 
 /// Docker says it one way and podman another.
@@ -68,7 +69,25 @@ pub(super) fn container_info(container: &Value) -> Option<ContainerInfo> {
                 })
             })
             .collect(),
+        published: published(&container["NetworkSettings"]["Ports"]),
     })
+}
+
+/// The addresses of version 4 before those of version 6.
+fn published(ports: &Value) -> Vec<Published> {
+    let ports = ports.as_object().into_iter().flatten();
+    let at = |binding: &Value| {
+        let ip = binding["HostIp"].as_str().filter(|it| !it.is_empty()).unwrap_or("0.0.0.0");
+        Some(SocketAddr::new(ip.parse().ok()?, binding["HostPort"].as_str()?.parse().ok()?))
+    };
+    let mut published: Vec<_> = ports
+        .flat_map(|(port, bindings)| {
+            let bindings = bindings.as_array().into_iter().flatten().filter_map(at);
+            bindings.map(|at| Published { port: port.clone(), at })
+        })
+        .collect();
+    published.sort_by_key(|it| it.at.is_ipv6());
+    published
 }
 
 /// An engine says code 0 of a container that has never ended.

@@ -204,11 +204,16 @@ impl Backend for ModelBackend {
             exit: None,
             health: None,
             endpoints: vec![Endpoint { network: it.network.clone(), ip: Some(it.ip), ipv6: None }],
+            published: Vec::new(),
         }))
     }
 
     fn pull(&self, _: &str, _: Instant) -> Result<(), EngineError> {
         unused()
+    }
+
+    fn signal(&self, _: &Id, _: &str, _: Instant) -> Result<(), EngineError> {
+        self.ask().map(drop)
     }
 
     fn stop(&self, _: &Id, _: Duration, _: Instant) -> Result<(), EngineError> {

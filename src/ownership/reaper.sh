@@ -179,7 +179,10 @@ forget() {
 reap() {
     close_inherited
     held=
+    # Nobody listens if the process has ended already.
+    trap '' PIPE
     echo ready >&3
+    trap - PIPE
     while read -r line; do
         case $line in
             +*)

@@ -334,6 +334,7 @@ mod tests {
             exit: code.map(|code| Exit { code, out_of_memory: false, error: String::new() }),
             health,
             endpoints: Vec::new(),
+            published: Vec::new(),
         }
     }
 

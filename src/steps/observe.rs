@@ -1,10 +1,13 @@
 //! Observation of a running bundle: its status, its log, and commands run in it.
 
 use std::fmt;
+use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
-use crate::engine::backend::{EVENTS, Event, Follow, Id};
+use crate::container::checked_target;
+use crate::engine::backend::{ContainerInfo, EVENTS, Event, Follow, Id};
 use crate::engine::cause::Cause;
 use crate::engine::clock::deadline;
 use crate::engine::error::{EngineError, last_bytes};
@@ -29,14 +32,15 @@ impl Container {
     }
 
     pub(super) fn status_by(&self, deadline: Instant) -> Result<Status, Error> {
+        let info = self.look(deadline)?;
+        Ok(info.status(self.network().id(), &self.plan_of_bundle().network_name()))
+    }
+
+    fn look(&self, deadline: Instant) -> Result<ContainerInfo, Error> {
         let connection = self.session().connection();
         let asked = |source| Error::Look { what: "the container's state", source };
-        match connection.container(self.container_id(), deadline).map_err(asked)? {
-            Some(info) => {
-                Ok(info.status(self.network().id(), &self.plan_of_bundle().network_name()))
-            }
-            None => Err(Error::Gone { container: self.container_name().to_owned() }),
-        }
+        let found = connection.container(self.container_id(), deadline).map_err(asked)?;
+        found.ok_or_else(|| Error::Gone { container: self.container_name().to_owned() })
     }
 
     /// Returns the log so far, or its last lines, in the order in which the engine took them: lines of the two
@@ -79,6 +83,76 @@ impl Container {
             Cause::ContainerMissing => Error::Gone { container: self.container_name().to_owned() },
             _ => Error::Look { what, source },
         }
+    }
+
+    /// Reads a file in the container, such as the certificate that a proxy has made: at most 1 MiB. Links are followed.
+    ///
+    /// Any image will do, but for a file in memory with Docker before 23, which needs the command `cat`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::File`] when it does not exist, is no file or is longer, [`Error::Invalid`] when the path is not absolute,
+    /// [`Error::Unsupported`] for an engine that is driven by commands, [`Error::Look`] when the engine cannot be asked,
+    /// and [`Error::Gone`] when somebody else removed the container.
+    pub fn read_file(&self, path: impl AsRef<Path>) -> Result<Vec<u8>, Error> {
+        let path = checked_target("file", path.as_ref())?;
+        let connection = self.session().connection();
+        let deadline = connection.engine().look_deadline();
+        let read = connection.observer("a file")?.read_file(self.id(), &path, deadline);
+        let read = read.map_err(|source| self.not_read("a file of the container", source))?;
+        let container = self.container_name().to_owned();
+        read.map_err(|problem| Error::File { container, path, problem })
+    }
+
+    /// Returns the address of the engine's host that a TCP port of the container is published at, as the engine tells
+    /// it.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NotPublished`] when there is none, [`Error::Look`] when the engine cannot be asked, and [`Error::Gone`]
+    /// when somebody else removed the container.
+    pub fn published(&self, port: u16) -> Result<SocketAddr, Error> {
+        self.published_as(format!("{port}/tcp"))
+    }
+
+    /// The same for a UDP port.
+    ///
+    /// # Errors
+    ///
+    /// As for [`published`](Self::published).
+    pub fn published_udp(&self, port: u16) -> Result<SocketAddr, Error> {
+        self.published_as(format!("{port}/udp"))
+    }
+
+    fn published_as(&self, port: String) -> Result<SocketAddr, Error> {
+        let info = self.look(self.session().connection().engine().look_deadline())?;
+        match info.published.iter().find(|it| it.port == port) {
+            Some(found) => Ok(found.at),
+            None => Err(Error::NotPublished { container: self.container_name().to_owned(), port }),
+        }
+    }
+
+    /// Sends a signal to the first process of the container, such as `HUP` for a daemon that reads its configuration
+    /// again.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Invalid`] when it is not the name or number of a signal, [`Error::Signal`] when the engine did not send
+    /// it, as to a container that does not run, and [`Error::Gone`] when somebody else removed the container.
+    pub fn signal(&self, signal: &str) -> Result<(), Error> {
+        let is_name = |c: char| c.is_ascii_alphanumeric() || matches!(c, '+' | '-');
+        if signal.is_empty() || signal.starts_with('-') || !signal.chars().all(is_name) {
+            return Err(InvalidInput::new(format_args!("{signal:?} is not a signal")).into());
+        }
+        let connection = self.session().connection();
+        let deadline = connection.engine().look_deadline();
+        connection.backend().signal(self.id(), signal, deadline).map_err(|source| {
+            let container = self.container_name().to_owned();
+            match source.cause() {
+                Cause::ContainerMissing => Error::Gone { container },
+                _ => Error::Signal { container, signal: signal.to_owned(), source },
+            }
+        })
     }
 
     /// Runs a command in the container and waits for its end.

@@ -25,34 +25,33 @@ const PATIENCE: Duration = Duration::from_secs(1);
 /// The bytes of a status line and its headers.
 const HEADERS: usize = 32 << 10;
 
-/// A port of a bundle.
+/// A port of a container.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Target {
-    pub(super) subnet: Ipv4Net,
-    pub(super) gateway: Ipv4Addr,
-    pub(super) ip: Ipv4Addr,
+    /// The container's port.
     pub(super) port: u16,
+    pub(super) at: SocketAddr,
+    /// The subnet and gateway by which packets leave; `None` for a port that is published on this host.
+    pub(super) by: Option<(Ipv4Net, Ipv4Addr)>,
 }
 
 impl Target {
     /// Podman takes the bridge away with its last container, and nothing is sent where it is not. A connection
     /// that was made before sends no more either: its own address went with the bridge.
     fn check(self) -> io::Result<()> {
-        if host::leaves_by_gateway(self.ip, self.gateway, self.subnet) {
-            Ok(())
-        } else {
-            Err(ErrorKind::NetworkUnreachable.into())
+        match (self.by, self.at) {
+            (Some((subnet, gateway)), SocketAddr::V4(at))
+                if !host::leaves_by_gateway(*at.ip(), gateway, subnet) =>
+            {
+                Err(ErrorKind::NetworkUnreachable.into())
+            }
+            _ => Ok(()),
         }
-    }
-
-    fn address(self) -> SocketAddr {
-        (self.ip, self.port).into()
     }
 
     /// Connects to the port; the error is for people.
     pub(super) fn connect(self) -> Result<(), String> {
-        let connected =
-            self.check().and_then(|()| TcpStream::connect_timeout(&self.address(), ATTEMPT));
+        let connected = self.check().and_then(|()| TcpStream::connect_timeout(&self.at, ATTEMPT));
         connected.map(drop).map_err(|error| format!("TCP port {}: {error}", self.port))
     }
 }
@@ -146,7 +145,7 @@ impl Request {
     fn send(target: Target, path: &str, answer: Sender<Answer>) -> io::Result<Self> {
         let agent = target.agent();
         let theirs = agent.clone();
-        let url = format!("http://{}{path}", target.address());
+        let url = format!("http://{}{path}", target.at);
         let thread =
             thread::Builder::new().name("sidecar-bundle-http".into()).spawn(move || {
                 let response = theirs.get(url).header("Connection", "close").call();
@@ -174,7 +173,7 @@ impl Target {
             .max_idle_connections(0)
             .timeout_connect(Some(ATTEMPT))
             .build();
-        Agent::with_parts(config, Checked(self), Only(self.address()))
+        Agent::with_parts(config, Checked(self), Only(self.at))
     }
 }
 
@@ -238,7 +237,7 @@ mod tests {
             }
         });
         let ip = Ipv4Addr::LOCALHOST;
-        Target { subnet: ip.into(), gateway: ip, ip, port }
+        Target { port, at: (ip, port).into(), by: Some((ip.into(), ip)) }
     }
 
     fn request(stream: &mut TcpStream) -> String {
@@ -324,7 +323,7 @@ mod tests {
         });
         assert!(endless.starts_with("HTTP port PORT: no HTTP answer ("), "{endless}");
         let nobody = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap();
-        let target = Target { port: nobody.port(), ..serve(|_, _| {}) };
+        let target = Target { at: nobody, ..serve(|_, _| {}) };
         let seen = ask(&mut HttpProbe::new(target, "/")).unwrap_err();
         assert!(seen.contains(": Connection refused"), "{seen}");
     }
@@ -378,7 +377,8 @@ mod tests {
         listener.set_nonblocking(true).unwrap();
         let port = listener.local_addr().unwrap().port();
         let gateway = Ipv4Addr::new(127, 0, 0, 9);
-        let target = Target { subnet: gateway.into(), gateway, ip: Ipv4Addr::LOCALHOST, port };
+        let at = (Ipv4Addr::LOCALHOST, port).into();
+        let target = Target { port, at, by: Some((gateway.into(), gateway)) };
         assert_eq!(target.connect(), Err(format!("TCP port {port}: network unreachable")));
         let seen = ask(&mut HttpProbe::new(target, "/"));
         assert_eq!(seen, Err(format!("HTTP port {port}: network unreachable")));

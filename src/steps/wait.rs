@@ -1,6 +1,7 @@
 //! Waiting for a bundle: until it is ready, or until it ends, whichever comes first.
 
 use std::collections::{HashMap, HashSet};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, SyncSender};
 use std::time::{Duration, Instant};
 
@@ -65,30 +66,33 @@ impl Container {
     /// - [`Error::NotReady`] at the deadline, with what was seen last,
     /// - [`Error::Stopped`] as soon as the bundle's [`stopper`](Container::stopper) is used,
     /// - [`Error::Invalid`] when an HTTP path of the condition is invalid; nothing has been waited for,
-    /// - [`Error::Unreachable`] when the address would have to be connected to and is not on this host;
-    ///   nothing was sent,
+    /// - [`Error::Unreachable`] when the address would have to be connected to and is not on this host; nothing was
+    ///   sent. Where the engine is rootless or in a virtual machine, ports that are published on loopback are connected
+    ///   to instead,
     /// - [`Error::Unsupported`] when the log would have to be read, and the engine is driven by commands,
     /// - [`Error::Gone`] when somebody else removed the container,
     /// - [`Error::Look`] when the engine cannot be asked.
     pub fn wait_for(&self, condition: &Ready, timeout: Duration) -> Result<(), Error> {
+        // A command may have a secret value among its words.
+        let waited_for = self.session().connection().backend().redacted(&condition.to_string());
         let _entered =
-            tracing::info_span!("wait", slug = %self.plan_of_bundle().slug(), %condition).entered();
+            tracing::info_span!("wait", slug = %self.plan_of_bundle().slug(), condition = waited_for).entered();
         self.go_on()?;
-        condition.check_paths()?;
+        condition.validate()?;
         let start = Instant::now();
         let deadline = deadline(start, timeout);
-        if connects(condition) && !self.network().is_proven_reachable()? {
-            // Podman takes the bridge away with the network's last container.
-            return match self.exit(deadline)? {
-                Some(exit) => Err(self.died(exit, deadline)),
-                None => Err(self.unreachable()),
-            };
+        let mut seen = Seen::default();
+        if !condition.ports().is_empty() && !self.network().is_proven_reachable()? {
+            match self.forwarded(condition) {
+                Some(forwarded) => seen.forwarded = forwarded,
+                None => return Err(self.not_here(deadline)?),
+            }
         }
         let backend = self.session().connection().backend();
         let id = self.id();
         let mut log = if condition.listens() { Some(self.watch_log()?) } else { None };
         let mut end = self.watch_end();
-        let (mut seen, mut silence) = (Seen::default(), Silence(start));
+        let mut silence = Silence(start);
         loop {
             let looked = Instant::now();
             let met = self.is_met(condition, &mut seen, deadline)?;
@@ -110,7 +114,7 @@ impl Container {
                     return Err(self.died(exit, deadline));
                 }
                 return Err(Error::NotReady {
-                    waited_for: condition.to_string(),
+                    waited_for,
                     timeout,
                     seen: seen.last(|text| last_bytes(&backend.redacted(text))),
                     log: last_lines(self.session(), id, self.look_by(deadline)),
@@ -190,6 +194,15 @@ impl Container {
         Ok(Watch::start("the container's log", TICK, follow))
     }
 
+    /// The error of a bundle that nothing here connects to, or of one that has ended: podman takes the bridge away with
+    /// the network's last container.
+    fn not_here(&self, deadline: Instant) -> Result<Error, Error> {
+        Ok(match self.exit(deadline)? {
+            Some(exit) => self.died(exit, deadline),
+            None => self.unreachable(),
+        })
+    }
+
     /// The error of a bundle that nothing here connects to.
     fn unreachable(&self) -> Error {
         let reachability = match self.session().connection().engine().reachability() {
@@ -246,10 +259,11 @@ impl Container {
             Condition::Log(_) | Condition::LogMatching(_) => {
                 seen.lines.iter().any(|line| ready.is_met_by(line))
             }
-            Condition::Tcp(port) => seen.note(self.target(*port).connect()),
+            Condition::Tcp(port) => seen.note(self.target(*port, seen).connect()),
             Condition::Http { port, path, status } => {
+                let target = self.target(*port, seen);
                 let probe = seen.probes.entry(key);
-                let probe = probe.or_insert_with(|| HttpProbe::new(self.target(*port), path));
+                let probe = probe.or_insert_with(|| HttpProbe::new(target, path));
                 let looked = probe.look(*status);
                 seen.note(looked)
             }
@@ -263,6 +277,24 @@ impl Container {
                 Err(error @ Error::Look { .. }) => seen.note(Err(error.chain().to_string())),
                 Err(error) => return Err(error),
             },
+            Condition::File(path) => {
+                let by = self.look_by(deadline);
+                let look = || {
+                    let observer = self.session().connection().observer("readiness by a file")?;
+                    let found = observer.has_file(self.id(), path, by);
+                    let found = found.map_err(|it| self.not_read("a file of the container", it))?;
+                    Ok(if found { Ok(()) } else { Err(format!("no file {path}")) })
+                };
+                seen.ask(key, look)?
+            }
+            Condition::Exec(words) => {
+                let run = || {
+                    let left = deadline.saturating_duration_since(Instant::now());
+                    let code = self.exec(words.iter().cloned(), left)?.code;
+                    Ok(if code == 0 { Ok(()) } else { Err(format!("exit code {code} of {ready}")) })
+                };
+                seen.ask(key, run)?
+            }
             Condition::Check { check, .. } => check(),
             Condition::All(conditions) => {
                 let mut all = true;
@@ -294,9 +326,31 @@ impl Container {
         self.status_by(by)
     }
 
-    fn target(&self, port: u16) -> Target {
+    /// The published ports by which a condition is met where the container's address is not on this host; `None` if
+    /// there is not one for each.
+    fn forwarded(&self, condition: &Ready) -> Option<HashMap<u16, SocketAddr>> {
+        use Reachability::{Rootless, VirtualMachine};
+        let engine = self.session().connection().engine();
+        if !matches!(engine.reachability(), Ok(Rootless | VirtualMachine { .. })) {
+            return None;
+        }
+        let forwarded = |port| {
+            let mut at = self.published(port).ok()?;
+            if at.ip().is_unspecified() {
+                at.set_ip(Ipv4Addr::LOCALHOST.into());
+            }
+            at.ip().is_loopback().then_some((port, at))
+        };
+        condition.ports().into_iter().map(forwarded).collect()
+    }
+
+    fn target(&self, port: u16, seen: &Seen) -> Target {
+        if let Some(at) = seen.forwarded.get(&port) {
+            return Target { port, at: *at, by: None };
+        }
         let plan = self.plan_of_bundle();
-        Target { subnet: plan.subnet(), gateway: plan.gateway(), ip: self.ip(), port }
+        let by = Some((plan.subnet(), plan.gateway()));
+        Target { port, at: (self.ip(), port).into(), by }
     }
 
     /// An error if the waits have been stopped.
@@ -417,6 +471,10 @@ struct Seen {
     met: HashSet<usize>,
     /// The requests of the others, by the same address.
     probes: HashMap<usize, HttpProbe>,
+    /// The ports that are published on this host, where the container's address is not on it.
+    forwarded: HashMap<u16, SocketAddr>,
+    /// The times at which to ask for others again, and the pauses after that.
+    asked: HashMap<usize, (Instant, Duration)>,
     /// The new lines of the log that a condition is met by.
     lines: Vec<String>,
     is_awaited: bool,
@@ -447,6 +505,27 @@ impl Seen {
         }
     }
 
+    /// Asks what costs the engine something, ever less often. An engine that restarts may answer the next time.
+    fn ask(
+        &mut self,
+        key: usize,
+        ask: impl FnOnce() -> Result<Result<(), String>, Error>,
+    ) -> Result<bool, Error> {
+        let (next, pause) = self.asked.entry(key).or_insert((Instant::now(), TICK));
+        if Instant::now() < *next {
+            return Ok(false);
+        }
+        let outcome = match ask() {
+            Err(error @ (Error::Look { .. } | Error::Exec { .. })) => {
+                Err(error.chain().to_string())
+            }
+            asked => asked?,
+        };
+        *next = Instant::now() + *pause;
+        *pause = (*pause * 2).min(Duration::from_secs(1));
+        Ok(self.note(outcome))
+    }
+
     fn note(&mut self, outcome: Result<(), String>) -> bool {
         match outcome {
             Ok(()) => true,
@@ -455,13 +534,5 @@ impl Seen {
                 false
             }
         }
-    }
-}
-
-fn connects(ready: &Ready) -> bool {
-    match &ready.0 {
-        Condition::Tcp(_) | Condition::Http { .. } => true,
-        Condition::All(all) | Condition::Any(all) => all.iter().any(connects),
-        _ => false,
     }
 }

@@ -2,7 +2,7 @@
 
 use sidecar_bundle::{BundleSpec, Cause, ContainerFile, Daemon, Error};
 
-use crate::engine::{inside, is_api, is_podman, world};
+use crate::engine::{inside, is_api, is_podman, sh, world};
 
 #[test]
 fn files_are_there_from_the_start_with_mode_and_owner() {
@@ -58,7 +58,7 @@ fn a_file_in_a_read_only_root_is_refused_where_it_cannot_be_copied() {
     if !is_api() {
         return;
     }
-    let spec = BundleSpec::new().read_only_root(true).file(ContainerFile::new("/top", "x"));
+    let spec = sh("sleep 1000").read_only_root(true).file(ContainerFile::new("/top", "x"));
     match world.plan().launch(&world.engine(), spec) {
         Ok(bundle) => {
             assert!(is_podman());

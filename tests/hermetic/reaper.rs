@@ -224,6 +224,30 @@ fn a_shell_that_does_not_work_is_replaced_by_another() {
     }
 }
 
+#[test]
+fn a_reaper_that_starts_only_after_its_owners_death_removes_all_the_same() {
+    use std::os::unix::fs::PermissionsExt;
+    let fake = Fake::new();
+    let tools = fake.path("tools");
+    link_tools(&tools, &["sh", "cat", "date", "sleep", "timeout"]);
+    let bash = "#!/bin/sh\nsleep 0.7\nshift\nexec sh \"$@\"\n";
+    std::fs::write(tools.join("bash"), bash).unwrap();
+    std::fs::set_permissions(tools.join("bash"), PermissionsExt::from_mode(0o755)).unwrap();
+    fake.once(
+        "network-create",
+        ": >\"$dir/asked\"; (sleep 1.2; obey) >/dev/null & sleep 0.1; exit 1",
+    );
+    let mut owner = Owner::program(&fake.engine_words());
+    owner.env("PATH", &tools);
+    let mut owner = Owner::spawn(owner);
+    owner.tell("launch demo");
+    wait_for("the create", || fake.path("asked").exists());
+    owner.kill();
+    wait_for("the reaper", || fake.reapers() == 0);
+    assert!(fake.operations().contains(&"network rm".into()), "{:?}", fake.operations());
+    fake.assert_nothing_left();
+}
+
 /// Makes a directory with links to these programs.
 #[track_caller]
 fn link_tools(directory: &Path, names: &[&str]) {

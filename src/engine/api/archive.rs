@@ -1,11 +1,11 @@
-//! Files on their way into a container, as archives of `PUT /containers/{id}/archive`.
+//! Files on their way into a container or out of it, as archives of `/containers/{id}/archive`.
 
 use std::collections::BTreeMap;
-use std::io;
+use std::io::{self, Read};
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use tar::{Builder, EntryType, Header};
+use tar::{Archive, Builder, EntryType, Header};
 
 use crate::container::{CheckedFile, CheckedSpec};
 use crate::engine::dialect::Dialect;
@@ -52,4 +52,32 @@ fn packed(files: &[(&str, &CheckedFile)]) -> io::Result<Arc<[u8]>> {
         archive.append_data(&mut header, name, &*file.contents)?;
     }
     Ok(archive.into_inner()?.into())
+}
+
+/// The first entry of an archive.
+pub(super) enum First {
+    /// A file, of which no more is read than a byte beyond the limit.
+    File(Vec<u8>),
+    /// A symbolic link to this path, absolute or from its own directory.
+    Link(String),
+    Other,
+}
+
+/// Reads the first entry of an archive, of which no more than this is kept.
+pub(super) fn first(archive: impl Read, limit: u64) -> io::Result<First> {
+    let mut archive = Archive::new(archive);
+    let Some(entry) = archive.entries()?.next() else { return Ok(First::Other) };
+    let entry = entry?;
+    match entry.header().entry_type() {
+        EntryType::Regular => {
+            let mut contents = Vec::new();
+            entry.take(limit + 1).read_to_end(&mut contents)?;
+            Ok(First::File(contents))
+        }
+        EntryType::Symlink => {
+            let target = entry.link_name_bytes().unwrap_or_default();
+            Ok(First::Link(String::from_utf8_lossy(&target).into_owned()))
+        }
+        _ => Ok(First::Other),
+    }
 }

@@ -104,6 +104,10 @@ impl Request {
         Self::new(Method::GET, path.into())
     }
 
+    pub(super) fn head(path: impl Into<String>) -> Self {
+        Self::new(Method::HEAD, path.into())
+    }
+
     pub(super) fn post(path: impl Into<String>) -> Self {
         Self::new(Method::POST, path.into())
     }
@@ -478,6 +482,10 @@ fn send(
     let builder = match (&request.method, &request.body) {
         (&Method::GET, _) => {
             let it = agent.get(uri).query_pairs(query).config().timeout_global(left).build();
+            return it.call();
+        }
+        (&Method::HEAD, _) => {
+            let it = agent.head(uri).query_pairs(query).config().timeout_global(left).build();
             return it.call();
         }
         (&Method::DELETE, _) => {

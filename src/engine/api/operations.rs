@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
+use super::archive::First;
 use super::by_curl::ByCurl;
 use super::client::{Answer, Request, Unanswered, unanswered};
 use super::follow::{self, log_request, tail};
@@ -25,7 +26,7 @@ use crate::engine::identity::{EngineInfo, EngineKind};
 use crate::engine::inspect::{attached_names, container_info, network_info};
 use crate::engine::support::{Refused, Unsupported};
 use crate::invalid::InvalidInput;
-use crate::status::{ExecOutput, LogLine, LogStream};
+use crate::status::{ExecOutput, FileProblem, LogLine, LogStream};
 
 /// The bytes of each stream of a command's output that are kept.
 const OUTPUT: usize = 1 << 20;
@@ -177,6 +178,11 @@ impl Backend for Api {
         }
     }
 
+    fn signal(&self, id: &Id, signal: &str, deadline: Instant) -> Result<(), EngineError> {
+        let request = requests::signal(self.dialect, id, signal);
+        self.ask(&request, deadline).map(drop).map_err(Failure::into_error)
+    }
+
     fn last_lines(
         &self,
         id: &Id,
@@ -286,12 +292,61 @@ impl Observer for Api {
         follow::follow_events(self.clone(), id, filters, events)
     }
 
+    fn read_file(
+        &self,
+        id: &Id,
+        path: &str,
+        deadline: Instant,
+    ) -> Result<Result<Vec<u8>, FileProblem>, EngineError> {
+        let mut path = path.to_owned();
+        // As many links as Linux follows.
+        for _ in 0..40 {
+            let Some(first) = self.first_of(id, &path, deadline)? else {
+                return self.read_by_command(id, &path, deadline);
+            };
+            match first {
+                First::File(contents) if contents.len() > OUTPUT => {
+                    return Ok(Err(FileProblem::TooLong));
+                }
+                First::File(contents) => return Ok(Ok(contents)),
+                First::Other => return Ok(Err(FileProblem::NotAFile)),
+                First::Link(target) if target.starts_with('/') => path = target,
+                First::Link(target) => {
+                    let directory = path.rsplit_once('/').map_or("", |(directory, _)| directory);
+                    path = format!("{directory}/{target}");
+                }
+            }
+        }
+        Ok(Err(FileProblem::Missing))
+    }
+
+    fn has_file(&self, id: &Id, path: &str, deadline: Instant) -> Result<bool, EngineError> {
+        match self.ask(&requests::stat(self.dialect, id, path), deadline) {
+            Ok(_) => Ok(true),
+            Err(Failure { status: Some(404), .. }) if self.dialect == Dialect::Podman => Ok(false),
+            Err(Failure { status: Some(404), .. }) => {
+                let words = ["test", "-e", path].map(str::to_owned);
+                Ok(self.run(id, &words, deadline)?.code == 0)
+            }
+            Err(failure) => Err(failure.error),
+        }
+    }
+
     fn exec(
         &self,
         id: &Id,
         words: &[String],
         deadline: Instant,
     ) -> Result<ExecOutput, EngineError> {
+        let Ran { code, stdout, stderr } = self.run(id, words, deadline)?;
+        let [stdout, stderr] = [stdout, stderr].map(|it| last_bytes(&it));
+        Ok(ExecOutput { code, stdout, stderr })
+    }
+}
+
+impl Api {
+    /// Runs a command in the container to its end.
+    fn run(&self, id: &Id, words: &[String], deadline: Instant) -> Result<Ran, EngineError> {
         let body = json!({"AttachStdout": true, "AttachStderr": true, "Cmd": words});
         let create = Request::post(format!("/containers/{id}/exec")).json(body);
         let answer = self.ask(&create, deadline).map_err(Failure::into_error)?.json();
@@ -312,31 +367,75 @@ impl Observer for Api {
             // A command that could not be run has an exit code, too.
             return match self.exit(exec, deadline) {
                 Ok(Ended { code: code @ (126 | 127), .. }) => {
-                    let stderr = error.message().to_owned();
-                    Ok(ExecOutput { code, stdout: String::new(), stderr })
+                    let stderr = error.message().into();
+                    Ok(Ran { code, stdout: Vec::new(), stderr })
                 }
                 _ => Err(error),
             };
         }
         let ended = self.exit(exec, deadline)?;
-        let [stdout, stderr] = [stdout, stderr].map(|it| last_bytes(&it));
         if ended.has_run {
-            return Ok(ExecOutput { code: ended.code, stdout, stderr });
+            return Ok(Ran { code: ended.code, stdout, stderr });
         }
         // Docker answers before it starts the command, and tells why it could not in place of its output.
-        let words = stdout.trim_end().to_owned();
+        let words = last_bytes(&stdout).trim_end().to_owned();
         match diagnose(&words).0 {
             Cause::CommandNotRun => {
-                Ok(ExecOutput { code: ended.code, stdout: String::new(), stderr: words })
+                Ok(Ran { code: ended.code, stdout: Vec::new(), stderr: words.into() })
             }
             cause => {
                 Err(self.error(&start, End::Unexpected("the command's output"), cause, &words))
             }
         }
     }
-}
 
-impl Api {
+    /// The first entry of an archive of this file; `None` if there is no such file.
+    fn first_of(
+        &self,
+        id: &Id,
+        path: &str,
+        deadline: Instant,
+    ) -> Result<Option<First>, EngineError> {
+        let request = requests::pack(self.dialect, id, path);
+        let start = Instant::now();
+        let sent = self.client.send(&request, self.expected.get(), deadline);
+        // The rest of the archive is not read, and the connection not kept.
+        let (response, _line) = sent.map_err(|it| self.unanswered(&request, it).error)?;
+        if !response.status().is_success() {
+            return match self.refused(&request, &Answer::of_refusal(response)) {
+                Failure { status: Some(404), error, .. }
+                    if error.cause() != Cause::ContainerMissing =>
+                {
+                    Ok(None)
+                }
+                failure => Err(failure.error),
+            };
+        }
+        let first = archive::first(response.into_body().into_reader(), OUTPUT as u64);
+        first.map(Some).map_err(|error| {
+            let unanswered = Unanswered::new(unanswered(error.into(), start));
+            self.unanswered(&request, unanswered).error
+        })
+    }
+
+    /// Reads a file by a command in the container: Docker before 23 does not see file systems in memory from outside.
+    fn read_by_command(
+        &self,
+        id: &Id,
+        path: &str,
+        deadline: Instant,
+    ) -> Result<Result<Vec<u8>, FileProblem>, EngineError> {
+        if self.dialect == Dialect::Podman {
+            return Ok(Err(FileProblem::Missing));
+        }
+        let ran = self.run(id, &["cat", "--", path].map(str::to_owned), deadline)?;
+        Ok(match ran.code {
+            0 if ran.stdout.len() >= OUTPUT => Err(FileProblem::TooLong),
+            0 => Ok(ran.stdout),
+            _ => Err(FileProblem::Missing),
+        })
+    }
+
     /// Sends a request that makes a resource, and returns the id of what was made.
     fn create(
         &self,
@@ -494,6 +593,13 @@ impl Api {
             }
         }
     }
+}
+
+/// A command that has ended, with the end of its output.
+struct Ran {
+    code: i32,
+    stdout: Vec<u8>,
+    stderr: Vec<u8>,
 }
 
 /// The end of a command in a container.

@@ -68,17 +68,40 @@ pub(super) fn connect(network: &str, id: &Id, endpoint: &Value) -> Request {
     Request::post(format!("/networks/{network}/connect")).json(body)
 }
 
+/// The path of the request for a container's files.
+fn files(dialect: Dialect, id: &Id) -> String {
+    match dialect {
+        Dialect::Docker => format!("/containers/{id}/archive"),
+        Dialect::Podman => format!("/libpod/containers/{id}/archive"),
+    }
+}
+
+/// Tells of a file without its contents.
+pub(super) fn stat(dialect: Dialect, id: &Id, path: &str) -> Request {
+    Request::head(files(dialect, id)).query("path", path)
+}
+
+/// An archive of a file, or of a directory with all that is in it.
+pub(super) fn pack(dialect: Dialect, id: &Id, path: &str) -> Request {
+    Request::get(files(dialect, id)).query("path", path)
+}
+
+pub(super) fn signal(dialect: Dialect, id: &Id, signal: &str) -> Request {
+    let path = match dialect {
+        Dialect::Docker => format!("/containers/{id}/kill"),
+        Dialect::Podman => format!("/libpod/containers/{id}/kill"),
+    };
+    Request::post(path).query("signal", signal)
+}
+
 /// Unpacks an archive in a directory of the container. Directories that are missing are made.
 pub(super) fn unpack(dialect: Dialect, id: &Id, directory: &str, archive: Arc<[u8]>) -> Request {
+    let request = Request::put(files(dialect, id));
     let request = match dialect {
         // A directory is not replaced by a file.
-        Dialect::Docker => {
-            Request::put(format!("/containers/{id}/archive")).query("noOverwriteDirNonDir", true)
-        }
+        Dialect::Docker => request.query("noOverwriteDirNonDir", true),
         // Otherwise podman gives the files to the container's user.
-        Dialect::Podman => {
-            Request::put(format!("/libpod/containers/{id}/archive")).query("copyUIDGID", false)
-        }
+        Dialect::Podman => request.query("copyUIDGID", false),
     };
     request.query("path", directory).archive(archive)
 }

@@ -72,7 +72,7 @@ impl Backend for Cli {
             let what = format!("a second network, {network},");
             return Err(Unsupported::by_commands(&what, info).into());
         }
-        if let Some(ready) = spec.ready.iter().find(|it| it.listens()) {
+        if let Some(ready) = spec.ready.iter().find(|it| it.needs_observer()) {
             return Err(Unsupported::by_commands(&format!("readiness by {ready}"), info).into());
         }
         Ok(())
@@ -173,6 +173,11 @@ impl Backend for Cli {
         let seconds = whole_seconds(grace);
         let command = self.command().args(["stop", "-t"]).arg(seconds.to_string()).arg(id.as_str());
         command.answer("the id that it stopped", deadline, |stdout| names(stdout, id))
+    }
+
+    fn signal(&self, id: &Id, signal: &str, deadline: Instant) -> Result<(), EngineError> {
+        let command = self.command().args(["kill", "--signal", signal]).arg(id.as_str());
+        command.answer("the id that it signalled", deadline, |stdout| names(stdout, id))
     }
 
     /// A line that does not begin with a time is docker's own.
