@@ -516,6 +516,12 @@ impl Seen {
             return Ok(false);
         }
         let outcome = match ask() {
+            // The deadline has cut it: what was seen before tells more.
+            Err(Error::Look { source, .. } | Error::Exec { source, .. })
+                if source.cause() == Cause::TimedOut && self.last.is_some() =>
+            {
+                return Ok(false);
+            }
             Err(error @ (Error::Look { .. } | Error::Exec { .. })) => {
                 Err(error.chain().to_string())
             }

@@ -1,8 +1,10 @@
 //! Files that are copied into the container before it starts.
 
-use sidecar_bundle::{BundleSpec, Cause, ContainerFile, Daemon, Error};
+use std::time::Duration;
 
-use crate::engine::{inside, is_api, is_podman, sh, world};
+use sidecar_bundle::{BundleSpec, Cause, ContainerFile, Daemon, Error, FileProblem, Ready};
+
+use crate::engine::{LONG, inside, is_api, is_podman, sh, world};
 
 #[test]
 fn files_are_there_from_the_start_with_mode_and_owner() {
@@ -83,5 +85,55 @@ fn a_file_where_the_image_has_a_directory_fails_and_leaves_nothing() {
     let failed = world.plan().launch(&world.engine(), spec).unwrap_err();
     assert!(matches!(failed.error(), Error::Start { .. }), "{failed:?}");
     assert_ne!(failed.error().cause(), Some(Cause::ImageMissing));
+    world.assert_nothing_left();
+}
+
+#[test]
+fn a_file_that_the_bundle_makes_is_waited_for_and_read() {
+    let Some(world) = world("files-made") else { return };
+    let script = "sleep 0.3; mkdir /made; echo certificate >/tmp/ca.pem; ln -s ../tmp/ca.pem /made/link;
+        head -c 1048577 /dev/zero >/made/long; head -c 1048576 /dev/zero >/made/longest; : >/made/done; exec sleep 1000";
+    let spec = sh(script).tmpfs("/tmp", 16 << 20);
+    let bundle = world.plan().launch(&world.engine(), spec).unwrap();
+    if !is_api() {
+        for error in [
+            bundle.read_file("/made/done").unwrap_err(),
+            bundle.wait_for(&Ready::file("/made/done"), LONG).unwrap_err(),
+            bundle.wait_for(&Ready::exec(["true"]), LONG).unwrap_err(),
+        ] {
+            assert!(matches!(error, Error::Unsupported(_)), "{error:?}");
+        }
+        bundle.close().unwrap();
+        return;
+    }
+    // In memory, too.
+    bundle.wait_for(&Ready::file("/tmp/ca.pem"), LONG).unwrap();
+    bundle.wait_for(&Ready::exec(["test", "-e", "/made/done"]), LONG).unwrap();
+    assert_eq!(bundle.read_file("/tmp/ca.pem").unwrap(), b"certificate\n");
+    assert_eq!(bundle.read_file("/made/link").unwrap(), b"certificate\n");
+    assert_eq!(bundle.read_file("/made/longest").unwrap().len(), 1 << 20);
+    for (path, expected) in [
+        ("/made/none", FileProblem::Missing),
+        ("/tmp/none", FileProblem::Missing),
+        ("/made", FileProblem::NotAFile),
+        ("/made/long", FileProblem::TooLong),
+    ] {
+        let error = bundle.read_file(path).unwrap_err();
+        assert!(matches!(error, Error::File { problem, .. } if problem == expected), "{error:?}");
+    }
+    assert!(matches!(bundle.read_file("made/done").unwrap_err(), Error::Invalid(_)));
+    let short = Duration::from_millis(700);
+    for (never, seen) in [
+        (Ready::file("/none"), "file /none; last seen: no file /none"),
+        (Ready::exec(["false"]), "command \"false\"; last seen: exit code 1 of command \"false\""),
+        (Ready::exec(["/no/such"]), "last seen: exit code 12"),
+    ] {
+        let error = bundle.wait_for(&never, short).unwrap_err();
+        assert!(
+            matches!(error, Error::NotReady { .. }) && error.to_string().contains(seen),
+            "{error}"
+        );
+    }
+    bundle.close().unwrap();
     world.assert_nothing_left();
 }

@@ -1,8 +1,12 @@
 //! The options of a network, and the engines that have them.
 
-use sidecar_bundle::{BundleSpec, Engine, Error, GatewayMode, NetworkOptions};
+use sidecar_bundle::{
+    BundleSpec, Cause, Engine, Error, GatewayMode, NetworkOptions, NetworkPlanned, PortMapping,
+};
 
-use crate::engine::{await_print, http_body, inside, inspect, is_podman, world};
+use crate::engine::{
+    await_print, cli, foreign_network, http_body, inside, inspect, is_api, is_podman, world,
+};
 
 /// Major and minor version of the engine.
 fn version(engine: &Engine) -> (u32, u32) {
@@ -145,4 +149,50 @@ fn an_unsupported_option_is_an_error_before_anything_is_created() {
     }
     let wrong = world.plan().with_options(new().mtu(1)).create_network(&engine).unwrap_err();
     assert_eq!(wrong.error().to_string(), "an MTU of 1 bytes is not between 68 and 65535");
+}
+
+#[test]
+fn a_bundle_on_an_internal_network_has_a_second_one_with_a_way_out() {
+    let Some(world) = world("second-network") else { return };
+    let plan = world.plan();
+    let spec = BundleSpec::new().network_alias("proxy").also_on("zz-out");
+    let internal = || world.plan().with_options(NetworkOptions::new().internal(true));
+    let invalid = |plan: NetworkPlanned, spec: BundleSpec| {
+        let failed = plan.launch(&world.engine(), spec).unwrap_err();
+        assert!(matches!(failed.error(), Error::Invalid(_)), "{failed:?}");
+    };
+    let port = PortMapping::tcp(8080).host_address([127, 0, 0, 1]);
+    invalid(plan, spec.clone());
+    invalid(internal(), BundleSpec::new().publish(port));
+    invalid(internal(), BundleSpec::new().also_on("no/name"));
+    if !is_api() {
+        let failed = internal().launch(&world.engine(), spec).unwrap_err();
+        assert!(matches!(failed.error(), Error::Unsupported(_)), "{failed:?}");
+        return;
+    }
+    let failed = internal().launch(&world.engine(), spec).unwrap_err();
+    assert_eq!(failed.error().cause(), Some(Cause::NetworkMissing), "{failed:?}");
+    world.assert_nothing_left();
+    // Names before and after the bundle's own: engines sort by it.
+    for (name, subnet) in [("aa-out", "10.165.1.0/24"), ("zz-out", "10.165.2.0/24")] {
+        let out = foreign_network(subnet, &[], name);
+        let spec = BundleSpec::new().network_alias("proxy").also_on(name).publish(port);
+        let bundle = internal().launch(&world.engine(), spec).unwrap();
+        assert_eq!(bundle.status().unwrap().address, Some(bundle.ip()));
+        let routes = inside(&bundle, &["ip", "route"]).1;
+        let gateway = subnet.replace(".0/24", ".1");
+        assert!(routes.contains(&format!("default via {gateway} ")), "{routes}");
+        assert!(routes.contains(&bundle.plan().subnet().to_string()), "{routes}");
+        let at = bundle.published(8080).unwrap();
+        crate::engine::wait_for("the published port", || std::net::TcpStream::connect(at).is_ok());
+        let image = "claude-bottle-sidecars:latest";
+        let guest = bundle.guest("agent", BundleSpec::new().image(image)).unwrap();
+        let page = ["wget", "-q", "-O", "-", "http://proxy:8080/"];
+        let page = guest.exec(page, crate::engine::LONG).unwrap();
+        assert!(page.stdout.contains("egress"), "{page:?}");
+        drop(guest);
+        bundle.close().unwrap();
+        world.assert_nothing_left();
+        cli(&["network", "rm", &out]);
+    }
 }

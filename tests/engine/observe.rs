@@ -3,9 +3,9 @@
 use std::process::Command;
 use std::time::Duration;
 
-use sidecar_bundle::{BundleSpec, Cause, Daemon, Error, LogStream, Ready, State};
+use sidecar_bundle::{BundleSpec, Cause, Daemon, Error, LogStream, PortMapping, Ready, State};
 
-use crate::engine::{LONG, cli, is_api, never, program, sh, world};
+use crate::engine::{LONG, cli, is_api, is_rootless, never, program, sh, world};
 
 #[test]
 fn logs_exits_and_commands_are_reported_as_they_are() {
@@ -94,5 +94,51 @@ fn two_hundred_followers_and_commands_come_and_go() {
         .output()
         .unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    world.assert_nothing_left();
+}
+
+#[test]
+fn a_signal_reaches_the_first_process() {
+    let Some(world) = world("signal") else { return };
+    let spec = sh("trap 'echo reloaded' HUP; echo begun; while :; do sleep 0.1; done");
+    let bundle = world.plan().launch(&world.engine(), spec).unwrap();
+    if is_api() {
+        bundle.wait_for(&Ready::log("begun"), LONG).unwrap();
+        bundle.signal("HUP").unwrap();
+        bundle.wait_for(&Ready::log("reloaded"), LONG).unwrap();
+    }
+    for wrong in ["", "-9", "HUP KILL", "H\0"] {
+        assert!(matches!(bundle.signal(wrong).unwrap_err(), Error::Invalid(_)), "{wrong:?}");
+    }
+    assert!(matches!(bundle.signal("NONE").unwrap_err(), Error::Signal { .. }));
+    bundle.signal("KILL").unwrap();
+    assert_eq!(bundle.wait_exit(LONG).unwrap().unwrap().code, 137);
+    assert!(matches!(bundle.signal("HUP").unwrap_err(), Error::Signal { .. }));
+    bundle.close().unwrap();
+    world.assert_nothing_left();
+}
+
+#[test]
+fn a_published_port_is_told_and_another_is_an_error() {
+    let Some(world) = world("published") else { return };
+    let spec = BundleSpec::new()
+        .publish(PortMapping::tcp(8080).host_address([127, 0, 0, 1]))
+        .publish(PortMapping::udp(53).host_address([127, 0, 0, 1]));
+    let bundle = world.plan().launch(&world.engine(), spec).unwrap();
+    let at = bundle.published(8080).unwrap();
+    assert!(at.ip().is_loopback() && at.port() != 0, "{at}");
+    assert!(bundle.published_udp(53).unwrap().ip().is_loopback());
+    let error = bundle.published(8081).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "port 8081/tcp of container claude-bottle-sidecars-published is not published"
+    );
+    // Where the address is not reachable, the published port is asked.
+    bundle.wait_for(&Ready::http(8080, "/", 200), LONG).unwrap();
+    if is_rootless() {
+        let error = bundle.wait_for(&Ready::tcp(8081), LONG).unwrap_err();
+        assert!(matches!(error, Error::Unreachable { .. }), "{error:?}");
+    }
+    bundle.close().unwrap();
     world.assert_nothing_left();
 }
