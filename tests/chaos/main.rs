@@ -5,6 +5,7 @@ mod attach;
 mod crowds;
 mod deaths;
 mod discard;
+mod guests;
 mod lease;
 mod orphans;
 mod survey;

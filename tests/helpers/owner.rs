@@ -18,6 +18,7 @@
 //! | `free SLUG [KEY=VALUE...]` launches a bundle in a free subnet | `up CONTAINER NETWORK SUBNET` |
 //! | `reachable`, of the bundle | `reachable true` |
 //! | `wait-tcp PORT` waits for a port of the bundle | `ready` |
+//! | `guest NAME`, `guest-ns NAME` starts a guest of the last bundle, which is then held by the guest for ever | `guest CONTAINER` |
 //! | `keep` | `kept` |
 //! | `close` | `closed` |
 //! | `touch FILE` creates a file | `touched` |
@@ -36,6 +37,8 @@
 //! | `pool` | the bundle's |
 //! | `daemons` | names with commas between, possibly none |
 //! | `inherit` | the name of a variable |
+//! | `file` | the path of a file that is copied in |
+//! | `also-on` | the name of a second network; the bundle's own is internal then |
 //!
 //! At the end of standard input it removes its bundles and ends. After a minute without a command it ends
 //! and leaves them, as it does when it dies.
@@ -52,8 +55,8 @@ use std::time::Duration;
 
 use sidecar_bundle::ipnet::Ipv4Net;
 use sidecar_bundle::{
-    Addressing, BundleRunning, BundleSpec, Engine, Error, NetworkCreated, NetworkPlanned, Ready,
-    Slug,
+    Addressing, BundleRunning, BundleSpec, ContainerFile, Engine, Error, Guest, NetworkCreated,
+    NetworkOptions, NetworkPlanned, Ready, Slug,
 };
 use tracing::field::{Field, Visit};
 use tracing::{Event, Metadata, Subscriber, span};
@@ -63,6 +66,7 @@ const IDLE: Duration = Duration::from_secs(60);
 enum Held {
     Network(NetworkCreated),
     Bundle(BundleRunning),
+    Guest(Guest<'static>),
 }
 
 /// Nothing drops a static when a program ends.
@@ -188,20 +192,41 @@ impl Owner {
             }
             "reachable" => match held().last().unwrap() {
                 Held::Bundle(bundle) => format!("reachable {}", bundle.is_reachable()),
-                Held::Network(_) => panic!("a network is not a bundle"),
+                Held::Network(_) | Held::Guest(_) => panic!("it is no bundle"),
             },
             "wait-tcp" => match held().last().unwrap() {
                 Held::Bundle(bundle) => {
                     bundle.wait_for(&Ready::tcp(rest.parse()?), Duration::from_secs(20))?;
                     "ready".into()
                 }
-                Held::Network(_) => panic!("a network is not a bundle"),
+                Held::Network(_) | Held::Guest(_) => panic!("it is no bundle"),
             },
+            "guest" | "guest-ns" => {
+                let last = held().pop().unwrap();
+                let bundle = match last {
+                    Held::Bundle(bundle) => Box::leak(Box::new(bundle)),
+                    Held::Guest(guest) => {
+                        let bundle = guest.bundle();
+                        held().push(Held::Guest(guest));
+                        bundle
+                    }
+                    Held::Network(_) => panic!("a network has no guests"),
+                };
+                let spec = BundleSpec::new().image("claude-bottle-sidecars:latest");
+                let guest = match command {
+                    "guest" => bundle.guest(rest, spec)?,
+                    _ => bundle.guest_in_namespace(rest, spec)?,
+                };
+                let answer = format!("guest {}", guest.container_id());
+                held().push(Held::Guest(guest));
+                answer
+            }
             "keep" => {
                 let last = held().pop().unwrap();
                 match last {
                     Held::Network(network) => drop(network.keep().map_err(Error::from)?),
                     Held::Bundle(bundle) => drop(bundle.keep().map_err(Error::from)?),
+                    Held::Guest(_) => panic!("a guest cannot be kept"),
                 }
                 "kept".into()
             }
@@ -210,6 +235,7 @@ impl Owner {
                 match last {
                     Held::Network(network) => network.close()?,
                     Held::Bundle(bundle) => bundle.close()?,
+                    Held::Guest(guest) => guest.close()?,
                 }
                 "closed".into()
             }
@@ -296,6 +322,11 @@ fn planned<'a>(mut words: impl Iterator<Item = &'a str>) -> (NetworkPlanned, Bun
                 spec = spec.daemons(names.split(',').filter(|name| !name.is_empty()));
             }
             ("inherit", name) => spec = spec.inherit(name),
+            ("file", path) => spec = spec.file(ContainerFile::new(path, "contents")),
+            ("also-on", name) => {
+                plan = plan.with_options(NetworkOptions::new().internal(true));
+                spec = spec.also_on(name);
+            }
             other => panic!("a bundle has no {other:?}"),
         }
     }

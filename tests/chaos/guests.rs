@@ -1,0 +1,55 @@
+//! The deaths of owners whose bundles have guests, files and a second network.
+
+use std::hash::{BuildHasher, RandomState};
+use std::thread;
+use std::time::Duration;
+
+use crate::engine::{
+    World, cli, foreign_network, is_api, is_podman, plan_apart, shout, wait_for, world,
+};
+use crate::owner::Owner;
+
+/// The number of deaths, four side by side.
+const DEATHS: usize = 32;
+
+#[test]
+fn what_an_owner_with_guests_leaves_is_removed_whenever_it_dies() {
+    let Some(world) = world("chaos-guests") else { return };
+    let out = is_api().then(|| foreign_network("10.166.0.0/24", &[], "out-of-chaos"));
+    thread::scope(|scope| {
+        for side in 0..4 {
+            let world = &world;
+            scope.spawn(move || (side..DEATHS).step_by(4).for_each(|number| die(world, number)));
+        }
+    });
+    // A request that outlived its owner has come to its end by now.
+    thread::sleep(Duration::from_secs(3));
+    let names = cli(&["ps", "--all", "--format", "{{.Names}}"])
+        + &cli(&["network", "ls", "--format", "{{.Name}}"]);
+    let left: Vec<_> = names.lines().filter(|name| name.contains("-chaos-guests-")).collect();
+    assert!(left.is_empty(), "{left:?}");
+    if let Some(id) = out {
+        cli(&["network", "rm", &id]);
+    }
+    shout(&format!("{DEATHS} owners with guests have died"));
+}
+
+/// An owner dies at some moment of the life of its bundle with two guests.
+fn die(world: &World, number: usize) {
+    let slug = format!("chaos-guests-{number}");
+    let subnet = plan_apart(&slug, 40, number).subnet();
+    let more = if is_api() { "file=/etc/new/file also-on=out-of-chaos" } else { "" };
+    let mut owner = Owner::start(&world.engine_words());
+    let guest =
+        format!("launch {slug} subnet={subnet} daemons=egress {more}\nguest one\nguest-ns two");
+    owner.tell(&format!("{guest}\nclose\nguest three"));
+    // A bundle and its guests are up after two seconds or three, under load.
+    let longest = if is_podman() { 4000 } else { 3000 };
+    thread::sleep(Duration::from_millis(RandomState::new().hash_one(number) % longest));
+    owner.kill();
+    let label = format!("label=sidecar-bundle.slug={slug}");
+    wait_for(&format!("the end of {slug}"), || {
+        let left = cli(&["ps", "--all", "--quiet", "--filter", &label]);
+        left.is_empty() && cli(&["network", "ls", "--quiet", "--filter", &label]).is_empty()
+    });
+}
