@@ -4,6 +4,8 @@ use std::hash::{BuildHasher, RandomState};
 use std::thread;
 use std::time::Duration;
 
+use sidecar_bundle::{BundleSpec, SweptOutcome};
+
 use crate::engine::{
     World, cli, foreign_network, is_api, is_podman, plan_apart, shout, wait_for, world,
 };
@@ -52,4 +54,30 @@ fn die(world: &World, number: usize) {
         let left = cli(&["ps", "--all", "--quiet", "--filter", &label]);
         left.is_empty() && cli(&["network", "ls", "--quiet", "--filter", &label]).is_empty()
     });
+}
+
+#[test]
+fn the_next_owner_and_a_sweep_remove_guests_too() {
+    let Some(world) = world("guest-orphans") else { return };
+    let dies = || {
+        let words = [&world.engine_words()[..], &["reaper=false".to_owned()]].concat();
+        let mut owner = Owner::start(&words);
+        owner.expect("launch guest-orphans", "up");
+        owner.expect("guest-ns one", "guest");
+        owner.expect("guest two", "guest");
+        owner.kill();
+    };
+    dies();
+    let [swept] = &sidecar_bundle::sweep(&world.engine()).unwrap()[..] else { panic!("one slug") };
+    let SweptOutcome::Removed { containers, networks, .. } = &swept.outcome else {
+        panic!("{swept:?}")
+    };
+    assert_eq!((containers.len(), networks.len()), (3, 1));
+    world.assert_nothing_left();
+    dies();
+    world.plan().launch(&world.engine(), BundleSpec::new()).unwrap().close().unwrap();
+    world.assert_nothing_left();
+    dies();
+    assert_eq!(world.plan().discard(&world.engine()).unwrap().containers.len(), 3);
+    world.assert_nothing_left();
 }

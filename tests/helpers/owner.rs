@@ -201,26 +201,7 @@ impl Owner {
                 }
                 Held::Network(_) | Held::Guest(_) => panic!("it is no bundle"),
             },
-            "guest" | "guest-ns" => {
-                let last = held().pop().unwrap();
-                let bundle = match last {
-                    Held::Bundle(bundle) => Box::leak(Box::new(bundle)),
-                    Held::Guest(guest) => {
-                        let bundle = guest.bundle();
-                        held().push(Held::Guest(guest));
-                        bundle
-                    }
-                    Held::Network(_) => panic!("a network has no guests"),
-                };
-                let spec = BundleSpec::new().image("claude-bottle-sidecars:latest");
-                let guest = match command {
-                    "guest" => bundle.guest(rest, spec)?,
-                    _ => bundle.guest_in_namespace(rest, spec)?,
-                };
-                let answer = format!("guest {}", guest.container_id());
-                held().push(Held::Guest(guest));
-                answer
-            }
+            "guest" | "guest-ns" => guest(command, rest)?,
             "keep" => {
                 let last = held().pop().unwrap();
                 match last {
@@ -260,6 +241,28 @@ impl Owner {
             death => die(death, messages),
         })
     }
+}
+
+/// Starts a guest of the bundle that is held last, which stays for as long as the process does.
+fn guest(command: &str, name: &str) -> Result<String, Error> {
+    let last = held().pop().unwrap();
+    let bundle = match last {
+        Held::Bundle(bundle) => Box::leak(Box::new(bundle)),
+        Held::Guest(guest) => {
+            let bundle = guest.bundle();
+            held().push(Held::Guest(guest));
+            bundle
+        }
+        Held::Network(_) => panic!("a network has no guests"),
+    };
+    let spec = BundleSpec::new().image("claude-bottle-sidecars:latest");
+    let guest = match command {
+        "guest" => bundle.guest(name, spec)?,
+        _ => bundle.guest_in_namespace(name, spec)?,
+    };
+    let answer = format!("guest {}", guest.container_id());
+    held().push(Held::Guest(guest));
+    Ok(answer)
 }
 
 fn die(death: &str, messages: &Sender<Message>) -> ! {
