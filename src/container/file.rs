@@ -138,3 +138,80 @@ pub(super) fn check_places(
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::container::{BundleSpec, Daemon};
+    use crate::plan::Naming;
+
+    fn refused(spec: &BundleSpec) -> Option<String> {
+        spec.check(&Naming::default()).err().map(|error| error.to_string())
+    }
+
+    fn file(path: &str) -> ContainerFile {
+        ContainerFile::new(path, "x")
+    }
+
+    #[test]
+    fn a_path_that_leads_elsewhere_is_refused() {
+        for path in [
+            "",
+            "x",
+            "./x",
+            "/",
+            "/a/",
+            "/a/..",
+            "/../etc/x",
+            "/a/../b",
+            "/a\n",
+            "/a\0b",
+            "/proc/x",
+            "/sys",
+            "/dev/null",
+            "/etc/hosts",
+            "/etc/resolv.conf",
+            "/etc/hostname",
+        ] {
+            assert!(refused(&BundleSpec::new().file(file(path))).is_some(), "{path:?}");
+        }
+        for path in ["/a", "/./a//b", "/etc/hosts.allow", "/a..b", "/...", "/etc/\u{e9}"] {
+            assert_eq!(refused(&BundleSpec::new().file(file(path))), None, "{path:?}");
+        }
+        assert!(refused(&BundleSpec::new().file(file("/a").mode(0o10_000))).is_some());
+    }
+
+    #[test]
+    fn each_file_has_a_place_of_its_own_and_no_mount_hides_it() {
+        for (spec, text) in [
+            (
+                BundleSpec::new().file(file("/a")).daemon(Daemon::new("d").file(file("/./a"))),
+                "file /a is given twice",
+            ),
+            (
+                BundleSpec::new().file(file("/a/b/c")).file(file("/a-")).file(file("/a")),
+                "file /a/b/c is under /a, which is a file",
+            ),
+            (
+                BundleSpec::new().hardened().file(file("/tmp/x")),
+                "file /tmp/x is under the mount at /tmp, which hides it",
+            ),
+            (
+                BundleSpec::new().volume("v", "/v").file(file("/v")),
+                "file /v is under the mount at /v, which hides it",
+            ),
+            (
+                BundleSpec::new().mount("/h", "/a/b").file(file("/a")),
+                "file /a is where a mount needs a directory",
+            ),
+        ] {
+            assert_eq!(refused(&spec).as_deref(), Some(text));
+        }
+    }
+
+    #[test]
+    fn debug_shows_no_contents() {
+        let shown = format!("{:?}", BundleSpec::new().file(ContainerFile::secret("/k", "hunter2")));
+        assert!(shown.contains("7 bytes") && !shown.contains("hunter2"), "{shown}");
+    }
+}

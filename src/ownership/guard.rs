@@ -3,9 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::labels::{self, LabelMap};
 use super::orphans;
 use super::session::Session;
-use crate::engine::backend::{CreateError, Id, Made, Notice, Resource};
+use crate::engine::backend::{CreateError, Filter, Id, Made, Notice, Resource};
 use crate::engine::clock::deadline;
 use crate::engine::error::EngineError;
 use crate::error::Error;
@@ -16,6 +17,8 @@ pub(crate) struct Guard {
     resource: Resource,
     name: String,
     made: Made,
+    /// The labels by which it is found where its id is not known.
+    filter: Filter,
     /// The time that a container has to end by itself.
     grace: Duration,
     // Last, so that the slug is free for others only when its resource is gone.
@@ -25,7 +28,14 @@ pub(crate) struct Guard {
 impl Guard {
     /// The guard of a resource that does not exist yet.
     pub(crate) fn new(session: Arc<Session>, resource: Resource, name: String) -> Self {
-        Self { resource, name, made: Made::Nothing, grace: Duration::ZERO, session }
+        let filter = session.own();
+        Self { resource, name, made: Made::Nothing, filter, grace: Duration::ZERO, session }
+    }
+
+    /// The same, of a resource that is to have these labels.
+    pub(crate) fn with_labels(mut self, labels: &LabelMap) -> Self {
+        self.filter = labels::of_same(labels);
+        self
     }
 
     /// Makes the resource and returns its id, or the engine's error. The guard is armed before the request.
@@ -97,12 +107,9 @@ impl Guard {
                     engine.look_deadline(),
                 )
             }
-            Made::Perhaps => orphans::remove_as_it_appears(
-                connection,
-                self.resource,
-                &self.name,
-                &self.session.own(),
-            ),
+            Made::Perhaps => {
+                orphans::remove_as_it_appears(connection, self.resource, &self.name, &self.filter)
+            }
         };
         if removed.is_err() {
             self.session.set_left();

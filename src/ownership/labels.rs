@@ -79,6 +79,13 @@ pub(crate) fn of_owner(owner: &str) -> Filter {
     Filter::Labels(vec![(OWNER.to_owned(), owner.to_owned())])
 }
 
+/// All resources with the owner of these labels; of a guest's labels, those of the guest alone.
+pub(crate) fn of_same(labels: &LabelMap) -> Filter {
+    let keys = [OWNER, GUEST].into_iter();
+    let pairs = keys.filter_map(|key| Some((key.to_owned(), labels.get(key)?.clone())));
+    Filter::Labels(pairs.collect())
+}
+
 /// All resources that were made under a lease.
 pub(crate) fn of_lease(lease: &str) -> Filter {
     Filter::Labels(vec![(LEASE.to_owned(), lease.to_owned())])

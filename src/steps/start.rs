@@ -104,7 +104,8 @@ impl Start<'_> {
         let (engine, backend) = (connection.engine(), connection.backend());
         backend.redact(spec);
         backend.supports(spec, connection.info())?;
-        let mut guard = Guard::new(Arc::clone(session), Resource::Container, name.to_owned());
+        let guard = Guard::new(Arc::clone(session), Resource::Container, name.to_owned());
+        let mut guard = guard.with_labels(&self.labels);
         guard.set_grace(spec.options.grace);
         // A request of a dead owner may have an effect while this one is under way.
         let patience = engine.patience();

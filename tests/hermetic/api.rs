@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use serde_json::json;
-use sidecar_bundle::{BundleEvent, BundleSpec, Cause, Engine, Error, Events, Ready};
+use sidecar_bundle::{BundleEvent, BundleSpec, Cause, ContainerFile, Engine, Error, Events, Ready};
 
 use crate::fake::plan;
 use crate::scripted::{Act, Scripted};
@@ -42,6 +42,54 @@ fn a_lost_answer_leaves_nothing() {
             assert_eq!(engine.resources(), 0, "{request} {act:?}");
         }
     }
+}
+
+#[test]
+fn files_are_copied_before_the_start_and_a_copy_that_fails_leaves_nothing() {
+    let spec = || {
+        let file = ContainerFile::secret("/run/keys/key", "hunter2hunter2");
+        BundleSpec::new().file(file).file(ContainerFile::new("/etc/proxy.yaml", "x"))
+    };
+    let engine = Scripted::new(|_, _| Act::Obey);
+    let bundle = plan().launch(&engine.engine(), spec()).unwrap();
+    let requests = engine.requests();
+    let at = |it: &str| requests.iter().position(|request| request.starts_with(it)).unwrap();
+    assert!(at(RUN) < at("PUT /containers/") && at("PUT /containers/") < at("POST /containers/0"));
+    bundle.close().unwrap();
+    let error = |status, text: &str| Act::Answer(status, json!({"message": text}).to_string());
+    for act in [
+        Act::ObeyAndCut,
+        Act::Hang,
+        error(404, "not a directory: hunter2hunter2"),
+        error(500, "no space left on device"),
+    ] {
+        let engine = self::at("PUT /containers/", act.clone());
+        let short = engine.engine().with_start_deadline(Duration::from_millis(400));
+        let failed = plan().launch(&short, spec()).unwrap_err();
+        assert!(matches!(failed.error(), Error::Start { .. }), "{act:?}: {failed:?}");
+        assert!(!format!("{failed:?} {:?}", failed.error()).contains("hunter2"), "{failed:?}");
+        assert_eq!(engine.resources(), 0, "{act:?}");
+        assert!(!engine.requests().iter().any(|it| it.ends_with("/start")), "{act:?}");
+    }
+}
+
+#[test]
+fn a_guest_that_cannot_be_made_leaves_the_bundle_and_nothing_else() {
+    let engine = Scripted::new(|_, _| Act::Obey);
+    let bundle = plan().launch(&engine.engine(), BundleSpec::new()).unwrap();
+    let spec = || BundleSpec::new().image("agent");
+    for act in [Act::ObeyAndCut, Act::ObeyHalf, Act::Answer(500, "{}".into())] {
+        let act = std::sync::Mutex::new(act);
+        engine.script(move |request, _| {
+            if request.starts_with(RUN) { act.lock().unwrap().clone() } else { Act::Obey }
+        });
+        assert!(matches!(bundle.guest("agent", spec()).unwrap_err(), Error::Start { .. }));
+        assert_eq!(engine.resources(), 2);
+    }
+    engine.script(|_, _| Act::Obey);
+    drop(bundle.guest_in_namespace("agent", spec()).unwrap());
+    bundle.close().unwrap();
+    assert_eq!(engine.resources(), 0);
 }
 
 #[test]

@@ -260,10 +260,12 @@ impl State {
                 self.ids += 1;
                 let id = format!("{:064x}", self.ids);
                 let own = body["Networks"].as_object();
+                // One in the network namespace of another container has none of its own.
+                let none = (String::new(), json!({}));
                 let (network, endpoint) = own
                     .or(body["NetworkingConfig"]["EndpointsConfig"].as_object())
                     .and_then(|all| all.iter().next())
-                    .unwrap();
+                    .unwrap_or((&none.0, &none.1));
                 let address = match own {
                     Some(_) => &endpoint["static_ips"][0],
                     None => &endpoint["IPAMConfig"]["IPv4Address"],
@@ -282,6 +284,7 @@ impl State {
                 json(201, json!({"Id": id}))
             }
             ("POST", ["containers", _, _]) => (204, String::new()),
+            ("PUT", ["containers", _, "archive"]) => (200, String::new()),
             ("GET", ["networks"] | ["networks", "json"]) => json(200, listed(networks, query)),
             ("GET", ["containers", "json"]) => json(200, listed(containers, query)),
             ("GET", ["networks", key] | ["networks", key, "json"]) => {

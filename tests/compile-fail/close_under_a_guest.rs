@@ -1,0 +1,11 @@
+use sidecar_bundle::{BundleRunning, BundleSpec};
+
+fn wrong(bundle: BundleRunning) {
+    let guest = bundle.guest("agent", BundleSpec::new().image("a")).unwrap();
+    bundle.close().unwrap(); //~ E0505
+    drop(guest);
+}
+
+fn main() {
+    let _ = wrong;
+}
