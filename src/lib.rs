@@ -73,6 +73,7 @@
 //! The error of a taken subnet names its holder: a network of the engine, or, where the engine is on this
 //! host, an interface with an address in the subnet or a route to it or to a part of it, such as a VPN's. Docker
 //! does not check these. [`AddressPools`] keeps the bundles of several roles apart.
+//! [`loopback`](NetworkPlanned::loopback) is an address of the slug's for published ports.
 //! [`with_ipv6`](NetworkPlanned::with_ipv6) adds a unique-local /64, derived from the slug, and
 //! [`NetworkOptions`] has the other options of a network.
 //!

@@ -154,6 +154,23 @@ proptest! {
     }
 
     #[test]
+    fn a_slug_has_one_loopback_address_where_no_other_service_listens(
+        slug in slugs(),
+        pool in pools(29),
+        prefix in "[a-z0-9][a-z0-9._-]{0,12}",
+    ) {
+        let plan = NetworkPlanned::new(slug.clone());
+        let loopback = plan.loopback();
+        prop_assert!(loopback.is_loopback());
+        prop_assert!(!"127.0.0.0/16".parse::<Ipv4Net>().unwrap().contains(&loopback));
+        let moved = plan.clone().next_attempt().unwrap();
+        let named = plan.clone().with_naming(Naming::new(prefix).unwrap());
+        for same in [NetworkPlanned::new(slug), moved, named, plan.with_pool(pool).with_ipv6()] {
+            prop_assert_eq!(same.loopback(), loopback);
+        }
+    }
+
+    #[test]
     fn a_bridge_has_a_legal_name(prefix in "[a-z0-9][a-z0-9._-]{0,12}", slug in slugs()) {
         let plan = NetworkPlanned::new(slug).with_naming(Naming::new(prefix).unwrap());
         let name = plan.derived_bridge_name();

@@ -38,6 +38,17 @@ fn every_vector_of_ipv6_is_derived() {
 }
 
 #[test]
+fn every_loopback_address_is_derived() {
+    let rows: Vec<_> = include_str!("vectors/loopback.csv").lines().skip(2).collect();
+    assert!(rows.len() >= 20);
+    for row in rows {
+        let [slug, address] = row.split(',').collect::<Vec<_>>().try_into().unwrap();
+        let plan = NetworkPlanned::new(Slug::new(slug).unwrap());
+        assert_eq!(plan.loopback().to_string(), address, "{row}");
+    }
+}
+
+#[test]
 fn every_bridge_has_its_name() {
     let rows: Vec<_> = include_str!("vectors/bridge-names.csv").lines().skip(2).collect();
     assert!(rows.len() > 10);
@@ -76,8 +87,10 @@ fn the_documented_python_is_the_one_that_is_tested() {
     for (source, name) in [
         (include_str!("../src/plan/addressing.rs"), "def derive("),
         (include_str!("../src/plan/ipv6.rs"), "def derive6("),
+        (include_str!("../src/plan/loopback.rs"), "def loopback("),
     ] {
-        let docs: Vec<_> = source.lines().filter_map(|line| line.strip_prefix("/// ")).collect();
+        let lines = source.lines().map(str::trim_start);
+        let docs: Vec<_> = lines.filter_map(|line| line.strip_prefix("/// ")).collect();
         assert_eq!(function(&docs.join("\n"), name), function(&script, name));
     }
 }

@@ -2,6 +2,7 @@
 
 mod addressing;
 mod ipv6;
+mod loopback;
 mod naming;
 mod network_options;
 mod pools;

@@ -25,6 +25,12 @@ def derive6(slug, attempt=0):
     return subnet, subnet[1], subnet[2]
 
 
+def loopback(slug):
+    d = hashlib.sha256(slug.encode()).digest()
+    n = int.from_bytes(d[23:27], "big") % (255 * 65536)
+    return ipaddress.ip_address("127.1.0.0") + n
+
+
 def bridge_name(prefix, slug):
     digest = hashlib.sha256(f"{prefix}\0{slug}".encode()).digest()
     return "sb" + b32encode(digest).decode().lower()[:13]
@@ -48,6 +54,8 @@ def main():
     for row in rows("ipv6.csv"):
         derived = derive6(row["slug"], int(row["attempt"]))
         compare(row, derived, "subnet", "gateway", "ip")
+    for row in rows("loopback.csv"):
+        compare(row, [loopback(row["slug"])], "address")
     for row in rows("bridge-names.csv"):
         compare(row, [bridge_name(row["prefix"], row["slug"])], "bridge")
     print("\n".join(differing))
