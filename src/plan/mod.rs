@@ -6,6 +6,7 @@ mod loopback;
 mod naming;
 mod network_options;
 mod pools;
+mod proxy;
 mod slug;
 
 use std::fmt;
