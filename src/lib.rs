@@ -91,6 +91,12 @@
 //! | Docker Desktop, a virtual machine | in the virtual machine | publish ports |
 //! | on another host: ssh, tcp | on that host | run the launcher there |
 //!
+//! A published port is on 127.0.0.1 unless its [`PortMapping`] says otherwise. The slug's own
+//! [`loopback`](NetworkPlanned::loopback) address is known before launch, too: ports are published on it, and the
+//! sandbox's allowlist names it in place of the bundle's address.
+//! [`proxy_variables`](NetworkPlanned::proxy_variables) returns the environment of a guest whose HTTP proxy is in
+//! the bundle.
+//!
 //! From version 28 on, Docker drops packets to a container's address that arrive by any interface but the
 //! bridge. This affects a guest behind a TAP. It affects neither programs of the host nor guests whose
 //! connections a process of the host makes. [`GatewayMode::NatUnprotected`] or

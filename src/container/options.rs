@@ -1,6 +1,6 @@
 //! Options of the container, beyond its image, daemons, variables and mounts.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
 use super::engine_options::{self, Field};
@@ -38,23 +38,40 @@ pub(crate) struct Options {
     pub(crate) grace: Duration,
 }
 
-/// A port of the container on the engine's host.
+/// A port of the container on the engine's host, at 127.0.0.1 unless [`host_address`](Self::host_address) sets
+/// another address.
+///
+/// Before Docker 28, hosts on the same link as the engine's can reach a port that is published on 127.0.0.1
+/// ([moby#45610](https://github.com/moby/moby/issues/45610)).
+///
+/// ```
+/// use sidecar_bundle::{BundleSpec, NetworkPlanned, PortMapping, Slug};
+///
+/// let plan = NetworkPlanned::new(Slug::new("demo")?);
+/// let spec = BundleSpec::new()
+///     .publish(PortMapping::tcp(8080)) // a free port of 127.0.0.1
+///     .publish(PortMapping::tcp(8081).host_address(plan.loopback()).host_port(8081))
+///     .publish(PortMapping::udp(53).host_address([0, 0, 0, 0])); // every IPv4 address of the host
+/// assert_eq!(PortMapping::tcp(80), PortMapping::tcp(80).host_address([127, 0, 0, 1]));
+/// # Ok::<(), sidecar_bundle::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PortMapping {
     pub(crate) container: u16,
     pub(crate) host_port: Option<u16>,
-    pub(crate) host_address: Option<IpAddr>,
+    pub(crate) host_address: IpAddr,
     pub(crate) udp: bool,
 }
 
 impl PortMapping {
-    /// A TCP port of the container, on a port of the host that the engine chooses, on all addresses.
+    /// A TCP port of the container, on a port of 127.0.0.1 that the engine chooses.
     #[must_use]
     pub fn tcp(container: u16) -> Self {
-        Self { container, host_port: None, host_address: None, udp: false }
+        let host_address = Ipv4Addr::LOCALHOST.into();
+        Self { container, host_port: None, host_address, udp: false }
     }
 
-    /// A UDP port of the container, on a port of the host that the engine chooses, on all addresses.
+    /// A UDP port of the container, on a port of 127.0.0.1 that the engine chooses.
     #[must_use]
     pub fn udp(container: u16) -> Self {
         Self { udp: true, ..Self::tcp(container) }
@@ -66,10 +83,11 @@ impl PortMapping {
         Self { host_port: Some(port), ..self }
     }
 
-    /// Sets the address of the host.
+    /// Sets the address of the host, such as the slug's own [`loopback`](crate::NetworkPlanned::loopback) address.
+    /// `[0, 0, 0, 0]` publishes on every IPv4 address, for other hosts, too.
     #[must_use]
     pub fn host_address(self, address: impl Into<IpAddr>) -> Self {
-        Self { host_address: Some(address.into()), ..self }
+        Self { host_address: address.into(), ..self }
     }
 
     /// The container's port as engines write it: `80/tcp`.

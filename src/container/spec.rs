@@ -191,7 +191,7 @@ impl BundleSpec {
         self
     }
 
-    /// Publishes a port on the engine's host.
+    /// Publishes a port on the engine's host, at 127.0.0.1 unless the [`PortMapping`] has another address.
     pub fn publish(mut self, port: PortMapping) -> Self {
         self.options.publish.push(port);
         self

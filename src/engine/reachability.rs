@@ -85,7 +85,7 @@ impl fmt::Display for Reachability {
             Self::Here => f.write_str("the engine's bridges are on this host"),
             Self::Remote { endpoint } => write!(
                 f,
-                "the engine is on another host ({endpoint}); publish ports, or run this program there"
+                "the engine is on another host ({endpoint}); publish ports and open a tunnel to them, or run this program there"
             ),
             Self::VirtualMachine { system } => write!(
                 f,
@@ -95,7 +95,7 @@ impl fmt::Display for Reachability {
                 "the engine is rootless, and its bridges are in a network namespace of its own; publish ports, or run this program in that namespace",
             ),
             Self::OtherNamespace => f.write_str(
-                "the engine's bridges are in another network namespace; publish ports, or run this program in that one",
+                "the engine's bridges are in another network namespace; publish ports on an address that is reached from here, or run this program in that one",
             ),
             Self::Unknown => f.write_str(
                 "nothing proves that the engine's bridges are in this network namespace; a running bundle tells if it is reachable",

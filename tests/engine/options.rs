@@ -1,8 +1,14 @@
 //! The options of a container.
 
+use std::io::{ErrorKind, Read, Write};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+
 use sidecar_bundle::{BundleSpec, Cause, PortMapping, RestartPolicy};
 
-use crate::engine::{await_print, cli, has_limits, inside, inspect, sh, with_option, world};
+use crate::engine::{
+    LONG, await_print, cli, has_limits, inside, inspect, is_podman, is_rootless, sh, with_option,
+    world,
+};
 
 #[test]
 fn mounts_arrive_whatever_their_path_and_a_missing_source_is_an_error() {
@@ -94,7 +100,7 @@ fn every_option_is_on_the_engine() {
     assert!(in_memory || mounts.iter().any(|it| it["Destination"] == "/scratch"), "{mounts:?}");
     assert_eq!(host["PortBindings"]["8080/tcp"][0]["HostPort"], "18080");
     assert_eq!(host["PortBindings"]["8080/tcp"][0]["HostIp"], "127.0.0.1");
-    assert!(host["PortBindings"]["53/udp"].is_array());
+    assert_eq!(host["PortBindings"]["53/udp"][0]["HostIp"], "127.0.0.1");
     has(&host["ExtraHosts"], "gateway.acme:10.1.2.3");
     if has_limits() {
         let (memory, swap) = (&host["Memory"], &host["MemorySwap"]);
@@ -114,6 +120,37 @@ fn every_option_is_on_the_engine() {
     assert!(inspect("volume", "sidecar-bundle-test-volume").is_some(), "a named one stays");
     cli(&["volume", "rm", "sidecar-bundle-test-volume"]);
     world.assert_nothing_left();
+}
+
+#[test]
+fn a_published_port_is_open_on_its_address_alone() {
+    let Some(world) = world("published") else { return };
+    let [default, loopback] = [Ipv4Addr::LOCALHOST, world.plan().loopback()];
+    // Rootless Docker has each port of the host once, whatever its address (moby#52783).
+    let other = if is_rootless() && !is_podman() { 18083 } else { 18082 };
+    let spec = BundleSpec::new()
+        .publish(PortMapping::tcp(8080).host_port(18082))
+        .publish(PortMapping::tcp(8081).host_address(loopback).host_port(other));
+    let bundle = world.plan().launch(&world.engine(), spec).unwrap();
+    await_print(&bundle, "supervisor: ready");
+    assert_eq!(served((default, 18082).into()).unwrap(), "egress");
+    assert_eq!(served((loopback, other).into()).unwrap(), "pipelock");
+    for port in [18082, other] {
+        let refused = served((Ipv4Addr::new(127, 0, 0, 2), port).into()).unwrap_err();
+        assert_eq!(refused.kind(), ErrorKind::ConnectionRefused, "{port}: {refused}");
+    }
+    bundle.close().unwrap();
+    world.assert_nothing_left();
+}
+
+/// The name of the daemon that serves at an address of this host.
+fn served(address: SocketAddr) -> std::io::Result<String> {
+    let mut stream = TcpStream::connect_timeout(&address, LONG)?;
+    stream.set_read_timeout(Some(LONG))?;
+    stream.write_all(b"GET / HTTP/1.0\r\n\r\n")?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer)?;
+    Ok(answer.lines().last().unwrap_or_default().to_owned())
 }
 
 #[test]

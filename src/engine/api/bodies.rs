@@ -154,7 +154,7 @@ fn host_config(network: &str, spec: &CheckedSpec) -> Value {
 
 fn binding(port: &PortMapping) -> Value {
     json!({
-        "HostIp": port.host_address.map(|it| it.to_string()).unwrap_or_default(),
+        "HostIp": port.host_address.to_string(),
         "HostPort": port.host_port.map(|it| it.to_string()).unwrap_or_default(),
     })
 }
@@ -220,7 +220,7 @@ pub(super) mod tests {
             .command(["-c", "x"])
             .user("1:2")
             .label("l", "m")
-            .publish(PortMapping::tcp(80).host_address([127, 0, 0, 1]).host_port(8080))
+            .publish(PortMapping::tcp(80).host_address([0, 0, 0, 0]).host_port(8080))
             .publish(PortMapping::tcp(80).host_address([0, 0, 0, 0, 0, 0, 0, 1]))
             .publish(PortMapping::udp(53))
             .extra_host("four", [10, 0, 0, 1])
@@ -271,10 +271,10 @@ pub(super) mod tests {
                 "ReadonlyRootfs": true,
                 "PortBindings": {
                     "80/tcp": [
-                        {"HostIp": "127.0.0.1", "HostPort": "8080"},
+                        {"HostIp": "0.0.0.0", "HostPort": "8080"},
                         {"HostIp": "::1", "HostPort": ""},
                     ],
-                    "53/udp": [{"HostIp": "", "HostPort": ""}],
+                    "53/udp": [{"HostIp": "127.0.0.1", "HostPort": ""}],
                 },
                 "ExtraHosts": ["four:10.0.0.1", "six:fd00::1"],
                 "Memory": 64 << 20,

@@ -184,7 +184,7 @@ fn port(port: &PortMapping) -> Value {
     json!({
         "container_port": port.container,
         "host_port": port.host_port.unwrap_or(0),
-        "host_ip": port.host_address.map(|it| it.to_string()).unwrap_or_default(),
+        "host_ip": port.host_address.to_string(),
         "protocol": if port.udp { "udp" } else { "tcp" },
     })
 }
@@ -362,9 +362,9 @@ mod tests {
             "netns": {"nsmode": "bridge"},
             "Networks": {"a".repeat(64): {"static_ips": ["10.1.2.3", "fd00::3"]}},
             "portmappings": [
-                port("127.0.0.1", 8080, 80, "tcp"),
+                port("0.0.0.0", 8080, 80, "tcp"),
                 port("::1", 0, 80, "tcp"),
-                port("", 0, 53, "udp"),
+                port("127.0.0.1", 0, 53, "udp"),
             ],
             "hostadd": ["four:10.0.0.1", "six:fd00::1"],
             "mounts": [

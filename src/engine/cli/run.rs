@@ -104,13 +104,11 @@ fn arguments(options: &Options) -> Vec<String> {
 
 fn published(port: &PortMapping) -> String {
     let host = port.host_port.map(|port| port.to_string()).unwrap_or_default();
-    let before = match port.host_address {
-        Some(IpAddr::V6(address)) => format!("[{address}]:{host}:"),
-        Some(address) => format!("{address}:{host}:"),
-        None if host.is_empty() => String::new(),
-        None => format!("{host}:"),
+    let address = match port.host_address {
+        IpAddr::V4(address) => address.to_string(),
+        IpAddr::V6(address) => format!("[{address}]"),
     };
-    format!("{before}{}", port.name())
+    format!("{address}:{host}:{}", port.name())
 }
 
 /// One record of CSV, as `--mount` wants it.
@@ -136,4 +134,24 @@ fn mount_argument(mount: &CheckedMount) -> String {
         mount.read_only.then(|| "readonly".to_owned()),
     ];
     fields.into_iter().flatten().collect::<Vec<_>>().join(",")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_port_is_published_on_one_address() {
+        for (port, argument) in [
+            (PortMapping::tcp(80), "127.0.0.1::80/tcp"),
+            (PortMapping::udp(53).host_port(5353), "127.0.0.1:5353:53/udp"),
+            (
+                PortMapping::tcp(80).host_address([0, 0, 0, 0]).host_port(8080),
+                "0.0.0.0:8080:80/tcp",
+            ),
+            (PortMapping::tcp(80).host_address([0, 0, 0, 0, 0, 0, 0, 1]), "[::1]::80/tcp"),
+        ] {
+            assert_eq!(published(&port), argument);
+        }
+    }
 }
