@@ -51,7 +51,8 @@
 //!
 //! - [`Slug`], [`AddressPool`], [`Addressing`], [`Ipv6Addressing`]: names and addresses, pure values.
 //! - [`NetworkPlanned`], [`NetworkCreated`], [`BundleRunning`]: the states.
-//! - [`BundleSpec`], [`Daemon`], [`Ready`], [`NetworkOptions`], [`Naming`]: the configuration of a bundle.
+//! - [`Container`], [`Guest`]: the observation of a running container, and other containers beside the bundle's.
+//! - [`BundleSpec`], [`Daemon`], [`ContainerFile`], [`Ready`], [`NetworkOptions`], [`Naming`]: the configuration of a bundle.
 //! - [`Engine`]: Docker or podman, here or elsewhere.
 //! - [`Error`], [`StepError`], [`Cause`], [`InvalidInput`]: failures.
 //! - [`sweep`] and [`NetworkPlanned::discard`]: the removal of resources without a living owner.
@@ -145,6 +146,17 @@
 //! # bundle.close()
 //! # }
 //! ```
+//!
+//! # Guests
+//!
+//! A [`guest`](BundleRunning::guest) is another container in the bundle's network, such as the sandbox itself, at an
+//! address of its own; [`guest_in_namespace`](BundleRunning::guest_in_namespace) shares the bundle's. It borrows its
+//! bundle and goes before it. Both dereference to a [`Container`], which has the methods of observation.
+//!
+//! A sandbox that is to reach its bundle alone is a guest of an [internal](NetworkOptions::internal) network. The bundle
+//! is [also on](BundleSpec::also_on) a network with a way out. [`file`](BundleSpec::file) gives the bundle its
+//! configuration, [`read_file`](Container::read_file) takes out the certificate that it makes, and
+//! [`proxy_variables`](NetworkPlanned::proxy_variables) lead the guest's programs to it.
 //!
 //! # In async code
 //!
@@ -242,8 +254,8 @@
 //! # Limits
 //!
 //! A container that the engine [restarts](BundleSpec::restart) keeps its address; the library does not
-//! watch it in between. The library builds no images, and drives one container for each slug, not a composition
-//! of several. It runs on Unix hosts. It writes no firewall rules, and connects to a bundle only while the
+//! watch it in between. The library builds no images. A slug has one bundle, a container, and guests that live no
+//! longer: no composition of services. It runs on Unix hosts. It writes no firewall rules, and connects to a bundle only while the
 //! bundle's own bridge is an interface of this host.
 
 #[cfg(test)]
