@@ -1,6 +1,7 @@
 //! Options of the container, beyond its image, daemons, variables and mounts.
 
 use std::net::{IpAddr, Ipv4Addr};
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::engine_options::{self, Field};
@@ -36,6 +37,8 @@ pub(crate) struct Options {
     pub(crate) fields: Vec<Field>,
     pub(crate) flags: Vec<String>,
     pub(crate) grace: Duration,
+    /// The file that the log is saved in, absolute.
+    pub(crate) save_log: Option<PathBuf>,
 }
 
 /// A port of the container on the engine's host, at 127.0.0.1 unless [`host_address`](Self::host_address) sets
@@ -174,6 +177,14 @@ impl Options {
         }
         if self.pids == Some(0) {
             return Err(InvalidInput::new("a limit of 0 processes limits nothing; None does that"));
+        }
+        if let Some(path) = &self.save_log
+            && !path.parent().is_some_and(Path::is_dir)
+        {
+            return Err(InvalidInput::new(format_args!(
+                "the log cannot be saved in {}: there is no such directory",
+                path.display()
+            )));
         }
         for name in self.add_capabilities.iter().chain(&self.drop_capabilities) {
             if name.is_empty() || !name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_') {

@@ -1,7 +1,7 @@
 //! The specification of a bundle's container, as callers build it.
 
 use std::net::IpAddr;
-use std::path::PathBuf;
+use std::path::{self, PathBuf};
 use std::time::Duration;
 
 use super::daemon::Daemon;
@@ -309,6 +309,17 @@ impl BundleSpec {
     /// signal first. The time is rounded up to whole seconds; with zero, the default, it is ended at once.
     pub fn stop_grace(mut self, grace: Duration) -> Self {
         self.options.grace = grace;
+        self
+    }
+
+    /// Saves the log in a file of this host when the container is removed, by a close or a drop: its last 1 MiB, without
+    /// secret values, and readable by this user alone. The file is replaced; it may not be a symbolic link.
+    ///
+    /// A failure is logged, and hinders no removal. Nothing is saved of a bundle that is kept, and nothing if the process
+    /// is killed. [`Error::Unsupported`](crate::Error::Unsupported) for an engine that is driven by commands.
+    pub fn save_log(mut self, path: impl Into<PathBuf>) -> Self {
+        let path = path.into();
+        self.options.save_log = Some(path::absolute(&path).unwrap_or(path));
         self
     }
 

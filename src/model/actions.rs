@@ -96,6 +96,7 @@ impl Action {
 }
 
 /// A state that a process holds.
+#[expect(clippy::large_enum_variant, reason = "there are few")]
 pub(super) enum Held {
     Created(NetworkCreated),
     Running(BundleRunning),

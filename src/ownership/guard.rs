@@ -1,13 +1,20 @@
 //! The guard of one resource.
 
+use std::fs::File;
+use std::io::{self, Write};
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
+
+use nix::fcntl::OFlag;
 
 use super::labels::{self, LabelMap};
 use super::orphans;
 use super::session::Session;
 use crate::engine::backend::{CreateError, Filter, Id, Made, Notice, Resource};
 use crate::engine::clock::deadline;
+use crate::engine::connection::Connection;
 use crate::engine::error::EngineError;
 use crate::error::Error;
 
@@ -21,6 +28,8 @@ pub(crate) struct Guard {
     filter: Filter,
     /// The time that a container has to end by itself.
     grace: Duration,
+    /// The file that its log is saved in.
+    log: Option<PathBuf>,
     // Last, so that the slug is free for others only when its resource is gone.
     session: Arc<Session>,
 }
@@ -29,7 +38,8 @@ impl Guard {
     /// The guard of a resource that does not exist yet.
     pub(crate) fn new(session: Arc<Session>, resource: Resource, name: String) -> Self {
         let filter = session.own();
-        Self { resource, name, made: Made::Nothing, filter, grace: Duration::ZERO, session }
+        let (made, grace, log) = (Made::Nothing, Duration::ZERO, None);
+        Self { resource, name, made, filter, grace, log, session }
     }
 
     /// The same, of a resource that is to have these labels.
@@ -67,8 +77,9 @@ impl Guard {
         self.made = Made::Id(id);
     }
 
-    pub(crate) fn set_grace(&mut self, grace: Duration) {
-        self.grace = grace;
+    /// Sets what comes before a container's removal: the time to end by itself, and the file for its log.
+    pub(crate) fn set_end(&mut self, grace: Duration, log: Option<PathBuf>) {
+        (self.grace, self.log) = (grace, log);
     }
 
     pub(crate) fn session(&self) -> &Arc<Session> {
@@ -99,6 +110,12 @@ impl Guard {
                         tracing::debug!(%error, "a container was not stopped before its removal");
                     }
                 }
+                if let Some(path) = &self.log
+                    && let Err(error) = save_log(connection, &id, path)
+                {
+                    let path = path.display();
+                    tracing::warn!(%path, error = %error, "a log was not saved");
+                }
                 orphans::remove_by_id(
                     connection,
                     self.resource,
@@ -116,6 +133,22 @@ impl Guard {
         }
         removed
     }
+}
+
+/// Saves the log of a container, for which a removal waits ten seconds at most.
+fn save_log(connection: &Connection, id: &Id, path: &Path) -> io::Result<()> {
+    const PATIENCE: Duration = Duration::from_secs(10);
+    let engine = connection.engine();
+    let end = deadline(engine.now(), PATIENCE).min(engine.look_deadline());
+    let observer = connection.observer("a log").map_err(io::Error::other)?;
+    let lines = observer.logs(id, None, end).map_err(io::Error::other)?;
+    let text: String = lines.into_iter().flat_map(|line| [line.text, "\n".into()]).collect();
+    let text = connection.backend().redacted(&text);
+    let mut options = File::options();
+    options.write(true).create(true).truncate(true).mode(0o600);
+    let mut file = options.custom_flags(OFlag::O_NOFOLLOW.bits()).open(path)?;
+    file.set_permissions(PermissionsExt::from_mode(0o600))?;
+    file.write_all(text.as_bytes())
 }
 
 impl Drop for Guard {

@@ -106,7 +106,7 @@ impl Start<'_> {
         backend.supports(spec, connection.info())?;
         let guard = Guard::new(Arc::clone(session), Resource::Container, name.to_owned());
         let mut guard = guard.with_labels(&self.labels);
-        guard.set_grace(spec.options.grace);
+        guard.set_end(spec.options.grace, spec.options.save_log.clone());
         // A request of a dead owner may have an effect while this one is under way.
         let patience = engine.patience();
         let mut pulled = spec.options.pull == PullPolicy::Always;

@@ -142,3 +142,41 @@ fn a_published_port_is_told_and_another_is_an_error() {
     bundle.close().unwrap();
     world.assert_nothing_left();
 }
+
+#[test]
+fn the_log_outlives_the_bundle() {
+    use std::os::unix::fs::PermissionsExt;
+    let Some(world) = world("save-log").filter(|_| is_api()) else { return };
+    let room = tempfile::tempdir().unwrap();
+    let log = room.path().join("log");
+    let read = || std::fs::read_to_string(&log).unwrap();
+    let spec = |script: &str| sh(script).secret("TOKEN", "hunter2hunter2").save_log(&log);
+    let ended = "trap 'echo bye; exit' TERM; echo my token is $TOKEN; while :; do sleep 0.1; done";
+    let spec_with_grace = spec(ended).stop_grace(Duration::from_secs(10));
+    let bundle = world.plan().launch(&world.engine(), spec_with_grace).unwrap();
+    bundle.wait_for(&Ready::log("token"), LONG).unwrap();
+    bundle.close().unwrap();
+    assert_eq!(read(), "my token is ***\nbye\n");
+    assert_eq!(std::fs::metadata(&log).unwrap().permissions().mode() & 0o777, 0o600);
+    // A drop replaces it, a death at once too.
+    std::fs::set_permissions(&log, PermissionsExt::from_mode(0o644)).unwrap();
+    let bundle = world.plan().launch(&world.engine(), spec("echo two; exec sleep 1000")).unwrap();
+    bundle.wait_for(&Ready::log("two"), LONG).unwrap();
+    drop(bundle);
+    assert_eq!(read(), "two\n");
+    assert_eq!(std::fs::metadata(&log).unwrap().permissions().mode() & 0o777, 0o600);
+    if let Ok(bundle) = world.plan().launch(&world.engine(), spec("echo three; exit 1")) {
+        bundle.wait_exit(LONG).unwrap();
+    }
+    assert_eq!(read(), "three\n");
+    // A link is not followed, and a failure is no hindrance.
+    std::fs::remove_file(&log).unwrap();
+    std::os::unix::fs::symlink(room.path().join("other"), &log).unwrap();
+    let bundle = world.plan().launch(&world.engine(), spec("exec sleep 1000")).unwrap();
+    bundle.close().unwrap();
+    assert!(!room.path().join("other").exists());
+    let nowhere = BundleSpec::new().save_log(room.path().join("no/log"));
+    let failed = world.plan().launch(&world.engine(), nowhere).unwrap_err();
+    assert!(matches!(failed.error(), Error::Invalid(_)), "{failed:?}");
+    world.assert_nothing_left();
+}

@@ -72,6 +72,9 @@ impl Backend for Cli {
             let what = format!("a second network, {network},");
             return Err(Unsupported::by_commands(&what, info).into());
         }
+        if spec.options.save_log.is_some() {
+            return Err(Unsupported::by_commands("a log that is saved", info).into());
+        }
         if let Some(ready) = spec.ready.iter().find(|it| it.needs_observer()) {
             return Err(Unsupported::by_commands(&format!("readiness by {ready}"), info).into());
         }
