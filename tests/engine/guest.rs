@@ -111,3 +111,12 @@ fn a_guest_is_refused_before_anything_is_made() {
     bundle.close().unwrap();
     world.assert_nothing_left();
 }
+
+#[test]
+fn the_example_of_an_agent_runs_and_leaves_its_log() {
+    let Some(world) = world("agent").filter(|_| is_api()) else { return };
+    let log = world.state.path().join("agent.log");
+    crate::agent::run(&world.engine(), world.slug, &log).unwrap();
+    assert!(std::fs::read_to_string(&log).unwrap().contains("supervisor: ready"));
+    world.assert_nothing_left();
+}

@@ -21,6 +21,9 @@ mod running;
 mod start;
 mod wait;
 
+#[path = "../../examples/agent.rs"]
+#[expect(dead_code, reason = "it has a main of its own")]
+mod agent;
 #[path = "../support/engine.rs"]
 #[expect(dead_code, reason = "other tests use the rest")]
 mod engine;
