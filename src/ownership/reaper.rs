@@ -203,6 +203,8 @@ impl State {
                 Ok(sent) => drop(process.rest.drain(..sent)),
                 Err(Errno::EAGAIN) => return true,
                 Err(Errno::EINTR) => {}
+                // `confirm` replaces it.
+                Err(_) if process.starting.is_some() => return true,
                 Err(_) => self.process = None,
             }
         }
@@ -444,6 +446,14 @@ mod tests {
         reaper.add(&owner(0), room.path(), || spec(&program));
         let id = reaper.state().process.as_ref().unwrap().starting.as_ref().unwrap().child.id();
         kill(Pid::from_raw(id.cast_signed()), Signal::SIGKILL).unwrap();
+        let stat = || std::fs::read_to_string(format!("/proc/{id}/stat")).unwrap_or_default();
+        wait_until("it is dead", || stat().contains(") Z "));
+        // It is told more before its end is noticed.
+        reaper.add(&owner(0), room.path(), || spec(&program));
+        reaper.state().tell();
+        let starting =
+            |state: &State| state.process.as_ref()?.starting.as_ref().map(|it| it.child.id());
+        assert_eq!(starting(&reaper.state()), Some(id));
         reaper.confirm(|| spec(&program));
         assert!(!Path::new(&format!("/proc/{id}")).exists(), "a zombie");
         assert_eq!(processes(&program).len(), 1);
