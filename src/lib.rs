@@ -55,6 +55,7 @@
 //! - [`BundleSpec`], [`Daemon`], [`ContainerFile`], [`Ready`], [`NetworkOptions`], [`Naming`]: the configuration of a bundle.
 //! - [`Engine`]: Docker or podman, here or elsewhere.
 //! - [`Error`], [`StepError`], [`Cause`], [`InvalidInput`]: failures.
+//! - [`bundles`]: the list of what there is on an engine, each with its owner.
 //! - [`sweep`] and [`NetworkPlanned::discard`]: the removal of resources without a living owner.
 //!
 //! # Addresses
@@ -245,7 +246,7 @@
 //! # Logging
 //!
 //! Steps are `tracing` spans at level `INFO`: `create_network`, `start`, `close`, `attach`, `discard` and `wait`,
-//! with the slug, and `sweep`. Each request to an engine is an event at level `DEBUG`, without secret values.
+//! with the slug, and `sweep` and `bundles`. Each request to an engine is an event at level `DEBUG`, without secret values.
 //! A resource that a drop could not remove is a `WARN`. The target is `sidecar_bundle`.
 //!
 //! The HTTP client logs by the crate `log`. At level `TRACE`, its part `ureq_proto` prints the bodies of answers,
@@ -292,6 +293,7 @@ pub use plan::{
 };
 pub use running::{BundleRunning, Container, Guest, Stopper};
 pub use status::{ExecOutput, Exit, FileProblem, Health, LogLine, LogStream, State, Status};
+pub use steps::bundles::{BundleInfo, BundleOwner, bundles};
 pub use steps::sweep::{Swept, SweptOutcome, sweep, sweep_dry_run};
 pub use steps::{BundleEvent, Discarded, Events, LogFollower};
 

@@ -6,7 +6,7 @@ use std::fmt;
 use std::io::PipeWriter;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::mpsc::SyncSender;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use ipnet::IpNet;
 
@@ -97,6 +97,14 @@ pub(crate) trait Backend: fmt::Debug + Send + Sync {
         filter: &Filter,
         deadline: Instant,
     ) -> Result<Vec<Id>, EngineError>;
+
+    /// Returns the resources that have this label, whatever its value, in any state.
+    fn list(
+        &self,
+        resource: Resource,
+        label: &str,
+        deadline: Instant,
+    ) -> Result<Vec<Listed>, EngineError>;
 
     /// Removes by id. An error does not say if the resource still exists.
     fn remove(&self, resource: Resource, id: &Id, deadline: Instant) -> Result<(), EngineError>;
@@ -278,6 +286,16 @@ impl Attachment<'_> {
             Self::Namespace { container } => Err(container),
         }
     }
+}
+
+/// A resource in a list.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Listed {
+    pub(crate) id: Id,
+    pub(crate) labels: BTreeMap<String, String>,
+    /// The state of a container.
+    pub(crate) state: Option<State>,
+    pub(crate) created: Option<SystemTime>,
 }
 
 /// The result of inspecting a network.

@@ -1,8 +1,8 @@
-//! The time by which deadlines are measured.
+//! The time by which deadlines are measured, and the times that engines print.
 
 use std::fmt;
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 /// The clock of an engine value; another one in the model.
 pub(crate) trait Clock: fmt::Debug + Send + Sync {
@@ -36,6 +36,23 @@ pub(crate) fn deadline(now: Instant, timeout: Duration) -> Instant {
 pub(crate) fn whole_seconds(grace: Duration) -> u64 {
     let seconds = grace.as_secs().saturating_add(u64::from(grace.subsec_nanos() > 0));
     seconds.min(i32::MAX.unsigned_abs().into())
+}
+
+/// A time that an engine prints, in its own time zone or in UTC.
+pub(super) fn parse_time(time: &str) -> Option<SystemTime> {
+    let utc = |time| humantime::parse_rfc3339_weak(time).ok();
+    if time.ends_with('Z') {
+        return utc(time);
+    }
+    let (local, zone) = time.split_at_checked(time.len().checked_sub(6)?)?;
+    let (hours, minutes) = zone.get(1..)?.split_once(':')?;
+    let offset = hours.parse::<u16>().ok()? * 60 + minutes.parse::<u16>().ok()?;
+    let offset = Duration::from_secs(60 * u64::from(offset));
+    if zone.starts_with('-') {
+        utc(local)?.checked_add(offset)
+    } else {
+        utc(local)?.checked_sub(offset)
+    }
 }
 
 #[cfg(test)]

@@ -1,12 +1,16 @@
-//! The JSON of `inspect`, as far as it matters here.
+//! The JSON of `inspect` and of lists, as far as it matters here.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde_json::Value;
 
+use super::clock::parse_time;
 use super::dialect::Dialect;
-use crate::engine::backend::{ContainerInfo, Endpoint, Id, NetworkInfo, Published};
+use crate::engine::backend::{
+    ContainerInfo, Endpoint, Id, Listed, NetworkInfo, Published, Resource,
+};
 use crate::status::{Exit, Health, State};
 
 /// Docker says it one way and podman another.
@@ -43,14 +47,7 @@ pub(super) fn container_info(container: &Value) -> Option<ContainerInfo> {
     Some(ContainerInfo {
         id: Id::parse(container["Id"].as_str()?)?,
         labels: labels(&container["Config"]["Labels"]),
-        state: match container["State"]["Status"].as_str()? {
-            "created" | "configured" | "initialized" => State::Created,
-            "running" => State::Running,
-            "restarting" => State::Restarting,
-            "paused" => State::Paused,
-            "exited" | "dead" | "stopped" => State::Exited,
-            _ => State::Other,
-        },
+        state: state(container["State"]["Status"].as_str()?),
         started: container["State"]["StartedAt"].as_str().unwrap_or_default().to_owned(),
         exit: exit(&container["State"]),
         health: match container["State"]["Health"]["Status"].as_str() {
@@ -90,6 +87,45 @@ fn published(ports: &Value) -> Vec<Published> {
     published
 }
 
+/// A resource as it is listed or inspected, by docker or podman.
+pub(super) fn listed(resource: Resource, item: &Value) -> Option<Listed> {
+    let first = |[one, other]: [&Value; 2]| if one.is_null() { other.clone() } else { one.clone() };
+    let own_labels = first([&item["Labels"], &item["labels"]]);
+    let all_labels = first([&item["Config"]["Labels"], &own_labels]);
+    let own_state = &item["State"];
+    let state = match resource {
+        Resource::Container => Some(state(own_state["Status"].as_str().or(own_state.as_str())?)),
+        Resource::Network => None,
+    };
+    Some(Listed {
+        id: Id::parse(item["Id"].as_str().or(item["id"].as_str())?)?,
+        labels: all_labels.is_object().then(|| labels(&all_labels))?,
+        state,
+        created: time(&first([&item["Created"], &item["created"]])),
+    })
+}
+
+/// A time in seconds since 1970, or as a text. One before 1970 or after the year 9999 cannot be printed.
+fn time(time: &Value) -> Option<SystemTime> {
+    let time = match time.as_u64() {
+        Some(seconds) => UNIX_EPOCH.checked_add(Duration::from_secs(seconds))?,
+        None => parse_time(time.as_str()?)?,
+    };
+    let seconds = time.duration_since(UNIX_EPOCH).ok()?.as_secs();
+    (seconds < 253_402_300_800).then_some(time)
+}
+
+fn state(word: &str) -> State {
+    match word {
+        "created" | "configured" | "initialized" => State::Created,
+        "running" => State::Running,
+        "restarting" => State::Restarting,
+        "paused" => State::Paused,
+        "exited" | "dead" | "stopped" => State::Exited,
+        _ => State::Other,
+    }
+}
+
 /// An engine says code 0 of a container that has never ended.
 fn exit(state: &Value) -> Option<Exit> {
     let ended = state["FinishedAt"].as_str().is_some_and(|time| !time.starts_with("0001-"));
@@ -103,4 +139,74 @@ fn exit(state: &Value) -> Option<Exit> {
 fn labels(labels: &Value) -> BTreeMap<String, String> {
     let pairs = labels.as_object().into_iter().flatten();
     pairs.filter_map(|(key, value)| Some((key.clone(), value.as_str()?.to_owned()))).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn at(seconds: u64) -> SystemTime {
+        UNIX_EPOCH + Duration::from_secs(seconds)
+    }
+
+    #[test]
+    fn the_lists_of_all_engines_say_the_same() {
+        let id = "a".repeat(64);
+        let labels = json!({"k": "a,b=c"});
+        let state = json!({"Status": "running"});
+        let rfc = "2026-01-02T05:04:05.5+02:00";
+        for (resource, item) in [
+            (
+                Resource::Container,
+                json!({"Id": id, "Labels": labels, "State": "running", "Created": 7}),
+            ),
+            (Resource::Container, json!({"Id": id, "Config": {"Labels": labels}, "State": state})),
+            (Resource::Network, json!({"Id": id, "Labels": labels, "Created": rfc})),
+            (Resource::Network, json!({"id": id, "labels": labels, "created": rfc})),
+        ] {
+            let listed = listed(resource, &item).unwrap();
+            assert_eq!((listed.id.as_str(), &*listed.labels["k"]), (&*id, "a,b=c"));
+            let is_container = resource == Resource::Container;
+            assert_eq!(listed.state, is_container.then_some(State::Running));
+        }
+    }
+
+    #[test]
+    fn what_has_no_id_state_or_labels_is_no_resource() {
+        let id = "a".repeat(64);
+        for item in [
+            json!(null),
+            json!({"Id": "a", "Labels": {}, "State": "running"}),
+            json!({"Id": id, "Labels": null, "State": "running"}),
+            json!({"Id": id, "Labels": {}}),
+        ] {
+            assert_eq!(listed(Resource::Container, &item), None, "{item}");
+        }
+    }
+
+    #[test]
+    fn a_time_that_cannot_be_read_is_unknown() {
+        assert_eq!(time(&json!(7)), Some(at(7)));
+        let known = Some(at(1_767_323_045));
+        for text in
+            ["2026-01-02T03:04:05Z", "2026-01-02T05:34:05+02:30", "2026-01-01T22:04:05-05:00"]
+        {
+            assert_eq!(time(&json!(text)), known, "{text}");
+        }
+        for unknown in [
+            json!(null),
+            json!(-1),
+            json!(u64::MAX),
+            json!(253_402_300_800_u64),
+            json!("0001-01-01T00:00:00Z"),
+            json!("1970-01-01T00:00:00+01:00"),
+            json!("2 days ago"),
+            json!("\u{fc}+99:99"),
+            json!("2026-01-02T03:04:05+99999:99"),
+        ] {
+            assert_eq!(time(&unknown), None, "{unknown}");
+        }
+    }
 }

@@ -8,8 +8,8 @@ use super::world::{Fault, Item, World};
 use crate::container::CheckedSpec;
 use crate::engine::Refused;
 use crate::engine::backend::{
-    Attachment, Backend, ContainerInfo, ContainerRequest, CreateError, Endpoint, Filter, Id, Made,
-    NetworkInfo, NetworkRequest, Notice, ReaperSpec, Resource,
+    Attachment, Backend, ContainerInfo, ContainerRequest, CreateError, Endpoint, Filter, Id,
+    Listed, Made, NetworkInfo, NetworkRequest, Notice, ReaperSpec, Resource,
 };
 use crate::engine::cause::diagnose;
 use crate::engine::clock::Clock;
@@ -239,6 +239,23 @@ impl Backend for ModelBackend {
                 }
         };
         Ok(world.engines[engine].items.iter().filter(fits).map(|it| it.id.clone()).collect())
+    }
+
+    fn list(
+        &self,
+        resource: Resource,
+        label: &str,
+        _: Instant,
+    ) -> Result<Vec<Listed>, EngineError> {
+        let (world, engine) = self.ask()?;
+        let fits = |it: &&Item| it.resource == resource && it.labels.contains_key(label);
+        let listed = |it: &Item| Listed {
+            id: it.id.clone(),
+            labels: it.labels.clone(),
+            state: (resource == Resource::Container).then_some(it.state),
+            created: None,
+        };
+        Ok(world.engines[engine].items.iter().filter(fits).map(listed).collect())
     }
 
     fn remove(&self, resource: Resource, id: &Id, _: Instant) -> Result<(), EngineError> {

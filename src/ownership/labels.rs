@@ -12,7 +12,8 @@ const FORMAT: &str = "2";
 
 const FORMAT_KEY: &str = "sidecar-bundle.format";
 const PREFIX: &str = "sidecar-bundle.prefix";
-const SLUG: &str = "sidecar-bundle.slug";
+/// The key that every resource of a bundle has.
+pub(crate) const SLUG: &str = "sidecar-bundle.slug";
 const SUBNET: &str = "sidecar-bundle.subnet";
 const GATEWAY: &str = "sidecar-bundle.gateway";
 const IP: &str = "sidecar-bundle.ip";
@@ -23,11 +24,10 @@ const IP6: &str = "sidecar-bundle.ip6";
 const OPTIONS: &str = "sidecar-bundle.options";
 const ENGINE: &str = "sidecar-bundle.engine";
 const LEASE: &str = "sidecar-bundle.lease";
+/// The key of a further container of a slug, whose value is its name.
+const GUEST: &str = "sidecar-bundle.guest";
 /// The key whose value is the owner; a reaper filters by it.
 pub(crate) const OWNER: &str = "sidecar-bundle.owner";
-
-/// The key whose value is the name of a guest.
-const GUEST: &str = "sidecar-bundle.guest";
 
 /// The keys of what not every plan has.
 const OPTIONAL: [&str; 4] = [SUBNET6, GATEWAY6, IP6, OPTIONS];
@@ -102,6 +102,17 @@ pub(crate) fn are_of(naming: &Naming, slug: &Slug, labels: &LabelMap) -> bool {
     value(labels, PREFIX) == Some(naming.prefix()) && value(labels, SLUG) == Some(slug.as_str())
 }
 
+/// Prefix and slug of a resource.
+pub(crate) fn bundle_in(labels: &LabelMap) -> Option<(String, Slug)> {
+    let prefix = Naming::new(value(labels, PREFIX)?).ok()?.prefix().to_owned();
+    Some((prefix, Slug::new(value(labels, SLUG)?).ok()?))
+}
+
+/// The name of a guest; none of the bundle's own container.
+pub(crate) fn guest_in(labels: &LabelMap) -> Option<&str> {
+    value(labels, GUEST)
+}
+
 pub(crate) fn lease_in(labels: &LabelMap) -> Option<&str> {
     value(labels, LEASE)
 }
@@ -133,6 +144,11 @@ pub(crate) fn ipv6_in(labels: &LabelMap) -> Result<Option<Ipv6Addressing>, ()> {
         Ipv6Addressing::new(subnet.parse().ok()?, gateway.parse().ok()?, ip.parse().ok()?).ok()
     };
     parsed().map(Some).ok_or(())
+}
+
+/// All addresses, if all of them can be read.
+pub(crate) fn addresses_in(labels: &LabelMap) -> Option<(Addressing, Option<Ipv6Addressing>)> {
+    Some((addressing_in(labels)?, ipv6_in(labels).ok()?))
 }
 
 pub(crate) fn options_in(labels: &LabelMap) -> Option<NetworkOptions> {

@@ -1,6 +1,7 @@
 //! The steps between the states, and what is asked of a running bundle.
 
 pub(crate) mod attach;
+pub(crate) mod bundles;
 mod create;
 mod discard;
 mod events;

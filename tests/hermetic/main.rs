@@ -5,6 +5,7 @@
 
 mod api;
 mod attach;
+mod bundles;
 mod cli;
 mod create;
 mod discard;

@@ -252,6 +252,7 @@ impl State {
                     let value = value.into_iter().find(|it| !it.is_null());
                     (network[name], network[podmans]) = (value.clone().into(), value.into());
                 }
+                network["Created"] = "2026-01-02T05:04:05.5+02:00".into();
                 (network["Id"], network["id"]) = (id.clone().into(), id.clone().into());
                 networks.insert(id.clone(), network);
                 json(201, json!({"Id": id, "id": id}))
@@ -276,6 +277,7 @@ impl State {
                     "Id": id,
                     "Name": name,
                     "Labels": labels,
+                    "Created": 1_767_323_046,
                     "Config": {"Labels": labels},
                     "State": {"Status": "running", "Running": true, "FinishedAt": "0001-01-01T00:00:00Z"},
                     "NetworkSettings": {"Networks": {"n": {"NetworkID": network, "IPAddress": address}}},
@@ -321,11 +323,19 @@ fn listed(all: &BTreeMap<String, Value>, query: &str) -> Value {
         serde_json::from_value(filters[key].clone()).unwrap_or_default()
     };
     let fits = |(id, it): &(&String, &Value)| {
-        let has = |label: &String| {
-            let (key, value) = label.split_once('=').unwrap();
-            it["Labels"][key] == value
+        let has = |label: &String| match label.split_once('=') {
+            Some((key, value)) => it["Labels"][key] == value,
+            None => it["Labels"][label].is_string(),
         };
         texts("id").iter().all(|wanted| wanted == *id) && texts("label").iter().all(has)
     };
-    all.iter().filter(fits).map(|(_, it)| it.clone()).collect()
+    // A list has the word for a container's state alone.
+    let item = |it: &Value| {
+        let mut item = it.clone();
+        if it["State"].is_object() {
+            item["State"] = it["State"]["Status"].clone();
+        }
+        item
+    };
+    all.iter().filter(fits).map(|(_, it)| item(it)).collect()
 }

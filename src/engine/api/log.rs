@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::time::UNIX_EPOCH;
 
 use super::frames::Piece;
+use crate::engine::clock::parse_time;
 use crate::status::{LogLine, LogStream};
 
 /// The longest line, in bytes. A longer one comes in pieces.
@@ -149,20 +150,10 @@ impl TimedLines {
     }
 }
 
-/// A time as the API takes it: seconds since the epoch, and nanoseconds. Some log drivers print the engine's own time
-/// zone.
+/// A time as the API takes it: seconds since the epoch, and nanoseconds.
 pub(super) fn since(time: &str) -> Option<String> {
-    let (local, east) = if time.ends_with('Z') {
-        (time, 0)
-    } else {
-        let (local, zone) = time.split_at_checked(time.len().checked_sub(6)?)?;
-        let (hours, minutes) = zone.get(1..)?.split_once(':')?;
-        let seconds = hours.parse::<i64>().ok()? * 3600 + minutes.parse::<i64>().ok()? * 60;
-        (local, if zone.starts_with('-') { -seconds } else { seconds })
-    };
-    let time = humantime::parse_rfc3339_weak(local).ok()?.duration_since(UNIX_EPOCH).ok()?;
-    let seconds = i64::try_from(time.as_secs()).ok()? - east;
-    Some(format!("{seconds}.{:09}", time.subsec_nanos()))
+    let time = parse_time(time)?.duration_since(UNIX_EPOCH).ok()?;
+    Some(format!("{}.{:09}", time.as_secs(), time.subsec_nanos()))
 }
 
 #[cfg(test)]

@@ -14,7 +14,7 @@ use super::log::{Lines, Tail};
 use super::{Api, Failure, archive, bodies, frames, podman, requests};
 use crate::container::{CheckedSpec, Field};
 use crate::engine::backend::{
-    Backend, ContainerInfo, ContainerRequest, CreateError, Event, Filter, Follow, Id, Made,
+    Backend, ContainerInfo, ContainerRequest, CreateError, Event, Filter, Follow, Id, Listed, Made,
     NetworkInfo, NetworkRequest, Notice, Observer, ReaperSpec, Resource,
 };
 use crate::engine::cause::{Cause, MadeNothing, diagnose};
@@ -23,7 +23,7 @@ use crate::engine::clock::whole_seconds;
 use crate::engine::dialect::Dialect;
 use crate::engine::error::{End, EngineError};
 use crate::engine::identity::{EngineInfo, EngineKind};
-use crate::engine::inspect::{attached_names, container_info, network_info};
+use crate::engine::inspect::{attached_names, container_info, listed, network_info};
 use crate::engine::support::{Refused, Unsupported};
 use crate::invalid::InvalidInput;
 use crate::status::{ExecOutput, FileProblem, LogLine, LogStream};
@@ -227,6 +227,20 @@ impl Backend for Api {
         let all = answer.as_array();
         let ids = all.and_then(|all| all.iter().map(requests::id).collect::<Option<_>>());
         ids.ok_or_else(|| self.unexpected(&request, "a list of ids"))
+    }
+
+    fn list(
+        &self,
+        resource: Resource,
+        label: &str,
+        deadline: Instant,
+    ) -> Result<Vec<Listed>, EngineError> {
+        let request = requests::list(self.dialect, resource);
+        let request = request.query("filters", json!({"label": [label]}));
+        let answer = self.ask(&request, deadline).map_err(Failure::into_error)?.json();
+        let listed = |it| listed(resource, it);
+        let all = answer.as_array().and_then(|all| all.iter().map(listed).collect::<Option<_>>());
+        all.ok_or_else(|| self.unexpected(&request, "a list of resources"))
     }
 
     fn remove(&self, resource: Resource, id: &Id, deadline: Instant) -> Result<(), EngineError> {

@@ -11,7 +11,7 @@ use super::network::create_network;
 use super::run::run;
 use crate::container::{CheckedSpec, CheckedVariable, Field};
 use crate::engine::backend::{
-    Backend, ContainerInfo, ContainerRequest, CreateError, Filter, Id, Made, NetworkInfo,
+    Backend, ContainerInfo, ContainerRequest, CreateError, Filter, Id, Listed, Made, NetworkInfo,
     NetworkRequest, Notice, ReaperSpec, Resource,
 };
 use crate::engine::cause::{Cause, MadeNothing};
@@ -19,7 +19,7 @@ use crate::engine::clock::whole_seconds;
 use crate::engine::dialect::{Dialect, list};
 use crate::engine::error::EngineError;
 use crate::engine::identity::{EngineInfo, EngineKind};
-use crate::engine::inspect::{attached_names, container_info, network_info};
+use crate::engine::inspect::{attached_names, container_info, listed, network_info};
 use crate::engine::support::{Refused, Unsupported};
 use crate::status::{LogLine, LogStream, State};
 
@@ -214,19 +214,30 @@ impl Backend for Cli {
         filter: &Filter,
         deadline: Instant,
     ) -> Result<Vec<Id>, EngineError> {
-        let words: &[&str] = match resource {
-            Resource::Container => &["ps", "--all"],
-            Resource::Network => &["network", "ls"],
+        self.ids(resource, filters(filter), deadline)
+    }
+
+    /// The labels of a list are separated by commas, which a value may contain: its ids are inspected.
+    fn list(
+        &self,
+        resource: Resource,
+        label: &str,
+        deadline: Instant,
+    ) -> Result<Vec<Listed>, EngineError> {
+        let filter = vec!["--filter".to_owned(), format!("label={label}")];
+        let ids = self.ids(resource, filter, deadline)?;
+        if ids.is_empty() {
+            return Ok(Vec::new());
+        }
+        let kind = match resource {
+            Resource::Container => "container",
+            Resource::Network => "network",
         };
-        // A table has a header even if it is empty.
-        let command = self.command().args(words.iter().copied());
-        let command = command.args(["--no-trunc", "--format", "table {{.ID}}"]);
-        let command = filters(filter).into_iter().fold(command, Command::arg).apart();
-        command.answer("a list of ids", deadline, |stdout| {
-            let mut lines = stdout.lines().map(str::trim).filter(|line| !line.is_empty());
-            lines.next().filter(|header| header.ends_with(" ID"))?;
-            lines.map(Id::parse).collect()
-        })
+        let found =
+            self.inspect(kind, &ids.iter().map(Id::as_str).collect::<Vec<_>>(), deadline)?;
+        let command = self.command().args([kind, "inspect"]);
+        let unreadable = || command.clone().unexpected("resources", "");
+        found.iter().map(|it| listed(resource, it).ok_or_else(unreadable)).collect()
     }
 
     fn remove(&self, resource: Resource, id: &Id, deadline: Instant) -> Result<(), EngineError> {
@@ -355,6 +366,28 @@ impl Cli {
         }
     }
 
+    /// The ids of the resources that pass these filters.
+    fn ids(
+        &self,
+        resource: Resource,
+        filters: Vec<String>,
+        deadline: Instant,
+    ) -> Result<Vec<Id>, EngineError> {
+        let words: &[&str] = match resource {
+            Resource::Container => &["ps", "--all"],
+            Resource::Network => &["network", "ls"],
+        };
+        // A table has a header even if it is empty.
+        let command = self.command().args(words.iter().copied());
+        let command = command.args(["--no-trunc", "--format", "table {{.ID}}"]);
+        let command = filters.into_iter().fold(command, Command::arg).apart();
+        command.answer("a list of ids", deadline, |stdout| {
+            let mut lines = stdout.lines().map(str::trim).filter(|line| !line.is_empty());
+            lines.next().filter(|header| header.ends_with(" ID"))?;
+            lines.map(Id::parse).collect()
+        })
+    }
+
     fn inspect(
         &self,
         kind: &str,
@@ -370,7 +403,8 @@ impl Cli {
             Err(Failure { error, stdout, status_lost, .. }) => (stdout, Some(error), status_lost),
         };
         match (serde_json::from_str::<Vec<_>>(&stdout), failed) {
-            (Ok(found), None) => Ok(found),
+            (Ok(found), None) if found.len() >= names.len() => Ok(found),
+            (Ok(_), None) => Err(command.unexpected("an answer for each", &stdout)),
             (Ok(found), Some(error))
                 if matches!(error.cause(), Cause::NetworkMissing | Cause::ContainerMissing) =>
             {

@@ -28,6 +28,9 @@ pub(crate) use record::Record;
 /// The time that a launcher waits for a sweep that holds its lease, and for a dead owner's last command.
 const PATIENCE: Duration = Duration::from_secs(10);
 
+/// The time that a sweep waits for a look at a lease.
+const LOOK: Duration = Duration::from_secs(1);
+
 /// The proof that the owner of a slug lives. It is released when it is dropped.
 #[derive(Debug)]
 pub(crate) struct Lease {
@@ -57,6 +60,16 @@ pub(crate) enum Claim {
     /// The owner lives, or another sweep is at work.
     Held(Option<Record>),
     /// The file has gone, or has never been written.
+    Gone,
+}
+
+/// The answer to a look at a lease.
+pub(crate) enum Look {
+    /// The owner with this process id lives.
+    Held(u32),
+    /// The owner is dead. A sweep may be at work.
+    Free(Record),
+    /// The lease has ended.
     Gone,
 }
 
@@ -97,9 +110,9 @@ impl Lease {
                 // The file's last owner has ended in this very moment.
                 Ok(()) if Instant::now() < patience => {}
                 Err(TryLockError::WouldBlock) | Ok(()) => {
-                    let holder = Record::of_holder(&file);
-                    let brief = holder.as_ref().is_none_or(|holder| holder.sweep);
-                    if !brief || Instant::now() >= patience {
+                    let holder = holder(&file).map_err(at(&path))?;
+                    if holder.is_some() || Instant::now() >= patience {
+                        let holder = holder.or_else(|| Record::of_holder(&file));
                         return Err(Error::Taken {
                             slug: slug.clone(),
                             pid: holder.as_ref().map(|holder| holder.pid),
@@ -119,10 +132,16 @@ impl Lease {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Claim::Gone),
             file => file?,
         };
-        match file.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => return Ok(Claim::Held(Record::of_holder(&file))),
-            Err(TryLockError::Error(error)) => return Err(error),
+        let patience = Instant::now() + LOOK;
+        loop {
+            match file.try_lock() {
+                Ok(()) => break,
+                Err(TryLockError::WouldBlock) if is_held(&file)? || Instant::now() >= patience => {
+                    return Ok(Claim::Held(Record::of_holder(&file)));
+                }
+                Err(TryLockError::WouldBlock) => thread::sleep(Duration::from_millis(1)),
+                Err(TryLockError::Error(error)) => return Err(error),
+            }
         }
         let previous = Record::read(&file)?.filter(|_| leads_to(path, &file).unwrap_or(false));
         let Some(previous) = previous else {
@@ -135,6 +154,41 @@ impl Lease {
         let lease = Self::of(file, path.to_owned(), "", record, Some(previous));
         lease.wait_for_the_last_command();
         Ok(Claim::Won(Box::new(lease)))
+    }
+
+    /// Looks at the lease of a record that was found, to see if its owner lives. Nothing is written.
+    ///
+    /// The lock is shared for as long as the file is read. Owners and sweeps take it for themselves alone: a launcher
+    /// tells them from a look, and waits for its end.
+    pub(crate) fn look(path: &Path, found: &Record) -> io::Result<Look> {
+        let file = match directory::open(path, false) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Look::Gone),
+            file => file?,
+        };
+        // Another lease may have the name by now.
+        let is_it = |record: &Record| record.id == found.id;
+        let free = |record| if is_it(&record) { Look::Free(record) } else { Look::Gone };
+        let patience = Instant::now() + LOOK;
+        loop {
+            match file.try_lock_shared() {
+                Ok(()) => break,
+                Err(TryLockError::WouldBlock) => match holder(&file)? {
+                    Some(record) if is_it(&record) => return Ok(Look::Held(record.pid)),
+                    Some(_) => return Ok(Look::Gone),
+                    None => match Record::of_holder(&file) {
+                        Some(record) if record.sweep => return Ok(free(record)),
+                        _ if Instant::now() >= patience => return Ok(Look::Held(found.pid)),
+                        _ => {}
+                    },
+                },
+                Err(TryLockError::Error(error)) => return Err(error),
+            }
+        }
+        let record = Record::read(&file);
+        let is_there = leads_to(path, &file);
+        file.unlock()?;
+        let is_there = is_there?;
+        Ok(record?.filter(|_| is_there).map_or(Look::Gone, free))
     }
 
     fn of(
@@ -383,6 +437,35 @@ fn file_name(prefix: &str, slug: &Slug, engine: &str, host: &str) -> String {
     format!("{prefix}.{slug}.{hash:016x}.lease")
 }
 
+/// The record of the owner that holds the lock; none if nobody does, or a sweep, or it cannot be read.
+///
+/// A sweep that begins or ends holds the lock for a moment under the record of the owner before it, whose process may
+/// live. It is not likely to be taken for an owner: an owner is seen three times.
+fn holder(file: &File) -> io::Result<Option<Record>> {
+    const SURE: usize = 3;
+    let mut seen = None;
+    for _ in 0..SURE {
+        if seen.is_some() {
+            thread::sleep(Duration::from_millis(5));
+        }
+        seen = if is_held(file)? { Record::of_holder(file) } else { None };
+        seen = seen.filter(|record| !record.sweep);
+        if seen.is_none() {
+            break;
+        }
+    }
+    Ok(seen)
+}
+
+/// Returns true if an owner or a sweep holds the lock, and false if nobody does or only looks share it.
+fn is_held(file: &File) -> io::Result<bool> {
+    match file.try_lock_shared() {
+        Ok(()) => file.unlock().map(|()| false),
+        Err(TryLockError::WouldBlock) => Ok(true),
+        Err(TryLockError::Error(error)) => Err(error),
+    }
+}
+
 fn leads_to(path: &Path, file: &File) -> io::Result<bool> {
     let locked = file.metadata()?;
     match fs::symlink_metadata(path) {
@@ -575,6 +658,84 @@ mod tests {
             thread::sleep(Duration::from_millis(100));
             drop(claimed);
             launcher.join().unwrap().unwrap();
+        });
+    }
+
+    #[test]
+    fn a_look_tells_if_the_owner_lives_and_writes_nothing() {
+        let room = room();
+        let lease = take(room.path()).unwrap();
+        let path = lease.path.clone();
+        let found = lease.record().clone();
+        let look = || Lease::look(&path, &found).unwrap();
+        assert!(matches!(look(), Look::Held(pid) if pid == std::process::id()));
+        lease.keep(id("a"), None).unwrap();
+        drop(lease);
+        let text = fs::read_to_string(&path).unwrap();
+        let Look::Free(record) = look() else { panic!("nobody holds it") };
+        assert!(record.is_kept(&id("a")) && !record.is_kept(&id("b")));
+        assert_eq!(fs::read_to_string(&path).unwrap(), text);
+        let Claim::Won(claimed) = Lease::claim(&path).unwrap() else { panic!() };
+        assert!(matches!(look(), Look::Free(record) if record.sweep), "a sweep is no owner");
+        drop(claimed);
+        fs::remove_file(&path).unwrap();
+        assert!(matches!(look(), Look::Gone) && files(&room) == 0);
+        let another = take(room.path()).unwrap();
+        assert!(matches!(look(), Look::Gone));
+        drop(another);
+        assert!(matches!(look(), Look::Gone));
+    }
+
+    #[test]
+    fn whoever_takes_a_lease_waits_for_a_look_at_it() {
+        let room = room();
+        let lease = take(room.path()).unwrap();
+        let path = lease.path.clone();
+        drop(lease);
+        let looked_at = |taken: &(dyn Fn() + Sync)| {
+            let file = directory::open(&path, false).unwrap();
+            file.try_lock_shared().unwrap();
+            thread::scope(|scope| {
+                let taking = scope.spawn(taken);
+                thread::sleep(Duration::from_millis(100));
+                assert!(!taking.is_finished());
+                file.unlock().unwrap();
+                taking.join().unwrap();
+            });
+        };
+        looked_at(&|| drop(take(room.path()).unwrap()));
+        looked_at(&|| assert!(matches!(Lease::claim(&path).unwrap(), Claim::Won(_))));
+    }
+
+    #[test]
+    fn looks_without_end_refuse_no_launcher_and_no_sweep() {
+        let room = room();
+        let lease = take(room.path()).unwrap();
+        let path = lease.path.clone();
+        // The record of an owner whose process id is another process's now.
+        lease.change(|record| record.pid = 1).unwrap();
+        let found = lease.record().clone();
+        drop(lease);
+        let done = AtomicBool::new(false);
+        // The lock is free for some of the time.
+        let pause = || thread::sleep(Duration::from_millis(1));
+        thread::scope(|scope| {
+            for _ in 0..2 {
+                scope.spawn(|| {
+                    while !done.load(Ordering::SeqCst) {
+                        assert!(!matches!(Lease::look(&path, &found).unwrap(), Look::Gone));
+                        pause();
+                    }
+                });
+            }
+            let claim_and_take = |_| {
+                pause();
+                let won = matches!(Lease::claim(&path).unwrap(), Claim::Won(_));
+                (won, take(room.path()).is_ok())
+            };
+            let all: Vec<_> = (0..200).map(claim_and_take).collect();
+            done.store(true, Ordering::SeqCst);
+            assert_eq!(all, [(true, true); 200]);
         });
     }
 

@@ -81,6 +81,11 @@ impl Record {
         next
     }
 
+    /// Returns true if this resource was kept, and nobody has attached to it since.
+    pub(crate) fn is_kept(&self, id: &Id) -> bool {
+        self.kept && [&self.network, &self.container].into_iter().flatten().any(|it| it == id)
+    }
+
     /// Something may appear in the next ten minutes.
     pub(super) fn unsettle(&mut self) {
         self.settling = seconds(SystemTime::now() + SETTLING);
