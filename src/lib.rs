@@ -243,6 +243,23 @@
 //! host's: its owner may live, unseen. The error names the resource, and
 //! [`discard`](NetworkPlanned::discard) removes it by the slug's labels.
 //!
+//! # Features
+//!
+//! `serde`, off by default, implements `serde::Serialize` for the types that are plain data: names and addresses, plans,
+//! what a container tells of itself, events, causes, and the results of [`bundles`], [`sweep`] and
+//! [`discard`](NetworkPlanned::discard). Addresses, ranges and pools are their usual texts, times are RFC 3339 in UTC,
+//! variants are in `snake_case`, and an error is its message with its causes. What is unknown is `null`. A plan has its
+//! names and addresses, without its options. Specifications and their parts may hold secrets, and are not serialized.
+//! Logs and the output of commands are as the container printed them. Nothing is deserialized.
+//!
+//! ```
+//! # #[cfg(feature = "serde")] {
+//! let pool = sidecar_bundle::AddressPool::default();
+//! assert_eq!(serde_json::to_string(&pool)?, r#""10.48.0.0/12:/24""#);
+//! # }
+//! # Ok::<(), serde_json::Error>(())
+//! ```
+//!
 //! # Logging
 //!
 //! Steps are `tracing` spans at level `INFO`: `create_network`, `start`, `close`, `attach`, `discard` and `wait`,
@@ -267,6 +284,9 @@ mod engine;
 mod error;
 mod host;
 mod invalid;
+#[cfg(test)]
+#[cfg(feature = "serde")]
+mod json;
 #[cfg(test)]
 mod model;
 mod ownership;

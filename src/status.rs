@@ -5,6 +5,7 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 
 /// The status of a bundle's container.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct Status {
     /// Its state.
@@ -21,6 +22,7 @@ pub struct Status {
 
 /// The state of a container.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize), serde(rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum State {
     /// It was created and never started.
@@ -39,6 +41,7 @@ pub enum State {
 
 /// The result of a health check.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize), serde(rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum Health {
     /// There is no result yet.
@@ -51,6 +54,7 @@ pub enum Health {
 
 /// The exit of a container.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct Exit {
     /// Its exit code; 128 and the signal's number if a signal ended it.
@@ -85,6 +89,7 @@ impl fmt::Display for Exit {
 
 /// A line of the container's log, without its end.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct LogLine {
     /// The stream that it was printed to.
@@ -95,6 +100,7 @@ pub struct LogLine {
 
 /// The stream of a line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize), serde(rename_all = "snake_case"))]
 pub enum LogStream {
     /// Standard output.
     Stdout,
@@ -119,6 +125,7 @@ pub enum FileProblem {
 
 /// The output and the exit code of a command in the container.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct ExecOutput {
     /// Its exit code.

@@ -162,6 +162,7 @@ pub(crate) trait Observer {
 
 /// The two kinds of resources.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize), serde(rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum Resource {
     /// A container, with its anonymous volumes.

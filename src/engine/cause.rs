@@ -5,6 +5,7 @@
 /// A message that no rule knows is [`Other`](Self::Other). Little depends on it: an engine that says that a resource
 /// does not exist, or that nothing was made, is believed; elsewhere the engine is asked again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize), serde(rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum Cause {
     /// The engine's program does not exist.

@@ -14,6 +14,7 @@ use crate::host::{self, Holder};
 ///
 /// It prints as a phrase, which ends with the remedy where there is need of one.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize), serde(rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum Reachability {
     /// The engine's bridges are interfaces of this host.

@@ -19,6 +19,7 @@ use nix::sys::socket::sockopt::PeerCredentials;
 /// It prints as `network acme (10.48.1.0/24)`, `interface wg0 (10.48.1.7/24)` or
 /// `the route to 10.48.0.0/16 via wg0`, of another table than the main one with ` in table 100`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize), serde(rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum Holder {
     /// A network of the engine.

@@ -14,6 +14,7 @@ use crate::invalid::InvalidInput;
 /// Cut from an [`AddressPool`], or given by the caller. It is a pure value: it asks neither an engine nor
 /// the host.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub struct Addressing {
     subnet: Ipv4Net,
     gateway: Ipv4Addr,
@@ -258,6 +259,14 @@ impl Default for AddressPool {
 impl fmt::Display for AddressPool {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}:/{}", self.range, self.subnet_prefix)
+    }
+}
+
+/// As it prints.
+#[cfg(feature = "serde")]
+impl serde::Serialize for AddressPool {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
     }
 }
 

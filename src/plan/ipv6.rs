@@ -41,6 +41,7 @@ use crate::invalid::InvalidInput;
 /// # Ok::<(), sidecar_bundle::Error>(())
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub struct Ipv6Addressing {
     subnet: Ipv6Net,
     gateway: Ipv6Addr,

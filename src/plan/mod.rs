@@ -294,6 +294,22 @@ impl fmt::Debug for NetworkPlanned {
     }
 }
 
+/// Names and addresses, without pool and options.
+#[cfg(feature = "serde")]
+impl serde::Serialize for NetworkPlanned {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        use serde::ser::SerializeStruct;
+        let mut plan = serializer.serialize_struct("NetworkPlanned", 6)?;
+        plan.serialize_field("prefix", self.naming.prefix())?;
+        plan.serialize_field("slug", &self.slug)?;
+        plan.serialize_field("network_name", &self.network_name())?;
+        plan.serialize_field("container_name", &self.container_name())?;
+        plan.serialize_field("addressing", &self.addressing)?;
+        plan.serialize_field("ipv6", &self.ipv6())?;
+        plan.end()
+    }
+}
+
 /// Prints slug and addresses on one line.
 impl fmt::Display for NetworkPlanned {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

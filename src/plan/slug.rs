@@ -25,6 +25,7 @@ use crate::invalid::InvalidInput;
 /// # Ok::<(), sidecar_bundle::InvalidInput>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub struct Slug(String);
 
 impl Slug {

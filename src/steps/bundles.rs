@@ -95,6 +95,7 @@ pub fn bundles(engine: &Engine) -> Result<Vec<BundleInfo>, Error> {
 ///
 /// A slug whose network alone exists is an entry, too: it may be about to start, or about to be removed.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct BundleInfo {
     /// The prefix of its names.
@@ -116,6 +117,7 @@ pub struct BundleInfo {
     /// Its owner.
     pub owner: BundleOwner,
     /// The time at which the engine created its network, or else its container; `None` if that is not known.
+    #[cfg_attr(feature = "serde", serde(serialize_with = "super::texts::known_time"))]
     pub created: Option<SystemTime>,
 }
 
@@ -132,6 +134,7 @@ impl BundleInfo {
 ///
 /// Where the resources of a slug have several owners, the first of these is the bundle's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize), serde(rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum BundleOwner {
     /// It lives.

@@ -8,6 +8,7 @@ use crate::plan::NetworkPlanned;
 
 /// The resources that were discarded, by id.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct Discarded {
     /// Ids of containers.

@@ -15,6 +15,7 @@ use crate::status::{Exit, Health, State};
 
 /// An event of a bundle's container.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize), serde(rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum BundleEvent {
     /// It runs. This is the first event, unless it has ended already.

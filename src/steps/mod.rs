@@ -12,6 +12,8 @@ mod probe;
 mod start;
 mod survey;
 pub(crate) mod sweep;
+#[cfg(feature = "serde")]
+mod texts;
 mod wait;
 
 pub use discard::Discarded;

@@ -52,6 +52,7 @@ pub fn sweep_dry_run(engine: &Engine) -> Result<Vec<Swept>, Error> {
 
 /// The result of a sweep for one slug.
 #[derive(Debug)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct Swept {
     /// The prefix of its names.
@@ -59,6 +60,7 @@ pub struct Swept {
     /// The slug.
     pub slug: Slug,
     /// The time at which its last owner took it.
+    #[cfg_attr(feature = "serde", serde(serialize_with = "super::texts::time"))]
     pub since: SystemTime,
     /// The outcome.
     pub outcome: SweptOutcome,
@@ -66,6 +68,7 @@ pub struct Swept {
 
 /// The outcome of a sweep for one slug.
 #[derive(Debug)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize), serde(rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum SweptOutcome {
     /// Orphans were removed.
@@ -95,6 +98,7 @@ pub enum SweptOutcome {
     /// A network or a bundle was kept, and there were no orphans beside it.
     Kept,
     /// An orphan could not be removed, or the engine could not be asked. The next sweep tries again.
+    #[cfg_attr(feature = "serde", serde(serialize_with = "super::texts::error"))]
     Failed(Error),
 }
 
