@@ -178,7 +178,7 @@ impl Lease {
                     None => match Record::of_holder(&file) {
                         Some(record) if record.sweep => return Ok(free(record)),
                         _ if Instant::now() >= patience => return Ok(Look::Held(found.pid)),
-                        _ => {}
+                        _ => thread::sleep(Duration::from_millis(1)),
                     },
                 },
                 Err(TryLockError::Error(error)) => return Err(error),
