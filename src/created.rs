@@ -1,7 +1,8 @@
 //! The second state: the network exists.
 
+use std::collections::BTreeSet;
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::engine::backend::Id;
 use crate::error::{Error, StepError};
@@ -42,13 +43,15 @@ pub struct NetworkCreated {
 pub(crate) struct Network {
     plan: NetworkPlanned,
     id: Id,
+    /// The names of the guests that live, or are being made.
+    guests: Mutex<BTreeSet<String>>,
     session: Arc<Session>,
 }
 
 impl NetworkCreated {
     pub(crate) fn new(plan: NetworkPlanned, id: Id, guard: Guard) -> Self {
         let session = Arc::clone(guard.session());
-        Self { guard, network: Arc::new(Network { plan, id, session }) }
+        Self { guard, network: Arc::new(Network { plan, id, guests: Mutex::default(), session }) }
     }
 
     /// Removes the network now: `docker network rm`.
@@ -165,6 +168,10 @@ impl Network {
 
     pub(crate) fn id(&self) -> &Id {
         &self.id
+    }
+
+    pub(crate) fn guests(&self) -> MutexGuard<'_, BTreeSet<String>> {
+        self.guests.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(crate) fn session(&self) -> &Arc<Session> {

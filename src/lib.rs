@@ -274,7 +274,7 @@
 //! A container that the engine [restarts](BundleSpec::restart) keeps its address; the library does not
 //! watch it in between. The library builds no images. A slug has one bundle, a container, and guests that live no
 //! longer: no composition of services. It runs on Unix hosts. It writes no firewall rules, and connects to a bundle only while the
-//! bundle's own bridge is an interface of this host.
+//! bundle's own bridge is an interface of this host, or to its ports that are published on loopback.
 
 #[cfg(test)]
 mod catalogue;

@@ -9,8 +9,9 @@ use crate::invalid::InvalidInput;
 
 /// A file that is copied into the container before it starts.
 ///
-/// It travels in the body of a request, to engines on other hosts too, and is never on this host's disk. `Debug` shows
-/// its length, not its contents. Directories that are missing are made, owned by root, with mode 755.
+/// It travels in the body of a request, to engines on other hosts too: this library writes it to no file. The engine
+/// has it on its own disk, in the container's layer or in an anonymous volume, until the container is removed. `Debug`
+/// shows its length, not its contents. Directories that are missing are made, owned by root, with mode 755.
 ///
 /// ```
 /// use sidecar_bundle::{BundleSpec, ContainerFile};

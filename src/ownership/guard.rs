@@ -53,6 +53,7 @@ impl Guard {
         &mut self,
         request: impl FnOnce(&Notice<'_>) -> Result<Id, CreateError>,
     ) -> Result<Result<Id, EngineError>, Error> {
+        let _turn = self.session.turn();
         let notice = self.session.announce()?;
         self.made = Made::Perhaps;
         let result = request(&notice);

@@ -151,9 +151,10 @@ impl Reaper {
     /// Waits until the shell listens. One that does not is replaced by `sh`.
     fn confirm(&self, spec: impl FnOnce() -> ReaperSpec) {
         let mut state = self.state();
-        let Some(process) = &mut state.process else { return };
+        let State { process: Some(process), held, .. } = &mut *state else { return };
         let Err(error) = process.confirm() else { return };
         tracing::debug!(%error, "a shell does not work");
+        process.dismiss(held.keys());
         state.untold = state.held.keys().cloned().collect();
         let started = start("sh", &spec()).and_then(|mut it| it.confirm().map(|()| it));
         state.begin(started);
@@ -205,7 +206,9 @@ impl State {
                 Err(Errno::EINTR) => {}
                 // `confirm` replaces it.
                 Err(_) if process.starting.is_some() => return true,
-                Err(_) => self.process = None,
+                Err(Errno::EPIPE | Errno::ECONNRESET) => self.process = None,
+                // It lives, and would take the end of its socket for that of this process.
+                Err(_) => return true,
             }
         }
         false
@@ -322,11 +325,22 @@ impl Process {
     fn confirm(&mut self) -> io::Result<()> {
         let Some(mut starting) = self.starting.take() else { return Ok(()) };
         let ready = (&self.messages).read_exact(&mut [0; 6]);
-        if ready.is_err() {
+        if ready.is_err() && matches!(starting.child.try_wait(), Ok(None)) {
             // It may have ended by itself.
             let _ = starting.child.kill();
         }
         ready
+    }
+
+    /// Tells a process that is given up that nothing is held: it may be slow, and would take the end of its socket for
+    /// that of this process.
+    fn dismiss<'a>(&mut self, held: impl Iterator<Item = &'a String>) {
+        let rest = std::mem::take(&mut self.rest);
+        let all = held.fold(rest, |all, owner| [all, message(owner, None)].concat());
+        // One that has ended reads nothing more. A socket takes some thousand owners.
+        if let Err(error) = send(self.messages.as_raw_fd(), &all, FLAGS) {
+            tracing::debug!(%error, "a shell was not dismissed");
+        }
     }
 }
 
@@ -459,6 +473,27 @@ mod tests {
         assert_eq!(processes(&program).len(), 1);
         reaper.remove(&owner(0));
         wait_until("it ends when nothing is held", || processes(&program).is_empty());
+    }
+
+    #[test]
+    fn a_shell_that_is_given_up_removes_nothing() {
+        use std::os::unix::fs::PermissionsExt;
+        let room = tempfile::tempdir().unwrap();
+        let program = room.path().join("engine");
+        let reaper = Reaper::default();
+        reaper.add(&owner(0), room.path(), || {
+            let spec = spec(&program);
+            let called = room.path().join("called");
+            fs::write(&program, format!("#!/bin/sh\n: >{}\n", called.display())).unwrap();
+            fs::set_permissions(&program, PermissionsExt::from_mode(0o755)).unwrap();
+            spec
+        });
+        let mut state = reaper.state();
+        let mut process = state.process.take().unwrap();
+        process.dismiss(state.held.keys());
+        drop((process, state));
+        wait_until("it ends", || processes(&program).is_empty());
+        assert!(!room.path().join("called").exists());
     }
 
     #[test]

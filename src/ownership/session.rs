@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::labels::{self, LabelMap};
 use super::lease::{Lease, directory_of};
@@ -24,6 +25,8 @@ pub(crate) struct Session {
     left: AtomicBool,
     /// A resource of this session could not be removed, or may appear yet.
     unsure: AtomicBool,
+    /// Held by what makes something: the lease has room for one.
+    turn: Mutex<()>,
     // In the order of teardown: the slug is free when nobody is at work for it any more.
     reaper: Option<Hold>,
     lease: Lease,
@@ -47,7 +50,8 @@ impl Session {
         let lease = Lease::take(&directory, naming.prefix(), slug, &engine, &owner)?;
         let left = AtomicBool::new(lease.previous_owner().is_some());
         let unsure = AtomicBool::new(false);
-        Ok(Self { connection, owner, left, unsure, reaper: None, lease })
+        let turn = Mutex::default();
+        Ok(Self { connection, owner, left, unsure, turn, reaper: None, lease })
     }
 
     /// The session under the protection of a reaper, if there is to be one.
@@ -103,6 +107,11 @@ impl Session {
             Reaper::forget_others(&self.connection, &self.lease);
         }
         removed
+    }
+
+    /// Waits until nothing else of this session is being made.
+    pub(super) fn turn(&self) -> MutexGuard<'_, ()> {
+        self.turn.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Tells reaper and next owner that a creating request is under way, until [`settle`](Self::settle).

@@ -268,11 +268,11 @@ impl NetworkPlanned {
         Self { naming, slug, pool: None, addressing, ipv6, options }
     }
 
-    /// The same plan at another attempt's addresses.
     pub(crate) fn guest_name(&self, guest: &str) -> String {
         self.naming.guest_name(&self.slug, guest)
     }
 
+    /// The same plan at another attempt's addresses.
     pub(crate) fn at(self, addressing: Addressing) -> Self {
         Self { addressing, ..self }
     }

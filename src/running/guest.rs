@@ -16,33 +16,47 @@ use crate::ownership::guard::Guard;
 /// removed with its bundle.
 #[must_use = "the container is removed when this is dropped; hold it by a name"]
 pub struct Guest<'a> {
+    // In the order of teardown: the name is free when the container is gone.
     container: Container,
-    bundle: Borrowed<'a>,
+    place: GuestPlace<'a>,
 }
 
-/// The bundle, until this is dropped: without a drop of its own, a guest would let its bundle go before its own drop.
-struct Borrowed<'a>(&'a BundleRunning);
+/// A name among the guests of a bundle, until this is dropped. Its drop also keeps the bundle borrowed for as long.
+pub(crate) struct GuestPlace<'a> {
+    bundle: &'a BundleRunning,
+    name: String,
+}
 
-impl Drop for Borrowed<'_> {
-    fn drop(&mut self) {}
+impl<'a> GuestPlace<'a> {
+    /// `None` if the name is taken.
+    pub(crate) fn take(bundle: &'a BundleRunning, name: &str) -> Option<Self> {
+        let is_free = bundle.network().guests().insert(name.to_owned());
+        is_free.then(|| Self { bundle, name: name.to_owned() })
+    }
+}
+
+impl Drop for GuestPlace<'_> {
+    fn drop(&mut self) {
+        self.bundle.network().guests().remove(&self.name);
+    }
 }
 
 impl<'a> Guest<'a> {
     pub(crate) fn new(
-        bundle: &'a BundleRunning,
+        place: GuestPlace<'a>,
         id: Id,
         name: String,
         ip: Ipv4Addr,
         guard: Guard,
     ) -> Self {
-        let network = Arc::clone(bundle.created().network());
+        let network = Arc::clone(place.bundle.created().network());
         let container = Container::new(id, name, ip, Vec::new(), guard, network);
-        Self { container, bundle: Borrowed(bundle) }
+        Self { container, place }
     }
 
     /// The bundle that this is a guest of.
     pub fn bundle(&self) -> &'a BundleRunning {
-        self.bundle.0
+        self.place.bundle
     }
 
     /// Removes the container now. The bundle runs on.

@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 pub use container::Container;
 pub use guest::Guest;
+pub(crate) use guest::GuestPlace;
 pub use stopper::Stopper;
 
 use crate::container::Ready;

@@ -8,7 +8,7 @@ use crate::engine::error::EngineError;
 use crate::error::Error;
 use crate::invalid::InvalidInput;
 use crate::ownership::labels;
-use crate::running::{BundleRunning, Guest};
+use crate::running::{BundleRunning, Guest, GuestPlace};
 
 impl BundleRunning {
     /// Starts another container in the bundle's network, such as the sandbox itself, and looks at it once.
@@ -42,7 +42,8 @@ impl BundleRunning {
     ///
     /// # Errors
     ///
-    /// The bundle runs on, and no container of this step was seen afterwards, unless an [`Error::NotRemoved`]
+    /// [`Error::Invalid`] for a name that is not one, or that a living guest has. For the rest, the bundle runs on, and no
+    /// container of this step was seen afterwards, unless an [`Error::NotRemoved`]
     /// [comes with the error](Error::Several). They are those of
     /// [`NetworkCreated::start`](crate::NetworkCreated::start).
     pub fn guest(&self, name: &str, spec: BundleSpec) -> Result<Guest<'_>, Error> {
@@ -102,18 +103,23 @@ impl BundleRunning {
         let (network, plan) = (self.network(), self.plan());
         let span = tracing::info_span!("guest", slug = %plan.slug(), guest);
         let _entered = span.enter();
+        let Some(place) = GuestPlace::take(self, guest) else {
+            return Err(
+                InvalidInput::new(format_args!("a guest {guest} of this bundle lives")).into()
+            );
+        };
         let name = plan.guest_name(guest);
         let labels = labels::with_guest(network.session().labels(plan), guest);
         let start = Start { network, name: &name, attachment, labels, spec };
         let (id, guard, mut status) = start.run()?;
         if let Attachment::Namespace { .. } = attachment {
-            return Ok(Guest::new(self, id, name, self.ip(), guard));
+            return Ok(Guest::new(place, id, name, self.ip(), guard));
         }
         let engine = network.session().connection().engine();
         let patience = engine.patience();
         loop {
             if let Some(ip) = status.address {
-                return Ok(Guest::new(self, id, name, ip, guard));
+                return Ok(Guest::new(place, id, name, ip, guard));
             }
             // One that restarts again and again has an address only now and then.
             if !engine.is_patient(patience) {

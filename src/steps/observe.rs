@@ -36,7 +36,7 @@ impl Container {
         Ok(info.status(self.network().id(), &self.plan_of_bundle().network_name()))
     }
 
-    fn look(&self, deadline: Instant) -> Result<ContainerInfo, Error> {
+    pub(super) fn look(&self, deadline: Instant) -> Result<ContainerInfo, Error> {
         let connection = self.session().connection();
         let asked = |source| Error::Look { what: "the container's state", source };
         let found = connection.container(self.container_id(), deadline).map_err(asked)?;

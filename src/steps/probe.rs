@@ -1,6 +1,6 @@
 //! Attempts to reach a port of a bundle.
 
-use std::io::{self, ErrorKind};
+use std::io::{self, ErrorKind, Read};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::thread::{self, JoinHandle};
@@ -52,7 +52,23 @@ impl Target {
     /// Connects to the port; the error is for people.
     pub(super) fn connect(self) -> Result<(), String> {
         let connected = self.check().and_then(|()| TcpStream::connect_timeout(&self.at, ATTEMPT));
-        connected.map(drop).map_err(|error| format!("TCP port {}: {error}", self.port))
+        let connected = match self.by {
+            Some(_) => connected.map(drop),
+            None => connected.and_then(stays_open),
+        };
+        connected.map_err(|error| format!("TCP port {}: {error}", self.port))
+    }
+}
+
+/// What forwards a published port accepts first, and closes where nothing listens behind it.
+fn stays_open(mut stream: TcpStream) -> io::Result<()> {
+    stream.set_read_timeout(Some(ATTEMPT))?;
+    match stream.read(&mut [0]) {
+        Ok(0) => Err(ErrorKind::ConnectionReset.into()),
+        Err(error) if !matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
+            Err(error)
+        }
+        _ => Ok(()),
     }
 }
 
@@ -217,7 +233,7 @@ fn words(error: &Error) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::io::{Read, Write};
+    use std::io::Write;
     use std::net::TcpListener;
     use std::sync::atomic::{AtomicUsize, Ordering};
 

@@ -83,7 +83,7 @@ impl Container {
         let deadline = deadline(start, timeout);
         let mut seen = Seen::default();
         if !condition.ports().is_empty() && !self.network().is_proven_reachable()? {
-            match self.forwarded(condition) {
+            match self.forwarded(condition, deadline)? {
                 Some(forwarded) => seen.forwarded = forwarded,
                 None => return Err(self.not_here(deadline)?),
             }
@@ -92,9 +92,18 @@ impl Container {
         let id = self.id();
         let mut log = if condition.listens() { Some(self.watch_log()?) } else { None };
         let mut end = self.watch_end();
-        let mut silence = Silence(start);
+        let (mut silence, mut forwarded) = (Silence(start), Instant::now());
         loop {
             let looked = Instant::now();
+            // A container that was restarted may have other ports.
+            if !seen.forwarded.is_empty() && forwarded.elapsed() > Duration::from_secs(1) {
+                let now = self.forwarded(condition, deadline)?;
+                if let Some(now) = now.filter(|now| *now != seen.forwarded) {
+                    seen.forwarded = now;
+                    seen.probes.clear();
+                }
+                forwarded = Instant::now();
+            }
             let met = self.is_met(condition, &mut seen, deadline)?;
             // As much time for the log as for the rest, which may be a slow closure.
             let tick = TICK.max(looked.elapsed());
@@ -328,20 +337,26 @@ impl Container {
 
     /// The published ports by which a condition is met where the container's address is not on this host; `None` if
     /// there is not one for each.
-    fn forwarded(&self, condition: &Ready) -> Option<HashMap<u16, SocketAddr>> {
+    fn forwarded(
+        &self,
+        condition: &Ready,
+        deadline: Instant,
+    ) -> Result<Option<HashMap<u16, SocketAddr>>, Error> {
         use Reachability::{Rootless, VirtualMachine};
         let engine = self.session().connection().engine();
         if !matches!(engine.reachability(), Ok(Rootless | VirtualMachine { .. })) {
-            return None;
+            return Ok(None);
         }
+        let info = self.look(self.look_by(deadline))?;
         let forwarded = |port| {
-            let mut at = self.published(port).ok()?;
+            let name = format!("{port}/tcp");
+            let mut at = info.published.iter().find(|it| it.port == name)?.at;
             if at.ip().is_unspecified() {
                 at.set_ip(Ipv4Addr::LOCALHOST.into());
             }
             at.ip().is_loopback().then_some((port, at))
         };
-        condition.ports().into_iter().map(forwarded).collect()
+        Ok(condition.ports().into_iter().map(forwarded).collect())
     }
 
     fn target(&self, port: u16, seen: &Seen) -> Target {

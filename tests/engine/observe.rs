@@ -123,6 +123,7 @@ fn a_published_port_is_told_and_another_is_an_error() {
     let Some(world) = world("published") else { return };
     let spec = BundleSpec::new()
         .publish(PortMapping::tcp(8080).host_address([127, 0, 0, 1]))
+        .publish(PortMapping::tcp(4444))
         .publish(PortMapping::udp(53).host_address([127, 0, 0, 1]));
     let bundle = world.plan().launch(&world.engine(), spec).unwrap();
     let at = bundle.published(8080).unwrap();
@@ -135,6 +136,9 @@ fn a_published_port_is_told_and_another_is_an_error() {
     );
     // Where the address is not reachable, the published port is asked.
     bundle.wait_for(&Ready::http(8080, "/", 200), LONG).unwrap();
+    // What forwards a port accepts, though nothing listens behind it.
+    let error = bundle.wait_for(&Ready::tcp(4444), Duration::from_secs(1)).unwrap_err();
+    assert!(matches!(error, Error::NotReady { .. }), "{error:?}");
     if is_rootless() {
         let error = bundle.wait_for(&Ready::tcp(8081), LONG).unwrap_err();
         assert!(matches!(error, Error::Unreachable { .. }), "{error:?}");

@@ -87,6 +87,13 @@ fn a_guest_that_cannot_be_made_leaves_the_bundle_and_nothing_else() {
         assert_eq!(engine.resources(), 2);
     }
     engine.script(|_, _| Act::Obey);
+    let guest = bundle.guest_in_namespace("agent", spec()).unwrap();
+    // A second one of its name is refused before a lost answer could take the first along.
+    engine.script(|request, _| if request.starts_with(RUN) { Act::ObeyAndCut } else { Act::Obey });
+    assert!(matches!(bundle.guest("agent", spec()).unwrap_err(), Error::Invalid(_)));
+    assert_eq!(engine.resources(), 3);
+    engine.script(|_, _| Act::Obey);
+    drop(guest);
     drop(bundle.guest_in_namespace("agent", spec()).unwrap());
     bundle.close().unwrap();
     assert_eq!(engine.resources(), 0);

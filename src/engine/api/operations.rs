@@ -316,7 +316,10 @@ impl Observer for Api {
         // As many links as Linux follows.
         for _ in 0..40 {
             let Some(first) = self.first_of(id, &path, deadline)? else {
-                return self.read_by_command(id, &path, deadline);
+                return match self.dialect {
+                    Dialect::Docker => self.read_by_command(id, &path, deadline),
+                    Dialect::Podman => Ok(Err(FileProblem::Missing)),
+                };
             };
             match first {
                 First::File(contents) if contents.len() > OUTPUT => {
@@ -325,6 +328,10 @@ impl Observer for Api {
                 First::File(contents) => return Ok(Ok(contents)),
                 First::Other => return Ok(Err(FileProblem::NotAFile)),
                 First::Link(target) if target.starts_with('/') => path = target,
+                // The engine would take the name of a link for that of its directory.
+                First::Link(target) if target.contains("..") => {
+                    return self.read_by_command(id, &path, deadline);
+                }
                 First::Link(target) => {
                     let directory = path.rsplit_once('/').map_or("", |(directory, _)| directory);
                     path = format!("{directory}/{target}");
@@ -439,15 +446,24 @@ impl Api {
         path: &str,
         deadline: Instant,
     ) -> Result<Result<Vec<u8>, FileProblem>, EngineError> {
-        if self.dialect == Dialect::Podman {
-            return Ok(Err(FileProblem::Missing));
+        let ran = match self.run(id, &["cat", "--", path].map(str::to_owned), deadline) {
+            // It does not run, and has nothing in memory any more.
+            Err(error) if error.is_refusal() && error.cause() != Cause::ContainerMissing => {
+                return Ok(Err(FileProblem::Missing));
+            }
+            ran => ran?,
+        };
+        match ran.code {
+            0 if ran.stdout.len() >= OUTPUT => Ok(Err(FileProblem::TooLong)),
+            0 => Ok(Ok(ran.stdout)),
+            1 => Ok(Err(FileProblem::Missing)),
+            code => {
+                let why =
+                    format!("`cat` of the image ended with {code}: {}", last_bytes(&ran.stderr));
+                let why = self.program.redactor().redacted(why.trim_end());
+                Err(EngineError::withheld(why, Cause::Other))
+            }
         }
-        let ran = self.run(id, &["cat", "--", path].map(str::to_owned), deadline)?;
-        Ok(match ran.code {
-            0 if ran.stdout.len() >= OUTPUT => Err(FileProblem::TooLong),
-            0 => Ok(ran.stdout),
-            _ => Err(FileProblem::Missing),
-        })
     }
 
     /// Sends a request that makes a resource, and returns the id of what was made.

@@ -284,8 +284,10 @@ impl Program {
             let mut piece = [0; 4096];
             while let Ok(length @ 1..) = stderr.read(&mut piece) {
                 let mut words = words.lock().unwrap_or_else(PoisonError::into_inner);
-                let room = piece.len() - words.len();
-                words.extend(&piece[..length.min(room)]);
+                words.extend(&piece[..length]);
+                // The last words tell why it ends.
+                let from = words.len().saturating_sub(piece.len());
+                words.drain(..from);
             }
         };
         let reader = thread::Builder::new().name("sidecar-bundle-words".into()).spawn(read)?;

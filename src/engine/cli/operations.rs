@@ -76,6 +76,8 @@ impl Backend for Cli {
             return Err(Unsupported::by_commands("a log that is saved", info).into());
         }
         if let Some(ready) = spec.ready.iter().find(|it| it.needs_observer()) {
+            // A command may have a secret value among its words.
+            let ready = self.redactor.redacted(&ready.to_string());
             return Err(Unsupported::by_commands(&format!("readiness by {ready}"), info).into());
         }
         Ok(())
