@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::path::Path;
 
 use super::daemon::Daemon;
-use super::file::{CheckedFile, check_places};
+use super::file::CheckedFile;
 use super::options::Options;
 use super::parts::{
     CheckedMount, CheckedVariable, Value, Variable, check_image, check_variable_name,
@@ -106,6 +107,33 @@ impl BundleSpec {
             security: Security::read(&self.options.security),
         })
     }
+}
+
+/// Checks that each file has a place of its own, and that no mount hides it. Both are sorted by path.
+fn check_places(files: &[CheckedFile], mounts: &[CheckedMount]) -> Result<(), InvalidInput> {
+    for (number, CheckedFile { path, .. }) in files.iter().enumerate() {
+        let is_under = |other: &str| Path::new(path).starts_with(other);
+        if let Some(other) = files[..number].iter().find(|it| is_under(&it.path)) {
+            let other = &other.path;
+            return Err(if path == other {
+                InvalidInput::new(format_args!("file {path} is given twice"))
+            } else {
+                InvalidInput::new(format_args!("file {path} is under {other}, which is a file"))
+            });
+        }
+        if let Some(mount) = mounts.iter().find(|it| is_under(&it.container)) {
+            let target = &mount.container;
+            return Err(InvalidInput::new(format_args!(
+                "file {path} is under the mount at {target}, which hides it"
+            )));
+        }
+        if mounts.iter().any(|it| Path::new(&it.container).starts_with(path)) {
+            return Err(InvalidInput::new(format_args!(
+                "file {path} is where a mount needs a directory"
+            )));
+        }
+    }
+    Ok(())
 }
 
 /// The part of a specification that sets something.

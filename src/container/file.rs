@@ -4,7 +4,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::parts::{CheckedMount, checked_target};
+use super::paths::checked_target;
 use crate::invalid::InvalidInput;
 
 /// A file that is copied into the container before it starts.
@@ -108,36 +108,6 @@ impl CheckedFile {
             Some((directory, name)) => (directory, name),
         }
     }
-}
-
-/// Checks that each file has a place of its own, and that no mount hides it. Both are sorted by path.
-pub(super) fn check_places(
-    files: &[CheckedFile],
-    mounts: &[CheckedMount],
-) -> Result<(), InvalidInput> {
-    for (number, CheckedFile { path, .. }) in files.iter().enumerate() {
-        let is_under = |other: &str| Path::new(path).starts_with(other);
-        if let Some(other) = files[..number].iter().find(|it| is_under(&it.path)) {
-            let other = &other.path;
-            return Err(if path == other {
-                InvalidInput::new(format_args!("file {path} is given twice"))
-            } else {
-                InvalidInput::new(format_args!("file {path} is under {other}, which is a file"))
-            });
-        }
-        if let Some(mount) = mounts.iter().find(|it| is_under(&it.container)) {
-            let target = &mount.container;
-            return Err(InvalidInput::new(format_args!(
-                "file {path} is under the mount at {target}, which hides it"
-            )));
-        }
-        if mounts.iter().any(|it| Path::new(&it.container).starts_with(path)) {
-            return Err(InvalidInput::new(format_args!(
-                "file {path} is where a mount needs a directory"
-            )));
-        }
-    }
-    Ok(())
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@ mod engine_options;
 mod file;
 mod options;
 mod parts;
+mod paths;
 mod readiness;
 mod security;
 mod spec;
@@ -19,9 +20,8 @@ pub(crate) use file::CheckedFile;
 pub use file::ContainerFile;
 pub(crate) use options::Options;
 pub use options::{PortMapping, PullPolicy, RestartPolicy};
-pub(crate) use parts::{
-    CheckedMount, CheckedVariable, MountKind, checked_target, is_read_by_engine_programs,
-};
+pub(crate) use parts::{CheckedMount, CheckedVariable, MountKind, is_read_by_engine_programs};
+pub(crate) use paths::checked_target;
 pub(crate) use readiness::Condition;
 pub use readiness::Ready;
 pub use spec::BundleSpec;

@@ -1,9 +1,10 @@
 //! Variables, mounts and files, which the bundle as a whole and each of its daemons can have.
 
 use std::fmt;
-use std::path::{Component, Path, PathBuf};
+use std::path::PathBuf;
 
 use super::file::ContainerFile;
+use super::paths::{checked_path, checked_target};
 use crate::invalid::InvalidInput;
 
 /// A variable that has been checked, with its value.
@@ -221,34 +222,4 @@ pub(crate) fn is_read_by_engine_programs(name: &str) -> bool {
     PREFIXES.iter().any(|prefix| name.starts_with(prefix))
         || NAMES.contains(&name)
         || name.to_ascii_uppercase().ends_with("_PROXY")
-}
-
-fn checked_path<'a>(kind: &str, path: &'a Path) -> Result<&'a str, InvalidInput> {
-    let wrong = |problem: &str| {
-        InvalidInput::new(format_args!("{kind} path {:?} {problem}", path.to_string_lossy()))
-    };
-    let text = path.to_str().ok_or_else(|| wrong("is not UTF-8"))?;
-    if !text.starts_with('/') {
-        return Err(wrong("is relative"));
-    }
-    if text.chars().any(char::is_control) {
-        return Err(wrong("contains a control character"));
-    }
-    Ok(text)
-}
-
-/// Checks an absolute path in the container, and returns it without `.` components and a trailing slash.
-pub(crate) fn checked_target(kind: &str, path: &Path) -> Result<String, InvalidInput> {
-    let wrong = |problem: &str| {
-        InvalidInput::new(format_args!("{kind} path {:?} {problem}", path.to_string_lossy()))
-    };
-    checked_path(kind, path)?;
-    if path.components().any(|c| c == Component::ParentDir) {
-        return Err(wrong("contains \"..\""));
-    }
-    let normal: PathBuf = path.components().collect();
-    match normal.to_str() {
-        Some("/") | None => Err(wrong("is the container's root")),
-        Some(text) => Ok(text.to_owned()),
-    }
 }

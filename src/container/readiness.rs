@@ -7,7 +7,7 @@ use std::sync::Arc;
 use regex::Regex;
 use ureq::http::uri::PathAndQuery;
 
-use super::parts::checked_target;
+use super::paths::checked_target;
 use crate::invalid::InvalidInput;
 
 /// A condition under which a bundle, or one of its daemons, is ready.

@@ -31,8 +31,8 @@ fn a_wait_never_connects_to_an_address_that_is_not_on_this_host() {
             "address 10.56.132.2 cannot be reached from here: the engine is in a virtual machine (Docker Desktop); publish ports, or run this program in it"
         );
     }
-    // And of the engine it is asked only where it is, once, and whether the container still runs.
-    let looks = ["container inspect"; 3];
+    // And of the engine it is asked only where it is, once, for published ports, and whether the container still runs.
+    let looks = ["container inspect"; 5];
     assert_eq!(fake.operations(), [&["network create", "run"], &looks[..]].concat());
     assert_eq!(fake.infos(), 2);
     bundle.close().unwrap();
