@@ -146,9 +146,15 @@ fn save_log(connection: &Connection, id: &Id, path: &Path) -> io::Result<()> {
     let text: String = lines.into_iter().flat_map(|line| [line.text, "\n".into()]).collect();
     let text = connection.backend().redacted(&text);
     let mut options = File::options();
-    options.write(true).create(true).truncate(true).mode(0o600);
-    let mut file = options.custom_flags(OFlag::O_NOFOLLOW.bits()).open(path)?;
+    options.write(true).create(true).truncate(false).mode(0o600);
+    // A pipe that nobody reads would wait for ever.
+    let flags = OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK;
+    let mut file = options.custom_flags(flags.bits()).open(path)?;
+    if !file.metadata()?.is_file() {
+        return Err(io::ErrorKind::InvalidInput.into());
+    }
     file.set_permissions(PermissionsExt::from_mode(0o600))?;
+    file.set_len(0)?;
     file.write_all(text.as_bytes())
 }
 

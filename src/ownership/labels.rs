@@ -123,6 +123,7 @@ pub(crate) fn with_guest(mut labels: LabelMap, name: &str) -> LabelMap {
     labels
 }
 
+#[cfg(test)]
 pub(crate) fn owner_in(labels: &LabelMap) -> Option<&str> {
     value(labels, OWNER)
 }

@@ -84,11 +84,6 @@ impl Session {
         labels::lease_in(labels) == Some(&*self.lease.id())
     }
 
-    /// Returns true if this session made a resource.
-    pub(crate) fn is_own(&self, labels: &LabelMap) -> bool {
-        labels::owner_in(labels) == Some(&*self.owner)
-    }
-
     /// Returns true if there may be orphans: somebody owned the slug since it was last clean.
     pub(crate) fn may_have_orphans(&self) -> bool {
         self.lease.previous_owner().is_some()

@@ -67,7 +67,7 @@ pub fn bundles(engine: &Engine) -> Result<Vec<BundleInfo>, Error> {
     let is_known =
         |it: &Listed| labels::lease_in(&it.labels).is_some_and(|lease| seen.contains_key(lease));
     if !resources.iter().all(|(_, it)| is_known(it)) {
-        // What was launched and closed since had a lease that was found neither before nor after.
+        // The lease of a bundle that was launched and closed since was found neither before nor after.
         let there: BTreeSet<_> = list(&connection)?.into_iter().map(|(_, it)| it.id).collect();
         resources.retain(|(_, it)| is_known(it) || there.contains(&it.id));
     }
@@ -132,7 +132,7 @@ impl BundleInfo {
 
 /// The owner of a bundle, as the lease tells it.
 ///
-/// Where the resources of a slug have several owners, the first of these is the bundle's.
+/// If the resources of a slug have several owners, the first of these is the bundle's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize), serde(rename_all = "snake_case"))]
 #[non_exhaustive]

@@ -60,7 +60,7 @@ impl Target {
     }
 }
 
-/// What forwards a published port accepts first, and closes where nothing listens behind it.
+/// The forwarder of a published port accepts first, and closes if nothing listens behind it.
 fn stays_open(mut stream: TcpStream) -> io::Result<()> {
     stream.set_read_timeout(Some(ATTEMPT))?;
     match stream.read(&mut [0]) {

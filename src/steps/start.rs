@@ -196,13 +196,13 @@ fn remove_orphan_of_name(
     let found = connection.backend().container(name, connection.engine().look_deadline());
     let found = found.map_err(|source| Error::Look { what: "a container of this name", source })?;
     let Some(found) = found else { return Ok(session.may_have_orphans()) };
-    if session.is_under_lease(&found.labels) && !session.is_own(&found.labels) {
+    if session.is_under_lease(&found.labels) {
         let deadline = connection.engine().look_deadline();
         let container = Resource::Container;
         orphans::remove_by_id(connection, container, name, &found.id, deadline)?;
         return Ok(true);
     }
-    if labels::are_of(plan.naming(), plan.slug(), &found.labels) && !session.is_own(&found.labels) {
+    if labels::are_of(plan.naming(), plan.slug(), &found.labels) {
         return Err(Error::UnknownOwner {
             slug: plan.slug().clone(),
             resource: Resource::Container,

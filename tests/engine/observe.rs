@@ -134,9 +134,9 @@ fn a_published_port_is_told_and_another_is_an_error() {
         error.to_string(),
         "port 8081/tcp of container claude-bottle-sidecars-published is not published"
     );
-    // Where the address is not reachable, the published port is asked.
+    // The published port is asked if the address is not reachable.
     bundle.wait_for(&Ready::http(8080, "/", 200), LONG).unwrap();
-    // What forwards a port accepts, though nothing listens behind it.
+    // The forwarder of a port accepts, though nothing listens behind it.
     let error = bundle.wait_for(&Ready::tcp(4444), Duration::from_secs(1)).unwrap_err();
     assert!(matches!(error, Error::NotReady { .. }), "{error:?}");
     if is_rootless() {
@@ -179,6 +179,11 @@ fn the_log_outlives_the_bundle() {
     let bundle = world.plan().launch(&world.engine(), spec("exec sleep 1000")).unwrap();
     bundle.close().unwrap();
     assert!(!room.path().join("other").exists());
+    // A pipe that nobody reads is no reason to wait.
+    let pipe = room.path().join("pipe");
+    assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    let piped = sh("exec sleep 1000").save_log(&pipe);
+    world.plan().launch(&world.engine(), piped).unwrap().close().unwrap();
     let nowhere = BundleSpec::new().save_log(room.path().join("no/log"));
     let failed = world.plan().launch(&world.engine(), nowhere).unwrap_err();
     assert!(matches!(failed.error(), Error::Invalid(_)), "{failed:?}");

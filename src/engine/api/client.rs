@@ -332,7 +332,7 @@ impl Client {
         let unreached = |error: Error| {
             let end = match unanswered(error, start) {
                 End::Cut(error) => End::NotReached(error),
-                // What is asked for has not been sent yet.
+                // The request itself has not been sent yet.
                 End::Late(after) => {
                     End::Withheld(format!("{} did not say what it is within {after:?}", self.way))
                 }

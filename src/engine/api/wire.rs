@@ -65,7 +65,7 @@ pub(super) struct DialStdio {
     words: Arc<Mutex<Words>>,
 }
 
-/// What a program has printed on its standard error, at most 4 KiB of it.
+/// The end of a program's standard error, at most 4 KiB of it.
 type Words = Arc<Mutex<Vec<u8>>>;
 
 impl fmt::Debug for DialStdio {
