@@ -15,6 +15,7 @@ use sidecar_bundle::{BundleSpec, Engine, Error, NetworkPlanned};
 use crate::engine::{self, cli, engine, has_bridge, inspect, plan_apart, shout, world};
 use crate::owner::Owner;
 use crate::relay::{Hold, Relay, Treatment};
+use crate::{PATIENCE, is_reaping, own_program};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Death {
@@ -81,10 +82,6 @@ fn phases() -> usize {
 
 /// The number of owners that die side by side; the engine is not faster with more.
 const SIDE_BY_SIDE: usize = 4;
-
-/// The time in which a reaper ends. After a death in a create, podman is asked by sixty programs one after another, which
-/// took more than a minute on a machine with a load of 28.
-const PATIENCE: Duration = Duration::from_secs(150);
 
 #[derive(Default)]
 struct Tally {
@@ -158,17 +155,13 @@ impl Trial {
             _ => Duration::from_millis(random % 40),
         };
         let state = world.state.path().to_owned();
-        // A link of its own, by which its reaper is known.
-        let room = state.join(format!("{id}.room"));
-        std::fs::create_dir(&room).unwrap();
-        let program = room.join(engine::program());
-        std::os::unix::fs::symlink(held_engine(), &program).unwrap();
+        let program = own_program(&state, &id);
         let mark = state.join(&id);
         let (op, when) = PHASES[phase];
         let hold = Some(Hold { op, when, mark: mark.clone() });
         let treatment = Treatment { hold, cut_idle: None };
         let is_relayed = engine::is_api() && op != "service";
-        let relay = is_relayed.then(|| Relay::start(&room.join("s"), &treatment));
+        let relay = is_relayed.then(|| Relay::start(&program.with_file_name("s"), &treatment));
         Self { id, phase, death, jitter, state, mark, program, relay }
     }
 
@@ -304,7 +297,7 @@ impl Trial {
         let label = format!("label=sidecar-bundle.slug={}", self.id);
         let mut seen = Duration::ZERO;
         loop {
-            let reaped = reaper_of(&self.program).is_none();
+            let reaped = !is_reaping(&self.program);
             let containers = cli(&["ps", "--all", "--quiet", "--filter", &label]);
             let networks = cli(&["network", "ls", "--quiet", "--filter", &label]);
             let bridge = has_bridge(&self.plan());
@@ -327,7 +320,7 @@ impl Trial {
     /// Waits for the reaper, which ends when it has found nothing three times over.
     fn wait_for_reaper(&self) -> Result<(), String> {
         let deadline = Instant::now() + PATIENCE;
-        while reaper_of(&self.program).is_some() {
+        while is_reaping(&self.program) {
             if Instant::now() > deadline {
                 return Err("its reaper does not end".into());
             }
@@ -364,17 +357,6 @@ fn report(tallies: &[Mutex<Tally>]) {
     }
 }
 
-/// The pid of the reaper that uses this program.
-fn reaper_of(program: &Path) -> Option<u32> {
-    std::fs::read_dir("/proc").unwrap().flatten().find_map(|entry| {
-        let pid = entry.file_name().to_str()?.parse().ok()?;
-        let cmdline = std::fs::read(entry.path().join("cmdline")).unwrap_or_default();
-        let has = |word: &[u8]| cmdline.split(|byte| *byte == 0).any(|it| it == word);
-        (has(b"sidecar-bundle-reaper") && has(program.as_os_str().as_encoded_bytes()))
-            .then_some(pid)
-    })
-}
-
 /// Returns true if a service of podman's is a program below this directory.
 fn is_served(state: &Path) -> bool {
     std::fs::read_dir("/proc").unwrap().flatten().any(|entry| {
@@ -387,8 +369,4 @@ fn is_served(state: &Path) -> bool {
 
 fn plan_of(id: &str) -> NetworkPlanned {
     plan_apart(id, 16, id.strip_prefix("chaos-").unwrap().parse().unwrap())
-}
-
-fn held_engine() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/helpers/held-engine")
 }

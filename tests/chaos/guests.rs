@@ -2,14 +2,13 @@
 
 use std::hash::{BuildHasher, RandomState};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use sidecar_bundle::{BundleSpec, SweptOutcome};
 
-use crate::engine::{
-    World, cli, foreign_network, is_api, is_podman, plan_apart, shout, wait_for, world,
-};
+use crate::engine::{World, cli, foreign_network, is_api, is_podman, plan_apart, shout, world};
 use crate::owner::Owner;
+use crate::{PATIENCE, is_reaping, own_program};
 
 /// The number of deaths, four side by side.
 const DEATHS: usize = 32;
@@ -24,8 +23,6 @@ fn what_an_owner_with_guests_leaves_is_removed_whenever_it_dies() {
             scope.spawn(move || (side..DEATHS).step_by(4).for_each(|number| die(world, number)));
         }
     });
-    // A request that outlived its owner has come to its end by now.
-    thread::sleep(Duration::from_secs(3));
     let names = cli(&["ps", "--all", "--format", "{{.Names}}"])
         + &cli(&["network", "ls", "--format", "{{.Name}}"]);
     let left: Vec<_> = names.lines().filter(|name| name.contains("-chaos-guests-")).collect();
@@ -41,7 +38,9 @@ fn die(world: &World, number: usize) {
     let slug = format!("chaos-guests-{number}");
     let subnet = plan_apart(&slug, 40, number).subnet();
     let more = if is_api() { "file=/etc/new/file also-on=out-of-chaos" } else { "" };
-    let mut owner = Owner::start(&world.engine_words());
+    let program = own_program(world.state.path(), &slug);
+    let [backend, state] = world.engine_words();
+    let mut owner = Owner::start(&[backend, state, format!("program={}", program.display())]);
     let guest =
         format!("launch {slug} subnet={subnet} daemons=egress {more}\nguest one\nguest-ns two");
     owner.tell(&format!("{guest}\nclose\nguest three"));
@@ -49,11 +48,16 @@ fn die(world: &World, number: usize) {
     let longest = if is_podman() { 4000 } else { 3000 };
     thread::sleep(Duration::from_millis(RandomState::new().hash_one(number) % longest));
     owner.kill();
+    // It ends when it has found nothing three times over, whatever the engine still did for the owner.
+    let deadline = Instant::now() + PATIENCE;
+    while is_reaping(&program) {
+        assert!(Instant::now() < deadline, "the reaper of {slug} does not end");
+        thread::sleep(Duration::from_millis(50));
+    }
     let label = format!("label=sidecar-bundle.slug={slug}");
-    wait_for(&format!("the end of {slug}"), || {
-        let left = cli(&["ps", "--all", "--quiet", "--filter", &label]);
-        left.is_empty() && cli(&["network", "ls", "--quiet", "--filter", &label]).is_empty()
-    });
+    let left = cli(&["ps", "--all", "--quiet", "--filter", &label])
+        + &cli(&["network", "ls", "--quiet", "--filter", &label]);
+    assert_eq!(left, "", "left by {slug}");
 }
 
 #[test]
