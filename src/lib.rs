@@ -216,8 +216,8 @@
 //! environment that the engine's program reads, and ignores the signals of a terminal. When the process ends, a
 //! socket closes, and the reaper begins. It first waits until the engine commands of the process have ended, 150
 //! seconds at most; they hold a pipe open. Then it removes the resources that carry the process's labels, and
-//! looks for more until three looks in a row have found none: eight if a resource was being made, twenty with podman,
-//! forty if such a command still runs. Usually this takes a second or two. If the engine does not answer, the reaper tries again
+//! looks for more until three looks in a row have found none: eight in fifteen seconds if a resource was being made,
+//! twenty with podman, forty if such a command still runs. Usually this takes a second or two. If the engine does not answer, the reaper tries again
 //! for ten minutes. It ends when its process holds nothing any more.
 //!
 //! The reaper is no child of the process. It installs no signal handler, leaves no file and needs no container.
@@ -280,6 +280,7 @@
 mod catalogue;
 mod container;
 mod created;
+mod digest;
 mod engine;
 mod error;
 mod host;
@@ -296,7 +297,7 @@ mod status;
 mod steps;
 
 pub use container::{
-    BundleSpec, ContainerFile, Daemon, PortMapping, PullPolicy, Ready, RestartPolicy,
+    BundleSpec, ContainerFile, Daemon, PortMapping, PullPolicy, Ready, Relabel, RestartPolicy,
 };
 pub use created::NetworkCreated;
 pub use engine::backend::Resource;

@@ -135,8 +135,8 @@ is_same_engine() {
     [ -z "$identify" ] || [ "$(engine $identify)" = "$identity" ]
 }
 
-# Removes what the owner $1 left, until it has seen nothing three times, or more often if the engine may be at
-# work yet. It is called again and again.
+# Removes what the owner $1 left, until it has seen nothing three times, or more often and for fifteen seconds if the
+# engine may be at work yet. It is called again and again.
 reap_owner() {
     owner_now=$1
     eval "absent=\$absent_$1"
@@ -156,15 +156,16 @@ reap_owner() {
     fi
     # A program that was killed, or does not end, may leave a request that the engine is at work on.
     looks=3
+    least=0
     # Podman, the engine that has a LOOK, lists a container only when it has copied its image.
     if [ -n "$endless" ]; then
         looks=40
     elif [ -n "$making" ] || [ "$settling" -gt "$(now)" ]; then
-        looks=8
+        looks=8 least=15
         [ -z "$look" ] || looks=20
     fi
     eval "absent_$1=$absent"
-    [ "$absent" -lt "$looks" ]
+    [ "$absent" -lt "$looks" ] || [ "$(now)" -lt $((began + least)) ]
 }
 
 # forget OWNER
@@ -203,7 +204,8 @@ reap() {
     exec 4<&-
     # Without its program there is no way to an engine.
     command -v "$program" || exit 1
-    end=$(($(now) + 600)) tries=0
+    began=$(now) tries=0
+    end=$((began + 600))
     for each in $held; do eval "absent_$each=0"; done
     while [ -n "$held" ] && [ "$(now)" -lt "$end" ]; do
         left=

@@ -10,7 +10,7 @@ use crate::engine::{World, cli, foreign_network, is_api, is_podman, plan_apart, 
 use crate::owner::Owner;
 use crate::{PATIENCE, is_reaping, own_program};
 
-/// The number of deaths, four side by side.
+/// The number of deaths, eight side by side.
 const DEATHS: usize = 32;
 
 #[test]
@@ -18,9 +18,9 @@ fn what_an_owner_with_guests_leaves_is_removed_whenever_it_dies() {
     let Some(world) = world("chaos-guests") else { return };
     let out = is_api().then(|| foreign_network("10.166.0.0/24", &[], "out-of-chaos"));
     thread::scope(|scope| {
-        for side in 0..4 {
+        for side in 0..8 {
             let world = &world;
-            scope.spawn(move || (side..DEATHS).step_by(4).for_each(|number| die(world, number)));
+            scope.spawn(move || (side..DEATHS).step_by(8).for_each(|number| die(world, number)));
         }
     });
     let names = cli(&["ps", "--all", "--format", "{{.Names}}"])
