@@ -14,6 +14,7 @@ pub fn run_arguments(slug: &Slug, spec: &BundleSpec) -> Option<Vec<String>> {
     let request = ContainerRequest {
         name: &plan.container_name(),
         attachment: Attachment::Pinned { network: &network_id, ip: plan.ip(), ipv6: None },
+        gateway: plan.gateway(),
         labels: &labels::of_plan(&plan, "engine", "lease", "owner"),
         spec: &spec,
     };

@@ -72,9 +72,20 @@ fn containers(json: &mut Json) {
     json.all("Health", [Health::Starting, Health::Healthy, Health::Unhealthy]);
     json.all("Exit", [exit()]);
     let address = Some(Ipv4Addr::new(10, 0, 0, 2));
-    let running = Status { state: Running, exit: None, health: None, address, ipv6: None };
+    let image_id = format!("sha256:{}", "c".repeat(64));
+    let running = Status {
+        image_id: image_id.clone(),
+        image_digests: vec![format!("nginx@sha256:{}", "d".repeat(64))],
+        state: Running,
+        exit: None,
+        health: None,
+        address,
+        ipv6: None,
+    };
     let health = Some(Health::Unhealthy);
     let ended = Status {
+        image_id,
+        image_digests: Vec::new(),
         state: Exited,
         exit: Some(exit()),
         health,

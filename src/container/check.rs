@@ -8,8 +8,10 @@ use super::daemon::Daemon;
 use super::file::CheckedFile;
 use super::options::Options;
 use super::parts::{
-    CheckedMount, CheckedVariable, Value, Variable, check_image, check_variable_name,
+    CheckedMount, CheckedVariable, MountKind, Value, Variable, check_image, check_variable_name,
+    has_digest,
 };
+use super::paths::checked_target;
 use super::readiness::Ready;
 use super::security::Security;
 use super::spec::BundleSpec;
@@ -50,6 +52,11 @@ impl BundleSpec {
         list: Option<&Variable>,
     ) -> Result<CheckedSpec, InvalidInput> {
         check_image(image)?;
+        if self.require_digest && !has_digest(image) {
+            return Err(InvalidInput::new(format_args!(
+                "image {image} has no digest; name it as NAME@sha256: and 64 hexadecimal digits"
+            )));
+        }
         let mut variables: BTreeMap<&str, (Side, &Variable)> = BTreeMap::new();
         let mut mounts: BTreeMap<String, (Side, CheckedMount)> = BTreeMap::new();
         variables.extend(list.map(|list| (&*list.name, (Side::List, list))));
@@ -90,6 +97,19 @@ impl BundleSpec {
             .map(|file| Ok(CheckedFile { path: file.check()?, file: file.clone() }))
             .collect::<Result<Vec<_>, InvalidInput>>()?;
         files.sort_by(|a, b| a.path.cmp(&b.path));
+        for (container, relabel) in &self.options.relabel {
+            let container = checked_target("mount", container)?;
+            match mounts.get_mut(&container) {
+                Some((_, mount)) if matches!(mount.kind, MountKind::Host(_)) => {
+                    mount.relabel = Some(*relabel);
+                }
+                _ => {
+                    return Err(InvalidInput::new(format_args!(
+                        "no path of the host is mounted at {container}, of which the label is set"
+                    )));
+                }
+            }
+        }
         let mounts: Vec<_> = mounts.into_values().map(|(_, mount)| mount).collect();
         check_places(&files, &mounts)?;
         let ready: Vec<_> = daemons.iter().flat_map(|it| it.ready.iter().cloned()).collect();
@@ -249,7 +269,7 @@ mod tests {
             "image",
             "---name=x",
             "--Name=x",
-            " --dns=1",
+            " --shm-size=1",
             "--na\u{200b}me=x",
             "--attach=stdin",
             "--replace=true",
@@ -270,14 +290,15 @@ mod tests {
             "--pid=host",
             "--userns=host",
             "--link=x",
-            "--dns",
+            "--shm-size",
+            "--dns=1.1.1.1",
             "--tty=true",
         ] {
             let spec = BundleSpec::new().engine_flag(word);
             let refused = spec.check(&Naming::default()).is_err();
             assert!(refused, "{word:?} was let through");
         }
-        for word in ["--dns=1.1.1.1", "--shm-size=1g", "--network-alias=x", "--sysctl=a=b"] {
+        for word in ["--dns-search=x", "--shm-size=1g", "--network-alias=x", "--sysctl=a=b"] {
             let spec = BundleSpec::new().engine_flag(word);
             let checked = spec.check(&Naming::default()).unwrap_or_else(|error| panic!("{error}"));
             assert_eq!(checked.options.flags, [word]);
@@ -288,7 +309,6 @@ mod tests {
         use proptest::prelude::*;
 
         use super::super::*;
-        use crate::container::MountKind;
 
         /// A daemon of few names, values and targets, so that many of them are in conflict.
         fn daemons() -> impl Strategy<Value = Vec<Daemon>> {

@@ -13,7 +13,7 @@ use crate::invalid::{InvalidInput, no_nul};
 /// A field of the body of `POST /containers/create`.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Field {
-    /// Its path, such as `HostConfig.Dns`.
+    /// Its path, such as `HostConfig.ShmSize`.
     pub(crate) path: String,
     /// Its value, in JSON.
     pub(crate) json: String,
@@ -47,7 +47,7 @@ const TEXTS: Form = List(&Text);
 const RATES: Form = List(&Object(&[("Path", Text), ("Rate", Integer)]));
 
 /// The fields that are allowed, with the form that the API's definition gives them.
-const FIELDS: [(&str, Form); 39] = [
+const FIELDS: [(&str, Form); 38] = [
     ("Domainname", Text),
     (
         "Healthcheck",
@@ -93,7 +93,6 @@ const FIELDS: [(&str, Form); 39] = [
             ("PathOnHost", Text),
         ])),
     ),
-    ("HostConfig.Dns", TEXTS),
     ("HostConfig.DnsOptions", TEXTS),
     ("HostConfig.DnsSearch", TEXTS),
     ("HostConfig.GroupAdd", TEXTS),
@@ -197,7 +196,7 @@ fn check_value(value: &Value) -> Result<(), &'static str> {
 }
 
 /// Options of docker's and podman's `run` that change nothing that the library guarantees.
-const FLAGS: [&str; 41] = [
+const FLAGS: [&str; 40] = [
     "blkio-weight",
     "cgroup-parent",
     "cgroupns",
@@ -210,7 +209,6 @@ const FLAGS: [&str; 41] = [
     "cpuset-mems",
     "device",
     "device-cgroup-rule",
-    "dns",
     "dns-opt",
     "dns-option",
     "dns-search",
@@ -247,14 +245,14 @@ pub(super) fn check_flag(option: &str) -> Result<(), InvalidInput> {
         Err(InvalidInput::new(format_args!("engine flag {option:?} is refused: {problem}")))
     };
     let Some(word) = option.strip_prefix("--") else {
-        return refused("write it in its long form, such as --dns=1.1.1.1");
+        return refused("write it in its long form, such as --shm-size=1g");
     };
     let (name, value) = word.split_once('=').unwrap_or((word, ""));
     if !FLAGS.contains(&name) {
         return refused("it is not among those that BundleSpec::engine_flag lists");
     }
     if name.len() == word.len() {
-        return refused("it has no value, such as in --dns=1.1.1.1");
+        return refused("it has no value, such as in --shm-size=1g");
     }
     if name == "cgroupns" && !CGROUP_NAMESPACES.iter().any(|it| it.trim_matches('"') == value) {
         return refused("its value is neither private nor host");
@@ -409,8 +407,8 @@ mod tests {
             ("Healthcheck", r#"{"Test": "true"}"#),
             ("Healthcheck", r#"["NONE"]"#),
             ("Hostname", "7"),
-            ("HostConfig.Dns", r#""1.1.1.1""#),
-            ("HostConfig.Dns", "[1]"),
+            ("HostConfig.DnsSearch", r#""a.example""#),
+            ("HostConfig.DnsSearch", "[1]"),
             ("HostConfig.DeviceRequests", r#"[{"Capabilities": ["gpu"]}]"#),
             ("HostConfig.LogConfig", r#"{"Type": "local", "Options": {}}"#),
             ("HostConfig.OomKillDisable", "1"),

@@ -2,6 +2,7 @@
 
 mod check;
 mod daemon;
+mod digest;
 mod engine_options;
 mod file;
 mod options;
@@ -18,9 +19,12 @@ pub(crate) use engine_options::Field;
 pub(crate) use engine_options::harmless;
 pub(crate) use file::CheckedFile;
 pub use file::ContainerFile;
-pub(crate) use options::Options;
+pub(crate) use options::{HostAddress, Options};
 pub use options::{PortMapping, PullPolicy, RestartPolicy};
-pub(crate) use parts::{CheckedMount, CheckedVariable, MountKind, is_read_by_engine_programs};
+pub use parts::Relabel;
+pub(crate) use parts::{
+    CheckedMount, CheckedVariable, MountKind, Tmpfs, is_read_by_engine_programs,
+};
 pub(crate) use paths::checked_target;
 pub(crate) use readiness::Condition;
 pub use readiness::Ready;

@@ -1,11 +1,12 @@
 //! Options of the container, beyond its image, daemons, variables and mounts.
 
+use std::fmt;
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::engine_options::{self, Field};
-use super::parts::Mount;
+use super::parts::{Mount, Relabel};
 use super::security;
 use crate::invalid::{InvalidInput, filled, no_nul};
 
@@ -17,11 +18,13 @@ pub(crate) struct Options {
     pub(crate) user: Option<String>,
     pub(crate) labels: Vec<(String, String)>,
     pub(super) tmpfs: Vec<Mount>,
+    pub(super) relabel: Vec<(PathBuf, Relabel)>,
     pub(crate) publish: Vec<PortMapping>,
     /// The name of a second network.
     pub(crate) also_on: Option<String>,
     pub(crate) aliases: Vec<String>,
-    pub(crate) hosts: Vec<(String, IpAddr)>,
+    pub(crate) hosts: Vec<(String, HostAddress)>,
+    pub(crate) dns: Vec<IpAddr>,
     pub(crate) memory: Option<u64>,
     pub(crate) cpus: Option<f64>,
     pub(crate) pids: Option<u32>,
@@ -39,6 +42,24 @@ pub(crate) struct Options {
     pub(crate) grace: Duration,
     /// The file that the log is saved in, absolute.
     pub(crate) save_log: Option<PathBuf>,
+}
+
+/// The address of a name in the container's `/etc/hosts`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum HostAddress {
+    Given(IpAddr),
+    /// That of the engine's host, which the engine knows.
+    Gateway,
+}
+
+/// As every engine takes it.
+impl fmt::Display for HostAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Given(address) => address.fmt(f),
+            Self::Gateway => f.write_str("host-gateway"),
+        }
+    }
 }
 
 /// A port of the container on the engine's host, at 127.0.0.1 unless [`host_address`](Self::host_address) sets
@@ -116,7 +137,9 @@ pub enum RestartPolicy {
 
 /// The time at which the image is pulled, by a command of its own.
 ///
-/// An image that cannot be pulled is [`Error::Pull`](crate::Error::Pull).
+/// An image that cannot be pulled is [`Error::Pull`](crate::Error::Pull). A pull is a span `pull` of `tracing`, with the
+/// field `image`. Its begin and its end are events at the level `info`, and each line of the engine's progress is one at
+/// `debug`, with the field `line`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum PullPolicy {

@@ -51,14 +51,41 @@ pub(crate) struct CheckedMount {
     /// Without a trailing slash and `.` components.
     pub(crate) container: String,
     pub(crate) read_only: bool,
+    pub(crate) relabel: Option<Relabel>,
 }
 
 #[derive(Clone, Debug)]
 pub(crate) enum MountKind {
     Host(String),
     Volume(String),
-    /// With its size in bytes, if it is bounded.
-    Tmpfs(Option<u64>),
+    Tmpfs(Tmpfs),
+}
+
+/// A file system in memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Tmpfs {
+    /// In bytes, if it is bounded.
+    pub(crate) size: Option<u64>,
+    /// Programs in it can be run.
+    pub(crate) executable: bool,
+}
+
+impl Tmpfs {
+    /// As engines write it in a list of options.
+    pub(crate) fn options(self) -> String {
+        let size = self.size.map(|bytes| format!("size={bytes}"));
+        let exec = self.executable.then(|| "exec".to_owned());
+        exec.into_iter().chain(size).collect::<Vec<_>>().join(",")
+    }
+}
+
+/// The `SELinux` label that an engine gives to the source of a mount.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Relabel {
+    /// One that every container may use.
+    Shared,
+    /// One that this container alone may use.
+    Private,
 }
 
 /// Variables, mounts and files of one part of the specification.
@@ -156,8 +183,7 @@ pub(super) struct Mount {
 pub(super) enum Source {
     Host(PathBuf),
     Volume(String),
-    /// With its size in bytes, if it is bounded.
-    Tmpfs(Option<u64>),
+    Tmpfs(Tmpfs),
 }
 
 impl Mount {
@@ -165,10 +191,18 @@ impl Mount {
         let kind = match &self.kind {
             Source::Host(host) => MountKind::Host(checked_path("mount", host)?.to_owned()),
             Source::Volume(name) => MountKind::Volume(checked_volume(name)?.to_owned()),
-            Source::Tmpfs(size) => MountKind::Tmpfs(*size),
+            Source::Tmpfs(tmpfs) => MountKind::Tmpfs(*tmpfs),
         };
         let container = checked_target("mount", &self.container)?;
-        Ok(CheckedMount { kind, container, read_only: self.read_only })
+        // Docker's program would cut it in two.
+        if matches!(kind, MountKind::Tmpfs(Tmpfs { executable: true, .. }))
+            && container.contains(':')
+        {
+            return Err(InvalidInput::new(format_args!(
+                "an executable file system in memory cannot be at {container}, which has a ':'"
+            )));
+        }
+        Ok(CheckedMount { kind, container, read_only: self.read_only, relabel: None })
     }
 }
 
@@ -190,6 +224,13 @@ pub(super) fn check_image(image: &str) -> Result<(), InvalidInput> {
         return Err(InvalidInput::new(format_args!("{image:?} is not an image reference")));
     }
     Ok(())
+}
+
+/// Returns true if an image is named by its contents: by the digest of a registry, or by its id.
+pub(super) fn has_digest(image: &str) -> bool {
+    let digest = image.rsplit_once('@').map_or(image, |(_, digest)| digest);
+    let is_hex = |text: &str| text.len() == 64 && text.bytes().all(|it| it.is_ascii_hexdigit());
+    digest.strip_prefix("sha256:").is_some_and(is_hex)
 }
 
 pub(super) fn check_variable_name(name: &str) -> Result<(), InvalidInput> {
@@ -222,4 +263,42 @@ pub(crate) fn is_read_by_engine_programs(name: &str) -> bool {
     PREFIXES.iter().any(|prefix| name.starts_with(prefix))
         || NAMES.contains(&name)
         || name.to_ascii_uppercase().ends_with("_PROXY")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::has_digest;
+    use crate::container::BundleSpec;
+    use crate::plan::Naming;
+
+    #[test]
+    fn an_image_is_known_by_its_contents_or_refused() {
+        let hex = "0123456789abcdef".repeat(4);
+        for image in [
+            format!("nginx@sha256:{hex}"),
+            format!("registry.example:5000/a/nginx:1@sha256:{hex}"),
+            format!("sha256:{hex}"),
+        ] {
+            assert!(has_digest(&image), "{image}");
+        }
+        for image in [
+            "nginx".to_owned(),
+            "nginx:1".to_owned(),
+            hex.clone(),
+            format!("nginx@sha512:{hex}{hex}"),
+            format!("nginx@{hex}"),
+            format!("nginx:sha256:{hex}"),
+            format!("nginx@sha256:{hex}0"),
+            format!("nginx@sha256:{}", &hex[1..]),
+            format!("nginx@sha256:{}g", &hex[1..]),
+            format!("nginx@sha256:{hex}:1"),
+        ] {
+            assert!(!has_digest(&image), "{image}");
+            let spec = BundleSpec::new().image(image.clone()).require_digest();
+            let error = spec.check(&Naming::default()).unwrap_err();
+            assert!(error.to_string().contains(&image), "{error}");
+        }
+        let default = BundleSpec::new().require_digest();
+        assert!(default.check(&Naming::default()).is_err());
+    }
 }

@@ -7,8 +7,8 @@ use std::time::Duration;
 use super::daemon::Daemon;
 use super::engine_options::Field;
 use super::file::ContainerFile;
-use super::options::{Options, PortMapping, PullPolicy, RestartPolicy};
-use super::parts::{Mount, Parts, Source};
+use super::options::{HostAddress, Options, PortMapping, PullPolicy, RestartPolicy};
+use super::parts::{Mount, Parts, Relabel, Source, Tmpfs};
 
 /// The specification of a bundle's container: image, daemons, variables, mounts and options.
 ///
@@ -36,6 +36,7 @@ use super::parts::{Mount, Parts, Source};
 #[must_use]
 pub struct BundleSpec {
     pub(super) image: Option<String>,
+    pub(super) require_digest: bool,
     /// None for the default list.
     pub(super) daemons: Option<Vec<Daemon>>,
     pub(super) parts: Parts,
@@ -54,6 +55,14 @@ impl BundleSpec {
     /// Replaces the default image.
     pub fn image(mut self, image: impl Into<String>) -> Self {
         self.image = Some(image.into());
+        self
+    }
+
+    /// Refuses an image whose name may be given to another one later: it must have a digest, such as
+    /// `nginx@sha256:` and 64 hexadecimal digits, or be the [id](crate::Status::image_id) of an image.
+    /// [`Error::Invalid`](crate::Error::Invalid) before anything is touched.
+    pub fn require_digest(mut self) -> Self {
+        self.require_digest = true;
         self
     }
 
@@ -111,6 +120,9 @@ impl BundleSpec {
     /// Both paths are absolute. If `host` does not exist there, the start fails with
     /// [`Error::Start`](crate::Error::Start), whose cause is
     /// [`Cause::MountSourceMissing`](crate::Cause::MountSourceMissing).
+    ///
+    /// A single file is mounted as it is at the start. If another file takes its name later, as editors and `mv` do it,
+    /// the container keeps the old one, and it cannot itself put another one there. Mount its directory for that.
     pub fn mount(mut self, host: impl Into<PathBuf>, container: impl Into<PathBuf>) -> Self {
         self.parts.mount(host.into(), container.into(), false);
         self
@@ -127,6 +139,16 @@ impl BundleSpec {
         container: impl Into<PathBuf>,
     ) -> Self {
         self.parts.mount(host.into(), container.into(), true);
+        self
+    }
+
+    /// Has the engine label the source of the mount at `container` for `SELinux`, as `:z` and `:Z` do. The label stays when
+    /// the bundle is gone.
+    ///
+    /// Podman alone does it. Docker would make a missing source, which is an error here; for it,
+    /// [`Error::Unsupported`](crate::Error::Unsupported), label the source by `chcon`.
+    pub fn relabel(mut self, container: impl Into<PathBuf>, relabel: Relabel) -> Self {
+        self.options.relabel.push((container.into(), relabel));
         self
     }
 
@@ -176,12 +198,24 @@ impl BundleSpec {
         self
     }
 
-    /// Mounts an empty file system in memory, of at most `size` bytes unless that is `None`. It replaces an
-    /// earlier one at the same place.
-    pub fn tmpfs(mut self, container: impl Into<PathBuf>, size: impl Into<Option<u64>>) -> Self {
-        let (kind, container) = (Source::Tmpfs(size.into()), container.into());
+    /// Mounts an empty file system in memory, of at most `size` bytes unless that is `None`. No program in it can be run.
+    /// It replaces an earlier one at the same place.
+    pub fn tmpfs(self, container: impl Into<PathBuf>, size: impl Into<Option<u64>>) -> Self {
+        self.in_memory(container.into(), Tmpfs { size: size.into(), executable: false })
+    }
+
+    /// The same as [`tmpfs`](Self::tmpfs), and programs in it can be run: `hardened().executable_tmpfs("/tmp", 64 << 20)`.
+    pub fn executable_tmpfs(
+        self,
+        container: impl Into<PathBuf>,
+        size: impl Into<Option<u64>>,
+    ) -> Self {
+        self.in_memory(container.into(), Tmpfs { size: size.into(), executable: true })
+    }
+
+    fn in_memory(mut self, container: PathBuf, tmpfs: Tmpfs) -> Self {
         self.options.tmpfs.retain(|mount| mount.container != container);
-        self.options.tmpfs.push(Mount { kind, container, read_only: false });
+        self.options.tmpfs.push(Mount { kind: Source::Tmpfs(tmpfs), container, read_only: false });
         self
     }
 
@@ -218,7 +252,24 @@ impl BundleSpec {
 
     /// Adds a line to the container's `/etc/hosts`.
     pub fn extra_host(mut self, name: impl Into<String>, address: impl Into<IpAddr>) -> Self {
-        self.options.hosts.push((name.into(), address.into()));
+        self.options.hosts.push((name.into(), HostAddress::Given(address.into())));
+        self
+    }
+
+    /// Adds a line to the container's `/etc/hosts` by which it finds the engine's host, such as
+    /// `host_gateway("host.docker.internal")`. Docker chooses the address, which is that of the host on its default bridge,
+    /// if it has not been told another; a container of an internal network does not reach that. With podman as root it is
+    /// the network's gateway. Podman without root, and podman by docker's commands, do not have it:
+    /// [`Error::Unsupported`](crate::Error::Unsupported).
+    pub fn host_gateway(mut self, name: impl Into<String>) -> Self {
+        self.options.hosts.push((name.into(), HostAddress::Gateway));
+        self
+    }
+
+    /// Adds a DNS server, which the engine asks for the names that are none of its own. The first one replaces those of
+    /// the engine's host.
+    pub fn dns_server(mut self, address: impl Into<IpAddr>) -> Self {
+        self.options.dns.push(address.into());
         self
     }
 
@@ -325,13 +376,13 @@ impl BundleSpec {
 
     /// Adds a field of the body of the API's
     /// [`POST /containers/create`](https://docs.docker.com/reference/api/engine/version/v1.41/#tag/Container/operation/ContainerCreate)
-    /// that has no method here, with its value in JSON: `engine_option("HostConfig.Dns", r#"["1.1.1.1"]"#)`.
+    /// that has no method here, with its value in JSON: `engine_option("HostConfig.ShmSize", "1048576")`.
     ///
     /// Only these are allowed, since they change nothing that the library guarantees: `Domainname`,
     /// `Healthcheck`, `Hostname`, `Shell`, `StopSignal`, `StopTimeout` and `WorkingDir`; and of `HostConfig`:
     /// `BlkioDeviceReadBps`, `BlkioDeviceReadIOps`, `BlkioDeviceWriteBps`, `BlkioDeviceWriteIOps`,
     /// `BlkioWeight`, `BlkioWeightDevice`, `CgroupParent`, `CgroupnsMode`, `CpuPeriod`, `CpuQuota`, `CpuRealtimePeriod`, `CpuRealtimeRuntime`, `CpuShares`, `CpusetCpus`, `CpusetMems`,
-    /// `DeviceCgroupRules`, `DeviceRequests`, `Devices`, `Dns`, `DnsOptions`, `DnsSearch`, `GroupAdd`,
+    /// `DeviceCgroupRules`, `DeviceRequests`, `Devices`, `DnsOptions`, `DnsSearch`, `GroupAdd`,
     /// `LogConfig`, `MemoryReservation`, `MemorySwappiness`, `OomKillDisable`, `OomScoreAdj`, `Runtime`,
     /// `ShmSize`, `StorageOpt`, `Sysctls` and `Ulimits`. Names are spelled as here. A value has the form that the
     /// API's definition gives it, with its names and spelling, without null, and with no numbers but integers. Durations
@@ -350,11 +401,11 @@ impl BundleSpec {
     }
 
     /// Adds an option of the program's `run` that has no method here, as one word in its long form with its
-    /// value: `--dns=1.1.1.1`.
+    /// value: `--shm-size=1g`.
     ///
     /// Only these are allowed, since they change nothing that the library guarantees: `blkio-weight`,
     /// `cgroup-parent`, `cgroupns`, `cpu-period`, `cpu-quota`, `cpu-rt-period`, `cpu-rt-runtime`, `cpu-shares`,
-    /// `cpuset-cpus`, `cpuset-mems`, `device`, `device-cgroup-rule`, `dns`, `dns-opt`, `dns-option`,
+    /// `cpuset-cpus`, `cpuset-mems`, `device`, `device-cgroup-rule`, `dns-opt`, `dns-option`,
     /// `dns-search`, `domainname`, `gpus`, `group-add`, `health-cmd`, `health-interval`, `health-retries`,
     /// `health-start-period`, `health-timeout`, `hostname`, `log-driver`, `log-opt`, `mac-address`,
     /// `memory-reservation`, `memory-swappiness`, `network-alias`, `no-healthcheck`, `oom-kill-disable`,

@@ -60,6 +60,12 @@ pub(crate) trait Backend: fmt::Debug + Send + Sync {
         deadline: Instant,
     ) -> Result<Option<ContainerInfo>, EngineError>;
 
+    /// Returns the variables of a container, as `NAME=VALUE`; `None` if there is no such container.
+    fn variables(&self, id: &Id, deadline: Instant) -> Result<Option<Vec<String>>, EngineError>;
+
+    /// Returns the names with digests by which registries know an image; none if it was removed.
+    fn image_digests(&self, image: &str, deadline: Instant) -> Result<Vec<String>, EngineError>;
+
     /// Pulls an image.
     fn pull(&self, image: &str, deadline: Instant) -> Result<(), EngineError>;
 
@@ -254,6 +260,8 @@ pub(crate) struct NetworkRequest<'a> {
 pub(crate) struct ContainerRequest<'a> {
     pub(crate) name: &'a str,
     pub(crate) attachment: Attachment<'a>,
+    /// The address of the engine's host on the network, where the two share a kernel.
+    pub(crate) gateway: Ipv4Addr,
     pub(crate) labels: &'a BTreeMap<String, String>,
     pub(crate) spec: &'a CheckedSpec,
 }
@@ -316,6 +324,8 @@ pub(crate) struct NetworkInfo {
 pub(crate) struct ContainerInfo {
     pub(crate) id: Id,
     pub(crate) labels: BTreeMap<String, String>,
+    /// The id of its image.
+    pub(crate) image: String,
     pub(crate) state: State,
     /// The time of its last start, as the engine prints it.
     pub(crate) started: String,
@@ -348,6 +358,8 @@ impl ContainerInfo {
         let on = |it: &&Endpoint| it.network == network.as_str() || it.network == name;
         let endpoint = self.endpoints.iter().find(on);
         Status {
+            image_id: self.image.clone(),
+            image_digests: Vec::new(),
             state: self.state,
             exit: self.exit.clone(),
             health: self.health,

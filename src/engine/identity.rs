@@ -3,7 +3,8 @@
 use std::fmt;
 
 use serde_json::Value;
-use sha2::{Digest, Sha256};
+
+use crate::digest::digest;
 
 /// The two kinds of engines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,8 +46,7 @@ impl Identity {
     /// 128 bits of a hash, in hexadecimal.
     pub(crate) fn digest(&self) -> String {
         let Self { id, host, root } = self;
-        let digest = Sha256::digest(format!("{id}\0{host}\0{root}"));
-        digest.iter().take(16).fold(String::new(), |hex, byte| hex + &format!("{byte:02x}"))
+        digest(format!("{id}\0{host}\0{root}"))
     }
 }
 

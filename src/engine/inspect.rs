@@ -47,6 +47,7 @@ pub(super) fn container_info(container: &Value) -> Option<ContainerInfo> {
     Some(ContainerInfo {
         id: Id::parse(container["Id"].as_str()?)?,
         labels: labels(&container["Config"]["Labels"]),
+        image: image_id(container["Image"].as_str().unwrap_or_default()),
         state: state(container["State"]["Status"].as_str()?),
         started: container["State"]["StartedAt"].as_str().unwrap_or_default().to_owned(),
         exit: exit(&container["State"]),
@@ -68,6 +69,26 @@ pub(super) fn container_info(container: &Value) -> Option<ContainerInfo> {
             .collect(),
         published: published(&container["NetworkSettings"]["Ports"]),
     })
+}
+
+/// Podman leaves the algorithm out.
+fn image_id(id: &str) -> String {
+    if id.is_empty() || id.contains(':') { id.to_owned() } else { format!("sha256:{id}") }
+}
+
+/// The variables of a container, as `NAME=VALUE`.
+pub(super) fn variables(container: &Value) -> Vec<String> {
+    texts(&container["Config"]["Env"])
+}
+
+/// The names with digests of an image.
+pub(super) fn image_digests(image: &Value) -> Vec<String> {
+    texts(&image["RepoDigests"])
+}
+
+fn texts(list: &Value) -> Vec<String> {
+    let list = list.as_array().into_iter().flatten();
+    list.filter_map(|it| Some(it.as_str()?.to_owned())).collect()
 }
 
 /// The addresses of version 4 before those of version 6.

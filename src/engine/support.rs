@@ -3,6 +3,7 @@
 use std::fmt;
 
 use super::identity::{EngineInfo, EngineKind};
+use crate::container::{CheckedSpec, HostAddress};
 use crate::invalid::InvalidInput;
 use crate::plan::{GatewayMode, NetworkOptions};
 
@@ -23,6 +24,21 @@ impl Unsupported {
     pub(crate) fn by_commands(what: &str, info: &EngineInfo) -> Self {
         let engine = format!("Engine::docker_cli() on {info}");
         Self { what: what.to_owned(), needs: "Engine::docker()".into(), engine }
+    }
+
+    /// The name of the engine's host, whose address podman does not tell a container by its network.
+    pub(super) fn host_gateway(spec: &CheckedSpec, info: &EngineInfo) -> Option<Self> {
+        let mut hosts = spec.options.hosts.iter();
+        let (name, _) = hosts.find(|(_, address)| *address == HostAddress::Gateway)?;
+        let what = format!("{name}, a name of the engine's host,");
+        Some(Self::new(what, "Docker, or podman as root", info))
+    }
+
+    /// The label of a mount, which Docker sets only where it would make a missing source.
+    pub(super) fn relabelling(spec: &CheckedSpec, info: &EngineInfo) -> Option<Self> {
+        let mount = spec.mounts.iter().find(|it| it.relabel.is_some())?;
+        let what = format!("the label of the mount at {}", mount.container);
+        Some(Self::new(what, "Engine::podman()", info))
     }
 
     /// The option or operation.

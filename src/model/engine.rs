@@ -199,6 +199,7 @@ impl Backend for ModelBackend {
         Ok(found.map(|it| ContainerInfo {
             id: it.id.clone(),
             labels: it.labels.clone(),
+            image: String::new(),
             state: it.state,
             started: String::new(),
             exit: None,
@@ -206,6 +207,14 @@ impl Backend for ModelBackend {
             endpoints: vec![Endpoint { network: it.network.clone(), ip: Some(it.ip), ipv6: None }],
             published: Vec::new(),
         }))
+    }
+
+    fn variables(&self, _: &Id, _: Instant) -> Result<Option<Vec<String>>, EngineError> {
+        unused()
+    }
+
+    fn image_digests(&self, _: &str, _: Instant) -> Result<Vec<String>, EngineError> {
+        unused()
     }
 
     fn pull(&self, _: &str, _: Instant) -> Result<(), EngineError> {

@@ -26,6 +26,8 @@ const ENGINE: &str = "sidecar-bundle.engine";
 const LEASE: &str = "sidecar-bundle.lease";
 /// The key of a further container of a slug, whose value is its name.
 const GUEST: &str = "sidecar-bundle.guest";
+/// The key whose value is the digest of a container's specification.
+const SPEC: &str = "sidecar-bundle.spec";
 /// The key whose value is the owner; a reaper filters by it.
 pub(crate) const OWNER: &str = "sidecar-bundle.owner";
 
@@ -121,6 +123,16 @@ pub(crate) fn lease_in(labels: &LabelMap) -> Option<&str> {
 pub(crate) fn with_guest(mut labels: LabelMap, name: &str) -> LabelMap {
     labels.insert(GUEST.to_owned(), name.to_owned());
     labels
+}
+
+/// Adds the label of a container, the digest of its specification.
+pub(crate) fn with_spec(mut labels: LabelMap, digest: &str) -> LabelMap {
+    labels.insert(SPEC.to_owned(), digest.to_owned());
+    labels
+}
+
+pub(crate) fn spec_in(labels: &LabelMap) -> Option<&str> {
+    value(labels, SPEC)
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use std::net::Ipv4Addr;
 use std::sync::Arc;
 
 use super::Stopper;
-use crate::container::Ready;
+use crate::container::{CheckedSpec, Ready};
 use crate::created::Network;
 use crate::engine::backend::Id;
 use crate::error::Error;
@@ -111,6 +111,14 @@ impl Container {
     /// The readiness conditions of the specification.
     pub(crate) fn ready(&self) -> &[Ready] {
         &self.ready
+    }
+
+    pub(super) fn set_ready(&mut self, ready: Vec<Ready>) {
+        self.ready = ready;
+    }
+
+    pub(super) fn set_end(&mut self, spec: &CheckedSpec) {
+        self.guard.set_end(spec.options.grace, spec.options.save_log.clone());
     }
 
     /// Removes it now.

@@ -13,7 +13,7 @@ pub use guest::Guest;
 pub(crate) use guest::GuestPlace;
 pub use stopper::Stopper;
 
-use crate::container::Ready;
+use crate::container::{CheckedSpec, Ready};
 use crate::created::NetworkCreated;
 use crate::engine::backend::Id;
 use crate::error::{Error, StepError};
@@ -56,6 +56,15 @@ impl BundleRunning {
         let place = Arc::clone(network.network());
         let (name, ip) = (place.plan().container_name(), place.plan().ip());
         Self { container: Container::new(id, name, ip, ready, guard, place), network }
+    }
+
+    /// Sets what a specification says of the container's end.
+    pub(crate) fn set_end(&mut self, spec: &CheckedSpec) {
+        self.container.set_end(spec);
+    }
+
+    pub(crate) fn set_ready(&mut self, ready: Vec<Ready>) {
+        self.container.set_ready(ready);
     }
 
     /// Removes the container and then the network, now: `docker rm --force --volumes` and

@@ -5,9 +5,12 @@ use std::sync::Arc;
 
 use ipnet::Ipv4Net;
 
+use super::start::check_fit;
+use crate::container::{BundleSpec, CheckedFile, CheckedSpec, CheckedVariable};
 use crate::created::NetworkCreated;
 use crate::engine::Engine;
 use crate::engine::backend::{ContainerInfo, Id, NetworkInfo, Resource};
+use crate::engine::connection::Connection;
 use crate::error::{Error, StepError};
 use crate::ownership::guard::Guard;
 use crate::ownership::labels;
@@ -63,6 +66,146 @@ impl NetworkPlanned {
         let _entered = tracing::info_span!("attach", slug = %self.slug()).entered();
         attach(&self, engine).map_err(|error| StepError::new(error, self))
     }
+}
+
+impl NetworkPlanned {
+    /// Takes the slug's bundle back if one was kept with this plan's addresses and options and with this specification,
+    /// and launches one otherwise.
+    ///
+    /// A kept bundle that [differs](BundleRunning::is_made_from), or that was changed, is removed before the launch. With
+    /// what was taken back, the specification's readiness conditions and its end are set as after a launch.
+    ///
+    /// ```no_run
+    /// use std::time::Duration;
+    /// use sidecar_bundle::{BundleSpec, Engine, NetworkPlanned, Slug};
+    ///
+    /// let plan = NetworkPlanned::new(Slug::new("demo")?);
+    /// let bundle = plan.attach_or_launch(&Engine::docker(), BundleSpec::new().image("nginx:1"))?;
+    /// bundle.wait_ready(Duration::from_secs(10))?;
+    /// bundle.keep()?; // for the next process
+    /// # Ok::<(), sidecar_bundle::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// The plan is handed back. They are those of [`attach`](Self::attach), but for [`Error::NotKept`] and
+    /// [`Error::Changed`], and those of [`launch`](Self::launch). A wrong specification, and one that the engine does not
+    /// support, are errors before anything is touched. After another error of the launch, a kept bundle that differed
+    /// exists no more.
+    pub fn attach_or_launch(
+        self,
+        engine: &Engine,
+        spec: BundleSpec,
+    ) -> Result<BundleRunning, StepError<Self>> {
+        let span = tracing::info_span!("attach_or_launch", slug = %self.slug());
+        let _entered = span.enter();
+        match attached_as(&self, engine, &spec) {
+            Ok(Some(bundle)) => Ok(bundle),
+            Ok(None) => self.launch(engine, spec),
+            Err(error) => Err(StepError::new(error, self)),
+        }
+    }
+}
+
+/// The kept bundle if it is as it is asked for. Another is removed.
+fn attached_as(
+    plan: &NetworkPlanned,
+    engine: &Engine,
+    spec: &BundleSpec,
+) -> Result<Option<BundleRunning>, Error> {
+    let spec = spec.check(plan.naming())?;
+    check_fit(plan, &spec)?;
+    let asked = |source| Error::Look { what: "its identity", source };
+    let connection = Connection::open_for(engine, Some(&spec)).map_err(asked)?;
+    connection.backend().supports(&spec, connection.info())?;
+    drop(connection);
+    let mut bundle = match attach(plan, engine) {
+        Ok(bundle) => bundle,
+        Err(Error::NotKept { .. }) => return Ok(None),
+        Err(error @ Error::Changed { .. }) => {
+            tracing::info!(%error, "what was kept is removed");
+            plan.discard(engine)?;
+            return Ok(None);
+        }
+        Err(error) => return Err(error),
+    };
+    let judged = judge(plan, &bundle, &spec);
+    bundle.set_end(&spec);
+    match judged {
+        Ok(true) => {
+            bundle.set_ready(spec.ready);
+            Ok(Some(bundle))
+        }
+        Ok(false) => {
+            tracing::info!("the kept bundle is not as it is asked for: it is removed");
+            bundle.close()?;
+            Ok(None)
+        }
+        // Nothing is known of it that would be a reason to remove it.
+        Err(error) => Err(match bundle.keep() {
+            Ok(_) => error,
+            Err(failed) => error.and(Err(failed.into())),
+        }),
+    }
+}
+
+fn judge(plan: &NetworkPlanned, bundle: &BundleRunning, spec: &CheckedSpec) -> Result<bool, Error> {
+    let connection = bundle.session().connection();
+    connection.backend().redact(spec);
+    let found = bundle.plan();
+    let is_planned = (found.addressing(), found.ipv6()) == (plan.addressing(), plan.ipv6())
+        && found.options().to_label() == plan.options().to_label();
+    Ok(is_planned && is_made_from(bundle, spec)?)
+}
+
+impl BundleRunning {
+    /// Returns true if the container was made from this specification, as far as the engine can tell: after an
+    /// [`attach`](NetworkPlanned::attach), that what runs is what is asked for.
+    ///
+    /// A digest of the specification is a label of the container. The values of secret and inherited variables and the
+    /// contents of secret files are not in it: those of the container are compared. An image is compared by its name,
+    /// which may have been given to another image since, unless it has a [digest](BundleSpec::require_digest). Readiness
+    /// conditions, the time of a pull, the grace period and a saved log are no part of the container. For another version
+    /// of this library, the same specification may be another one.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Invalid`] when the specification is wrong, [`Error::Look`] when the engine cannot be asked,
+    /// [`Error::Unsupported`] when a secret file is to be compared on an engine that is driven by commands, and
+    /// [`Error::Gone`] when somebody else removed the container.
+    pub fn is_made_from(&self, spec: &BundleSpec) -> Result<bool, Error> {
+        let spec = spec.check(self.plan().naming())?;
+        self.session().connection().backend().redact(&spec);
+        is_made_from(self, &spec)
+    }
+}
+
+fn is_made_from(bundle: &BundleRunning, spec: &CheckedSpec) -> Result<bool, Error> {
+    let connection = bundle.session().connection();
+    let deadline = connection.engine().look_deadline();
+    let container = bundle.look(deadline)?;
+    if labels::spec_in(&container.labels) != Some(&spec.digest()) {
+        return Ok(false);
+    }
+    let hidden = |it: &CheckedVariable| Some(format!("{}={}", it.name(), it.hidden_value()?));
+    let hidden: Vec<_> = spec.variables.iter().filter_map(hidden).collect();
+    if !hidden.is_empty() {
+        let found = connection.backend().variables(bundle.id(), deadline);
+        let found = found.map_err(|source| bundle.not_read("the container's variables", source))?;
+        let gone = || Error::Gone { container: bundle.container_name().to_owned() };
+        let found = found.ok_or_else(gone)?;
+        if !hidden.iter().all(|it| found.contains(it)) {
+            return Ok(false);
+        }
+    }
+    for CheckedFile { path, file } in spec.files.iter().filter(|it| it.file.is_secret) {
+        match bundle.read_file(path) {
+            Ok(found) if *found == *file.contents => {}
+            Ok(_) | Err(Error::File { .. }) => return Ok(false),
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(true)
 }
 
 fn attach(plan: &NetworkPlanned, engine: &Engine) -> Result<BundleRunning, Error> {

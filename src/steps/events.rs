@@ -328,6 +328,7 @@ mod tests {
         health: Option<Health>,
     ) -> ContainerInfo {
         ContainerInfo {
+            image: String::new(),
             id: Id::parse(&"0".repeat(64)).unwrap(),
             labels: BTreeMap::new(),
             state,

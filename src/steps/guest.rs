@@ -70,6 +70,7 @@ impl BundleRunning {
             ("a second network", options.also_on.is_some()),
             ("an alias", !options.aliases.is_empty()),
             ("an extra host", !options.hosts.is_empty()),
+            ("a DNS server", !options.dns.is_empty()),
         ];
         if let Some((what, _)) = refused.iter().find(|(_, is_set)| *is_set) {
             return Err(InvalidInput::new(format_args!(

@@ -21,14 +21,20 @@ use crate::status::{ExecOutput, LogLine, Status};
 const LAST_LINES: usize = 20;
 
 impl Container {
-    /// Returns the state of the container now.
+    /// Returns the state of the container now, and the image that it was made from.
     ///
     /// # Errors
     ///
     /// [`Error::Look`] when the engine cannot be asked, and [`Error::Gone`] when the container does not exist
     /// any more.
     pub fn status(&self) -> Result<Status, Error> {
-        self.status_by(self.session().connection().engine().look_deadline())
+        let connection = self.session().connection();
+        let deadline = connection.engine().look_deadline();
+        let mut status = self.status_by(deadline)?;
+        let digests = connection.backend().image_digests(&status.image_id, deadline);
+        let asked = |source| Error::Look { what: "the container's image", source };
+        status.image_digests = digests.map_err(asked)?;
+        Ok(status)
     }
 
     pub(super) fn status_by(&self, deadline: Instant) -> Result<Status, Error> {

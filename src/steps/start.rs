@@ -113,8 +113,10 @@ impl Start<'_> {
         if pulled {
             pull(session, spec)?;
         }
-        let (labels, attachment) = (&self.labels, self.attachment);
-        let request = ContainerRequest { name, attachment, labels, spec };
+        let labels = &labels::with_spec(self.labels.clone(), &spec.digest());
+        let attachment = self.attachment;
+        let gateway = plan.gateway();
+        let request = ContainerRequest { name, attachment, gateway, labels, spec };
         loop {
             let deadline = engine.start_deadline();
             let created =
@@ -182,8 +184,13 @@ impl Start<'_> {
 
 fn pull(session: &Session, spec: &CheckedSpec) -> Result<(), Error> {
     let connection = session.connection();
-    let pulled = connection.backend().pull(&spec.image, connection.engine().pull_deadline());
-    pulled.map_err(|source| Error::Pull { image: spec.image.clone(), source })
+    let image = &spec.image;
+    let _entered = tracing::info_span!("pull", image).entered();
+    tracing::info!("an image is pulled");
+    let pulled = connection.backend().pull(image, connection.engine().pull_deadline());
+    pulled.map_err(|source| Error::Pull { image: image.clone(), source })?;
+    tracing::info!("the image was pulled");
+    Ok(())
 }
 
 /// Removes the container that has the name already, if it is an orphan; false if it is another's.

@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
 mod api;
+mod attach;
 mod bundles;
 mod cause;
 mod create;
@@ -26,7 +27,6 @@ mod wait;
 #[expect(dead_code, reason = "it has a main of its own")]
 mod agent;
 #[path = "../support/engine.rs"]
-#[expect(dead_code, reason = "other tests use the rest")]
 mod engine;
 #[path = "../support/owner.rs"]
 mod owner;

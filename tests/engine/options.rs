@@ -2,12 +2,13 @@
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::path::Path;
 
-use sidecar_bundle::{BundleSpec, Cause, PortMapping, RestartPolicy};
+use sidecar_bundle::{BundleSpec, Cause, Error, PortMapping, Relabel, RestartPolicy};
 
 use crate::engine::{
-    LONG, await_print, cli, has_limits, inside, inspect, is_podman, is_rootless, sh, with_option,
-    world,
+    LONG, await_print, cli, has_limits, inside, inspect, is_api, is_podman, is_rootless, sh,
+    with_option, world,
 };
 
 #[test]
@@ -184,6 +185,8 @@ fn a_hardened_bundle_can_do_less_harm() {
         assert!(status.contains(line), "{line} is not in {status}");
     }
     assert_ne!(run("chown 1000 /tmp/here").0, 0, "owners can be changed without a capability");
+    let copied = "cp /bin/busybox /tmp/true && /tmp/true";
+    assert_ne!(run(copied).0, 0, "a program in /tmp can be run");
     let forks = run("for i in $(seq 100); do sleep 3 & done; echo all");
     let all = forks.1.contains("all");
     assert_eq!(all, !has_limits(), "100 processes where 40 are allowed: {forks:?}");
@@ -202,6 +205,79 @@ fn a_hardened_bundle_can_do_less_harm() {
     assert!(status.contains("NoNewPrivs:\t0") && !status.contains("CapEff:\t0000000000000000"));
     assert_eq!(inside(&bundle, &["touch", "/here"]).0, 0);
     bundle.close().unwrap();
+    world.assert_nothing_left();
+}
+
+#[test]
+fn a_hardened_bundle_has_programs_in_memory_on_request() {
+    let Some(world) = world("hardened-exec") else { return };
+    let spec = BundleSpec::new().hardened().executable_tmpfs("/tmp", 4 << 20);
+    let bundle = world.plan().launch(&world.engine(), spec).unwrap();
+    await_print(&bundle, "supervisor: ready");
+    let run = |script: &str| inside(&bundle, &["sh", "-c", script]);
+    assert_eq!(run("cp /bin/busybox /tmp/true && /tmp/true").0, 0);
+    let mount = run("grep ' /tmp ' /proc/mounts").1;
+    assert!(mount.contains("nosuid,nodev") && !mount.contains("noexec"), "{mount}");
+    assert!(mount.contains("size=4096k"), "{mount}");
+    assert_ne!(run("head -c 5000000 /dev/zero >/tmp/big").0, 0, "it has 4 MiB");
+    bundle.close().unwrap();
+    world.assert_nothing_left();
+}
+
+#[test]
+fn names_of_the_host_and_dns_servers_arrive() {
+    let Some(world) = world("names") else { return };
+    let network = world.plan().create_network(&world.engine()).unwrap();
+    if is_podman() && (is_rootless() || !is_api()) {
+        let spec = BundleSpec::new().host_gateway("host.docker.internal");
+        let failed = network.start(spec).unwrap_err();
+        assert!(matches!(failed.error(), Error::Unsupported(_)), "{failed:?}");
+        return failed.into_state().close().unwrap();
+    }
+    let spec = BundleSpec::new()
+        .host_gateway("host.docker.internal")
+        .dns_server([10, 255, 0, 53])
+        .dns_server([10, 255, 0, 54]);
+    let bundle = network.start(spec).unwrap();
+    let hosts = inside(&bundle, &["cat", "/etc/hosts"]).1;
+    let line = hosts.lines().find(|line| line.contains("host.docker.internal"));
+    let address = line.and_then(|line| line.split_whitespace().next()).unwrap_or_default();
+    assert!(address.parse::<std::net::IpAddr>().is_ok(), "{hosts}");
+    if is_podman() {
+        assert_eq!(address, bundle.plan().gateway().to_string());
+        let resolv = inside(&bundle, &["cat", "/etc/resolv.conf"]).1;
+        assert!(resolv.contains("nameserver 10.255.0.53\nnameserver 10.255.0.54"), "{resolv}");
+    } else {
+        let told = &inspect("container", bundle.container_id()).unwrap()["HostConfig"]["Dns"];
+        assert_eq!(*told, serde_json::json!(["10.255.0.53", "10.255.0.54"]));
+    }
+    bundle.close().unwrap();
+    world.assert_nothing_left();
+}
+
+#[test]
+fn a_mount_is_relabelled_where_a_missing_source_stays_an_error() {
+    let Some(world) = world("relabel") else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let spec = |host: &Path| {
+        let spec = BundleSpec::new().mount(host, "/here").mount_read_only(host, "/there");
+        spec.relabel("/here", Relabel::Private).relabel("/there", Relabel::Shared)
+    };
+    let launched = world.plan().launch(&world.engine(), spec(folder.path()));
+    if is_podman() && is_api() {
+        let bundle = launched.unwrap();
+        // Podman forgets the letters when it has done it.
+        assert_eq!(inside(&bundle, &["touch", "/here/file"]).0, 0);
+        assert!(folder.path().join("file").exists());
+        bundle.close().unwrap();
+        let missing = spec(&folder.path().join("missing"));
+        let failed = world.plan().launch(&world.engine(), missing).unwrap_err();
+        assert_eq!(failed.error().cause(), Some(Cause::MountSourceMissing), "{failed:?}");
+        assert!(!folder.path().join("missing").exists());
+    } else {
+        let failed = launched.unwrap_err();
+        assert!(matches!(failed.error(), Error::Unsupported(_)), "{failed:?}");
+    }
     world.assert_nothing_left();
 }
 

@@ -7,7 +7,9 @@ use std::time::{Duration, Instant};
 
 use sidecar_bundle::{BundleSpec, Cause, Error, NetworkPlanned, PullPolicy};
 
-use crate::engine::{LONG, cli, inspect, is_api, is_podman, is_rootless, required, shout, world};
+use crate::engine::{
+    LONG, World, cli, inspect, is_api, is_podman, is_rootless, required, shout, world,
+};
 
 #[test]
 fn a_missing_image_hands_the_network_back() {
@@ -116,12 +118,37 @@ fn an_image_is_pulled_when_the_policy_says_so() {
         assert!(inspect("image", &image).is_some());
         bundle.close().unwrap();
     }
+    names_of_contents(&world, &image);
     let missing = format!("127.0.0.1:{}/none:1", registry.port);
     let spec = BundleSpec::new().image(&missing);
     let failed = world.plan().launch(&world.engine(), spec).unwrap_err();
     assert_eq!(failed.error().to_string(), format!("image {missing} could not be pulled"));
     cli(&["image", "rm", &image]);
     world.assert_nothing_left();
+}
+
+/// What a bundle tells of its image is accepted in place of its name, and leads to the same.
+fn names_of_contents(world: &World, image: &str) {
+    let spec = || BundleSpec::new().require_digest();
+    let refused = world.plan().launch(&world.engine(), spec().image(image)).unwrap_err();
+    assert!(matches!(refused.error(), Error::Invalid(_)), "{refused:?}");
+    let bundle = world.plan().launch(&world.engine(), BundleSpec::new().image(image)).unwrap();
+    let status = bundle.status().unwrap();
+    bundle.close().unwrap();
+    let repository = format!("{}@", image.rsplit_once(':').unwrap().0);
+    let digests = status.image_digests.iter().filter(|it| it.starts_with(&repository));
+    let launched = |name: &str, pull| {
+        let spec = spec().image(name).pull(pull);
+        let bundle = world.plan().launch(&world.engine(), spec)?;
+        let again = bundle.status()?;
+        bundle.close()?;
+        assert_eq!(again.image_id, status.image_id);
+        Ok(())
+    };
+    let known: Vec<Result<(), Error>> =
+        digests.map(|it| launched(it, PullPolicy::Always)).collect();
+    assert!(known.iter().any(Result::is_ok), "{:?}: {known:?}", status.image_digests);
+    launched(&status.image_id, PullPolicy::Never).unwrap();
 }
 
 /// A registry of the test's own, in the network namespace of the engine that is to pull from it.

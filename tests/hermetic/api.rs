@@ -692,7 +692,7 @@ fn a_profile_is_read_before_anything_is_touched() {
 #[test]
 fn options_of_the_other_backend_are_refused_before_anything() {
     let engine = Scripted::new(|_, _| Act::Obey);
-    let spec = BundleSpec::new().engine_flag("--dns=1.1.1.1");
+    let spec = BundleSpec::new().engine_flag("--shm-size=1g");
     let failed = plan().launch(&engine.engine(), spec).unwrap_err();
     assert!(matches!(failed.error(), Error::Unsupported(_)), "{failed:?}");
     let requests = engine.requests();

@@ -31,6 +31,7 @@ fn up_is_three_commands_and_down_two() {
 
     let calls = fake.calls();
     let [engine, lease, owner] = ["engine", "lease", "owner"].map(|key| calls[0].drawn(key));
+    let spec = calls[1].drawn("spec");
     assert!(owner != lease && lease != engine && engine != owner);
 
     let labels = format!(
@@ -45,13 +46,15 @@ fn up_is_three_commands_and_down_two() {
          --label sidecar-bundle.slug=demo \
          --label sidecar-bundle.subnet=10.56.132.0/24"
     );
+    let of_spec = format!("--label sidecar-bundle.spec={spec} --label sidecar-bundle.subnet=");
+    let container_labels = labels.replace("--label sidecar-bundle.subnet=", &of_spec);
     let expected = [
         format!(
             "network create --subnet 10.56.132.0/24 --gateway 10.56.132.1 \
              --ip-range 10.56.132.128/25 {labels} {NETWORK}"
         ),
         format!(
-            "run --detach --name {CONTAINER} --network {network} --ip 10.56.132.2 {labels} \
+            "run --detach --name {CONTAINER} --network {network} --ip 10.56.132.2 {container_labels} \
              --env CLAUDE_BOTTLE_SIDECAR_DAEMONS=egress,pipelock --pull=never claude-bottle-sidecars:latest"
         ),
         format!("container inspect {container}"),

@@ -276,6 +276,7 @@ impl State {
                 let container = json!({
                     "Id": id,
                     "Name": name,
+                    "Image": format!("sha256:{:064x}", 1),
                     "Labels": labels,
                     "Created": 1_767_323_046,
                     "Config": {"Labels": labels},
@@ -295,6 +296,7 @@ impl State {
             ("GET", ["containers", key, "json"]) => {
                 found(containers, key, "No such container: KEY")
             }
+            ("GET", ["images", _, "json"]) => json(200, json!({"RepoDigests": ["x@sha256:1"]})),
             ("DELETE", ["networks", key]) => match networks.remove(*key) {
                 Some(_) => (204, String::new()),
                 None => json(404, json!({"message": format!("network {key} not found")})),

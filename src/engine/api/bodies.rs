@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 use serde_json::{Map, Value, json};
 
 use super::archive;
-use crate::container::{CheckedMount, CheckedSpec, MountKind, Options, PortMapping, RestartPolicy};
+use crate::container::{
+    CheckedMount, CheckedSpec, MountKind, Options, PortMapping, RestartPolicy, Tmpfs,
+};
 use crate::engine::backend::{ContainerRequest, NetworkRequest};
 use crate::engine::dialect::Dialect;
 
@@ -104,11 +106,13 @@ fn host_config(network: &str, spec: &CheckedSpec) -> Value {
     let options = &spec.options;
     let volumes = archive::volumes(Dialect::Docker, spec).into_iter();
     let volumes = volumes.map(|directory| json!({"Type": "volume", "Target": directory}));
+    let mounts = spec.mounts.iter().filter_map(mount);
     let mut config = json!({
         "NetworkMode": network,
-        "Mounts": spec.mounts.iter().map(mount).chain(volumes).collect::<Vec<_>>(),
+        "Mounts": mounts.chain(volumes).collect::<Vec<_>>(),
         "ReadonlyRootfs": options.read_only,
     });
+    config["Tmpfs"] = spec.mounts.iter().filter_map(executable_tmpfs).collect::<Map<_, _>>().into();
     let mut bindings = Map::new();
     for port in &options.publish {
         let bindings = bindings.entry(port.name()).or_insert_with(|| json!([]));
@@ -117,6 +121,7 @@ fn host_config(network: &str, spec: &CheckedSpec) -> Value {
     config["PortBindings"] = bindings.into();
     let hosts = options.hosts.iter().map(|(name, address)| format!("{name}:{address}"));
     config["ExtraHosts"] = hosts.collect::<Vec<_>>().into();
+    config["Dns"] = json!(options.dns);
     if let Some(memory) = options.memory {
         config["Memory"] = memory.into();
         config["MemorySwap"] = memory.into();
@@ -159,11 +164,13 @@ fn binding(port: &PortMapping) -> Value {
     })
 }
 
-fn mount(mount: &CheckedMount) -> Value {
+/// `None` for what is no mount of the API's.
+fn mount(mount: &CheckedMount) -> Option<Value> {
     let (kind, source, size) = match &mount.kind {
         MountKind::Host(path) => ("bind", Some(path), None),
         MountKind::Volume(name) => ("volume", Some(name), None),
-        MountKind::Tmpfs(size) => ("tmpfs", None, *size),
+        MountKind::Tmpfs(Tmpfs { executable: true, .. }) => return None,
+        MountKind::Tmpfs(Tmpfs { size, .. }) => ("tmpfs", None, *size),
     };
     let mut json = json!({"Type": kind, "Target": mount.container, "ReadOnly": mount.read_only});
     if let Some(source) = source {
@@ -172,7 +179,17 @@ fn mount(mount: &CheckedMount) -> Value {
     if let Some(size) = size {
         json["TmpfsOptions"] = json!({"SizeBytes": size});
     }
-    json
+    Some(json)
+}
+
+/// Before Docker 27, no mount in memory can have programs.
+fn executable_tmpfs(mount: &CheckedMount) -> Option<(String, Value)> {
+    match mount.kind {
+        MountKind::Tmpfs(tmpfs) if tmpfs.executable => {
+            Some((mount.container.clone(), tmpfs.options().into()))
+        }
+        _ => None,
+    }
 }
 
 #[cfg(test)]
@@ -200,6 +217,7 @@ pub(super) mod tests {
                 ip: Ipv4Addr::new(10, 1, 2, 3),
                 ipv6: Some("fd00::3".parse().unwrap()),
             },
+            gateway: Ipv4Addr::new(10, 1, 2, 1),
             labels: &BTreeMap::from([("own".to_owned(), "1".to_owned())]),
             spec: &spec.check(&Naming::default()).unwrap(),
         })
@@ -216,6 +234,8 @@ pub(super) mod tests {
             .volume("v", "/v")
             .tmpfs("/t", 1 << 20)
             .tmpfs("/u", None)
+            .executable_tmpfs("/x", 1 << 20)
+            .executable_tmpfs("/y", None)
             .entrypoint("sh")
             .command(["-c", "x"])
             .user("1:2")
@@ -225,6 +245,8 @@ pub(super) mod tests {
             .publish(PortMapping::udp(53))
             .extra_host("four", [10, 0, 0, 1])
             .extra_host("six", [0xfd00, 0, 0, 0, 0, 0, 0, 1])
+            .host_gateway("host.docker.internal")
+            .dns_server([10, 0, 0, 53])
             .memory(64 << 20)
             .cpus(0.1)
             .pids(99)
@@ -268,6 +290,7 @@ pub(super) mod tests {
                     {"Type": "tmpfs", "Target": "/u", "ReadOnly": false},
                     {"Type": "volume", "Source": "v", "Target": "/v", "ReadOnly": false},
                 ],
+                "Tmpfs": {"/x": "exec,size=1048576", "/y": "exec"},
                 "ReadonlyRootfs": true,
                 "PortBindings": {
                     "80/tcp": [
@@ -276,7 +299,8 @@ pub(super) mod tests {
                     ],
                     "53/udp": [{"HostIp": "127.0.0.1", "HostPort": ""}],
                 },
-                "ExtraHosts": ["four:10.0.0.1", "six:fd00::1"],
+                "ExtraHosts": ["four:10.0.0.1", "six:fd00::1", "host.docker.internal:host-gateway"],
+                "Dns": ["10.0.0.53"],
                 "Memory": 64 << 20,
                 "MemorySwap": 64 << 20,
                 "NanoCpus": 100_000_000,

@@ -23,7 +23,9 @@ use crate::engine::clock::whole_seconds;
 use crate::engine::dialect::Dialect;
 use crate::engine::error::{End, EngineError};
 use crate::engine::identity::{EngineInfo, EngineKind};
-use crate::engine::inspect::{attached_names, container_info, listed, network_info};
+use crate::engine::inspect::{
+    attached_names, container_info, image_digests, listed, network_info, variables,
+};
 use crate::engine::support::{Refused, Unsupported};
 use crate::invalid::InvalidInput;
 use crate::status::{ExecOutput, FileProblem, LogLine, LogStream};
@@ -60,7 +62,15 @@ impl Backend for Api {
             ))));
         }
         if self.dialect == Dialect::Docker {
+            if let Some(refused) = Unsupported::relabelling(spec, info) {
+                return Err(refused.into());
+            }
             return spec.security.as_ref().map(drop).map_err(|it| Refused::Invalid(it.clone()));
+        }
+        if info.rootless
+            && let Some(refused) = Unsupported::host_gateway(spec, info)
+        {
+            return Err(refused.into());
         }
         match podman::check(spec).map_err(Refused::Invalid)? {
             None => Ok(()),
@@ -162,6 +172,16 @@ impl Backend for Api {
             exit.error = self.program.redactor().redacted(&exit.error);
         }
         Ok(Some(info))
+    }
+
+    fn variables(&self, id: &Id, deadline: Instant) -> Result<Option<Vec<String>>, EngineError> {
+        let request = requests::inspect(self.dialect, Resource::Container, id.as_str());
+        Ok(self.look_at_a_container(&request, deadline)?.as_ref().map(variables))
+    }
+
+    fn image_digests(&self, image: &str, deadline: Instant) -> Result<Vec<String>, EngineError> {
+        let request = Request::get(format!("/images/{image}/json"));
+        Ok(self.look(&request, deadline)?.as_ref().map(image_digests).unwrap_or_default())
     }
 
     /// The program knows the credentials of registries.
@@ -533,7 +553,10 @@ impl Api {
         match self.ask(request, deadline) {
             Ok(answer) => Ok(Some(answer.json())),
             Err(Failure { status: Some(404), error, .. })
-                if matches!(error.cause(), Cause::NetworkMissing | Cause::ContainerMissing) =>
+                if matches!(
+                    error.cause(),
+                    Cause::NetworkMissing | Cause::ContainerMissing | Cause::ImageMissing
+                ) =>
             {
                 Ok(None)
             }

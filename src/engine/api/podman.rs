@@ -11,7 +11,8 @@ use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 
 use crate::container::{
-    CheckedMount, CheckedSpec, Field, MountKind, Options, PortMapping, RestartPolicy,
+    CheckedMount, CheckedSpec, Field, HostAddress, MountKind, Options, PortMapping, Relabel,
+    RestartPolicy,
 };
 use crate::engine::backend::{ContainerRequest, NetworkRequest};
 use crate::engine::dialect::Dialect;
@@ -74,7 +75,10 @@ pub(super) fn container(request: &ContainerRequest<'_>) -> Value {
     let labels: BTreeMap<_, _> = options.labels.iter().cloned().chain(own).collect();
     let variables: BTreeMap<_, _> =
         spec.variables.iter().map(|it| (it.name(), it.value())).collect();
-    let hosts = options.hosts.iter().map(|(name, address)| format!("{name}:{address}"));
+    let hosts = options.hosts.iter().map(|(name, address)| match address {
+        HostAddress::Given(address) => format!("{name}:{address}"),
+        HostAddress::Gateway => format!("{name}:{}", request.gateway),
+    });
     let (volumes, mounts): (Vec<_>, Vec<_>) =
         spec.mounts.iter().partition(|it| matches!(it.kind, MountKind::Volume(_)));
     let mut body = json!({
@@ -86,6 +90,7 @@ pub(super) fn container(request: &ContainerRequest<'_>) -> Value {
         "labels": labels,
         "portmappings": options.publish.iter().map(port).collect::<Vec<_>>(),
         "hostadd": hosts.collect::<Vec<_>>(),
+        "dns_server": options.dns,
         "mounts": mounts.into_iter().map(mount).collect::<Vec<_>>(),
         "volumes": volumes.into_iter().map(mount).collect::<Vec<_>>(),
         "cap_add": options.add_capabilities,
@@ -191,13 +196,20 @@ fn port(port: &PortMapping) -> Value {
 
 fn mount(mount: &CheckedMount) -> Value {
     let mut options: Vec<_> = mount.read_only.then(|| "ro".to_owned()).into_iter().collect();
+    options.extend(mount.relabel.map(|relabel| match relabel {
+        Relabel::Shared => "z".to_owned(),
+        Relabel::Private => "Z".to_owned(),
+    }));
     let (kind, source) = match &mount.kind {
         MountKind::Volume(name) => {
             return json!({"Name": name, "Dest": mount.container, "Options": options});
         }
         MountKind::Host(path) => ("bind", path.as_str()),
-        MountKind::Tmpfs(size) => {
-            options.extend(size.map(|bytes| format!("size={bytes}")));
+        MountKind::Tmpfs(tmpfs) => {
+            // Docker's by default.
+            options.extend(["nosuid".to_owned(), "nodev".to_owned()]);
+            options.push(if tmpfs.executable { "exec" } else { "noexec" }.to_owned());
+            options.extend(tmpfs.size.map(|bytes| format!("size={bytes}")));
             ("tmpfs", "tmpfs")
         }
     };
@@ -251,7 +263,6 @@ fn placed(field: &Field) -> Option<(&'static str, Value)> {
         "OomKillDisable" => "resource_limits/memory/disableOOMKiller",
         "OomScoreAdj" => "oom_score_adj",
         "Devices" => return Some(("devices", each(&value, device)?)),
-        "Dns" => "dns_server",
         "DnsOptions" => "dns_option",
         "DnsSearch" => "dns_search",
         "GroupAdd" => "groups",
@@ -366,12 +377,15 @@ mod tests {
                 port("::1", 0, 80, "tcp"),
                 port("127.0.0.1", 0, 53, "udp"),
             ],
-            "hostadd": ["four:10.0.0.1", "six:fd00::1"],
+            "hostadd": ["four:10.0.0.1", "six:fd00::1", "host.docker.internal:10.1.2.1"],
+            "dns_server": ["10.0.0.53"],
             "mounts": [
                 bind("/a,b", "/m", &none),
                 bind("/r", "/n", &json!(["ro"])),
-                tmpfs("/t", json!(["size=1048576"])),
-                tmpfs("/u", none.clone()),
+                tmpfs("/t", json!(["nosuid", "nodev", "noexec", "size=1048576"])),
+                tmpfs("/u", json!(["nosuid", "nodev", "noexec"])),
+                tmpfs("/x", json!(["nosuid", "nodev", "exec", "size=1048576"])),
+                tmpfs("/y", json!(["nosuid", "nodev", "exec"])),
             ],
             "volumes": [{"Name": "v", "Dest": "/v", "Options": []}],
             "entrypoint": ["sh"],
@@ -454,6 +468,15 @@ mod tests {
     }
 
     #[test]
+    fn a_mount_is_relabelled_by_a_letter() {
+        let spec = BundleSpec::new().mount("/a", "/b").mount_read_only("/a", "/c");
+        let spec = spec.relabel("/b", Relabel::Private).relabel("/c/.", Relabel::Shared);
+        let body = body_by(container, &spec);
+        assert_eq!(body["mounts"][0]["options"], json!(["Z"]));
+        assert_eq!(body["mounts"][1]["options"], json!(["ro", "z"]));
+    }
+
+    #[test]
     fn a_field_of_dockers_is_at_its_place_or_not_supported() {
         for (path, json, place, value) in [
             ("Hostname", "\"h\"", "/hostname", json!("h")),
@@ -463,7 +486,6 @@ mod tests {
             ("HostConfig.CgroupnsMode", "\"host\"", "/cgroupns", json!({"nsmode": "host"})),
             ("HostConfig.CpuShares", "5", "/resource_limits/cpu/shares", json!(5)),
             ("HostConfig.MemoryReservation", "7", "/resource_limits/memory/reservation", json!(7)),
-            ("HostConfig.Dns", r#"["1.1.1.1"]"#, "/dns_server", json!(["1.1.1.1"])),
             (
                 "HostConfig.LogConfig",
                 r#"{"Type": "k8s-file", "Config": {"max-size": "1000", "tag": "t"}}"#,

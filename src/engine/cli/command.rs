@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 
-use super::output::Output;
+use super::output::{Output, Progress};
 use super::path_of;
 use crate::engine::backend::Notice;
 use crate::engine::cause::{Cause, MadeNothing, diagnose};
@@ -44,6 +44,8 @@ pub(super) struct Command {
     apart: bool,
     /// Its answer is in no error.
     private: bool,
+    /// Each line that it prints is traced as it comes.
+    has_progress: bool,
 }
 
 impl Command {
@@ -56,6 +58,7 @@ impl Command {
             redactor: redactor.clone(),
             apart: false,
             private: false,
+            has_progress: false,
         }
     }
 
@@ -97,6 +100,12 @@ impl Command {
     /// Keeps its standard output, which has secret values, out of errors.
     pub(super) fn private(mut self) -> Self {
         self.private = true;
+        self
+    }
+
+    /// Traces each line that it prints, as it comes.
+    pub(super) fn with_progress(mut self) -> Self {
+        self.has_progress = true;
         self
     }
 
@@ -197,6 +206,8 @@ impl Command {
         let more = 2 * self.redactor.longest();
         let (stdout, their_stdout) = Output::new(window + more)?;
         let (stderr, their_stderr) = Output::new(TEXT + more)?;
+        let progress = || self.has_progress.then(|| Progress::new(self.redactor.clone()));
+        let [stdout, stderr] = [stdout, stderr].map(|it| it.with_progress(progress()));
         let expression = self.expression_for(notice, [their_stdout, their_stderr])?;
         let start = Instant::now();
         let handle = expression.start()?;

@@ -19,7 +19,7 @@ use crate::engine::clock::whole_seconds;
 use crate::engine::dialect::{Dialect, list};
 use crate::engine::error::EngineError;
 use crate::engine::identity::{EngineInfo, EngineKind};
-use crate::engine::inspect::{attached_names, container_info, listed, network_info};
+use crate::engine::inspect::{attached_names, container_info, image_digests, listed, network_info};
 use crate::engine::support::{Refused, Unsupported};
 use crate::status::{LogLine, LogStream, State};
 
@@ -67,6 +67,14 @@ impl Backend for Cli {
         }
         if let Some(file) = spec.files.first() {
             return Err(Unsupported::by_commands(&format!("the file {}", file.path), info).into());
+        }
+        if let Some(refused) = Unsupported::relabelling(spec, info) {
+            return Err(refused.into());
+        }
+        if info.kind == EngineKind::Podman
+            && let Some(refused) = Unsupported::host_gateway(spec, info)
+        {
+            return Err(refused.into());
         }
         if let Some(network) = &spec.options.also_on {
             let what = format!("a second network, {network},");
@@ -168,10 +176,25 @@ impl Backend for Cli {
         Ok(Some(info))
     }
 
+    fn variables(&self, id: &Id, deadline: Instant) -> Result<Option<Vec<String>>, EngineError> {
+        let words = ["container", "inspect", "--format", "{{json .Config.Env}}", id.as_str()];
+        let command = self.command().args(words).private();
+        let read = |stdout: &str| serde_json::from_str::<Option<Vec<String>>>(stdout).ok();
+        match command.answer("a list in JSON", deadline, read) {
+            Ok(variables) => Ok(Some(variables.unwrap_or_default())),
+            Err(error) if error.cause() == Cause::ContainerMissing => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn image_digests(&self, image: &str, deadline: Instant) -> Result<Vec<String>, EngineError> {
+        let found = self.inspect("image", &[image], deadline)?;
+        Ok(found.first().map(image_digests).unwrap_or_default())
+    }
+
     fn pull(&self, image: &str, deadline: Instant) -> Result<(), EngineError> {
-        // It prints the image's name or id, and that only at its end.
-        let command = self.command().args(["pull", image, "--quiet"]);
-        command.answer("the image", deadline, |stdout| (!stdout.trim().is_empty()).then_some(()))
+        let command = self.command().args(["pull", image]).with_progress();
+        command.answer("the image", deadline, |stdout| is_pulled(stdout).then_some(()))
     }
 
     fn stop(&self, id: &Id, grace: Duration, deadline: Instant) -> Result<(), EngineError> {
@@ -358,10 +381,7 @@ impl Cli {
         if hidden.is_empty() {
             return Ok(());
         }
-        let words = ["container", "inspect", "--format", "{{json .Config.Env}}", id.as_str()];
-        let command = self.command().args(words).private();
-        let read = |stdout: &str| serde_json::from_str::<Option<Vec<String>>>(stdout).ok();
-        let arrived = command.answer("a list in JSON", deadline, read)?.unwrap_or_default();
+        let arrived = self.variables(id, deadline)?.unwrap_or_default();
         match hidden.into_iter().find(|(_, variable)| !arrived.contains(variable)) {
             None => Ok(()),
             Some((name, _)) => Err(EngineError::variable_lost(&self.program, &name)),
@@ -408,7 +428,10 @@ impl Cli {
             (Ok(found), None) if found.len() >= names.len() => Ok(found),
             (Ok(_), None) => Err(command.unexpected("an answer for each", &stdout)),
             (Ok(found), Some(error))
-                if matches!(error.cause(), Cause::NetworkMissing | Cause::ContainerMissing) =>
+                if matches!(
+                    error.cause(),
+                    Cause::NetworkMissing | Cause::ContainerMissing | Cause::ImageMissing
+                ) =>
             {
                 Ok(found)
             }
@@ -417,6 +440,12 @@ impl Cli {
             (_, Some(error)) => Err(error),
         }
     }
+}
+
+/// Returns true if a pull has printed the image's name or id, which it does at its end alone. Progress has more words.
+fn is_pulled(stdout: &str) -> bool {
+    let whole = stdout.split_inclusive('\n').filter_map(|line| line.strip_suffix('\n'));
+    whole.map(str::trim).any(|line| !line.is_empty() && !line.contains(char::is_whitespace))
 }
 
 /// The id that a command which made a resource has printed.

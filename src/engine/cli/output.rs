@@ -7,6 +7,8 @@ use std::time::Duration;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
+use crate::engine::redactor::Redactor;
+
 /// The reading end of a pipe, and the end of what came through it.
 pub(super) struct Output {
     pipe: PipeReader,
@@ -14,6 +16,36 @@ pub(super) struct Output {
     kept: Vec<u8>,
     has_ended: bool,
     failed: Option<io::Error>,
+    progress: Option<Progress>,
+}
+
+/// The lines of an output, traced as they come.
+pub(super) struct Progress {
+    begun: Vec<u8>,
+    redactor: Redactor,
+}
+
+impl Progress {
+    /// The bytes of a line at most.
+    const LINE: usize = 1 << 10;
+
+    pub(super) fn new(redactor: Redactor) -> Self {
+        Self { begun: Vec::new(), redactor }
+    }
+
+    fn push(&mut self, bytes: &[u8]) {
+        for &byte in bytes {
+            if matches!(byte, b'\n' | b'\r') {
+                let line = String::from_utf8_lossy(&self.begun);
+                if !line.trim().is_empty() {
+                    tracing::debug!(line = %self.redactor.redacted(line.trim()), "progress");
+                }
+                self.begun.clear();
+            } else if self.begun.len() < Self::LINE {
+                self.begun.push(byte);
+            }
+        }
+    }
 }
 
 impl Output {
@@ -22,7 +54,15 @@ impl Output {
         let (pipe, writer) = io::pipe()?;
         // Of this end alone: the program's writes wait, as it expects.
         fcntl(&pipe, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
-        Ok((Self { pipe, window, kept: Vec::new(), has_ended: false, failed: None }, writer))
+        Ok((
+            Self { pipe, window, kept: Vec::new(), has_ended: false, failed: None, progress: None },
+            writer,
+        ))
+    }
+
+    pub(super) fn with_progress(mut self, progress: Option<Progress>) -> Self {
+        self.progress = progress;
+        self
     }
 
     /// Reads what there is, and returns true if that was anything.
@@ -39,6 +79,9 @@ impl Output {
                 Ok(length) => {
                     has_come = true;
                     self.kept.extend(&piece[..length]);
+                    if let Some(progress) = &mut self.progress {
+                        progress.push(&piece[..length]);
+                    }
                     if self.kept.len() > 2 * self.window {
                         self.kept.drain(..self.kept.len() - self.window);
                     }

@@ -32,7 +32,13 @@ pub(super) fn run(program: Command, request: &ContainerRequest<'_>) -> Command {
         };
     }
     for mount in &request.spec.mounts {
-        command = command.arg("--mount").arg(mount_argument(mount));
+        command = match mount.kind {
+            // Before Docker 27, no mount in memory can have programs.
+            MountKind::Tmpfs(tmpfs) if tmpfs.executable => {
+                command.arg(format!("--tmpfs={}:{}", mount.container, tmpfs.options()))
+            }
+            _ => command.arg("--mount").arg(mount_argument(mount)),
+        };
     }
     let options = &request.spec.options;
     command = arguments(options).into_iter().fold(command, Command::arg);
@@ -62,6 +68,9 @@ fn arguments(options: &Options) -> Vec<String> {
     }
     for (name, address) in &options.hosts {
         add("add-host", &format!("{name}:{address}"));
+    }
+    for address in &options.dns {
+        add("dns", &address.to_string());
     }
     if let Some(memory) = options.memory {
         add("memory", &format!("{memory}b"));
@@ -124,7 +133,7 @@ fn mount_argument(mount: &CheckedMount) -> String {
     let (kind, source, size) = match &mount.kind {
         MountKind::Host(path) => ("bind", Some(path), None),
         MountKind::Volume(name) => ("volume", Some(name), None),
-        MountKind::Tmpfs(size) => ("tmpfs", None, *size),
+        MountKind::Tmpfs(tmpfs) => ("tmpfs", None, tmpfs.size),
     };
     let fields = [
         Some(format!("type={kind}")),

@@ -1,0 +1,117 @@
+//! What was kept, and what is asked for.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use sidecar_bundle::{
+    BundleRunning, BundleSpec, ContainerFile, Daemon, Error, NetworkOptions, NetworkPlanned, Ready,
+};
+
+use crate::engine::{LONG, World, cli, inspect, is_api, running, world};
+
+/// The number of times that a bundle was ready.
+static READY: AtomicUsize = AtomicUsize::new(0);
+
+fn spec(token: &str) -> BundleSpec {
+    let ready = Ready::check("a count", || {
+        READY.fetch_add(1, Ordering::SeqCst);
+        true
+    });
+    BundleSpec::new().daemon(Daemon::new("egress").secret("TOKEN", token).ready(ready))
+}
+
+#[track_caller]
+fn up(world: &World, plan: NetworkPlanned, spec: BundleSpec) -> BundleRunning {
+    let bundle = plan.attach_or_launch(&world.engine(), spec).unwrap();
+    let before = READY.load(Ordering::SeqCst);
+    bundle.wait_ready(LONG).unwrap();
+    assert!(READY.load(Ordering::SeqCst) > before, "its conditions are those that were given");
+    bundle
+}
+
+#[test]
+fn what_was_kept_is_attached_to_if_it_is_what_is_asked_for() {
+    let Some(world) = world("as-asked") else { return };
+    let bundle = up(&world, world.plan(), spec("one"));
+    let id = bundle.container_id().to_owned();
+    assert!(bundle.is_made_from(&spec("one")).unwrap());
+    assert!(!bundle.is_made_from(&spec("two")).unwrap());
+    assert!(!bundle.is_made_from(&spec("one").label("a", "b")).unwrap());
+    let taken = world.plan().attach_or_launch(&world.engine(), spec("one")).unwrap_err();
+    assert!(matches!(taken.error(), Error::Taken { .. }), "{taken:?}");
+    bundle.keep().unwrap();
+    let bundle = up(&world, world.plan(), spec("one"));
+    assert_eq!(bundle.container_id(), id);
+    bundle.keep().unwrap();
+    // A stopped one is started again.
+    cli(&["stop", "--time", "0", &id]);
+    let bundle = up(&world, world.plan(), spec("one"));
+    assert_eq!(bundle.container_id(), id);
+    assert!(running(&id));
+    bundle.close().unwrap();
+    world.assert_nothing_left();
+}
+
+#[test]
+fn what_was_kept_and_differs_is_replaced() {
+    let Some(world) = world("not-as-asked") else { return };
+    let replaces = |plan: NetworkPlanned, old: BundleSpec, new: BundleSpec| {
+        let bundle = up(&world, world.plan(), old);
+        let ids = [bundle.container_id().to_owned(), bundle.network_id().to_owned()];
+        bundle.keep().unwrap();
+        let bundle = up(&world, plan, new.clone());
+        assert!(ids[0] != bundle.container_id() && ids[1] != bundle.network_id());
+        assert!(inspect("container", &ids[0]).is_none() && inspect("network", &ids[1]).is_none());
+        assert!(bundle.is_made_from(&new).unwrap());
+        bundle.close().unwrap();
+        world.assert_nothing_left();
+    };
+    replaces(world.plan(), spec("one"), spec("two"));
+    replaces(world.plan(), spec("one"), spec("one").variable("A", "1"));
+    let options = NetworkOptions::new().internal(true);
+    replaces(world.plan().with_options(options), spec("one"), spec("one"));
+    if is_api() {
+        let file = |contents: &str| spec("one").file(ContainerFile::secret("/key", contents));
+        replaces(world.plan(), file("hunter2"), file("hunter3"));
+        // The same contents are the same.
+        up(&world, world.plan(), file("hunter2")).keep().unwrap();
+        let bundle = up(&world, world.plan(), file("hunter2"));
+        bundle.exec(["sh", "-c", "echo hunter4 >/key"], LONG).unwrap();
+        assert!(!bundle.is_made_from(&file("hunter2")).unwrap());
+        bundle.close().unwrap();
+    }
+    // So is one that was changed, and a network that was kept alone.
+    let bundle = up(&world, world.plan(), spec("one"));
+    let id = bundle.container_id().to_owned();
+    bundle.keep().unwrap();
+    cli(&["rm", "--force", "--volumes", &id]);
+    up(&world, world.plan(), spec("one")).close().unwrap();
+    world.plan().create_network(&world.engine()).unwrap().keep().unwrap();
+    up(&world, world.plan(), spec("one")).close().unwrap();
+    world.assert_nothing_left();
+}
+
+#[test]
+fn a_wrong_specification_leaves_what_was_kept_alone() {
+    let Some(world) = world("kept-alone") else { return };
+    let bundle = up(&world, world.plan(), spec("one"));
+    let id = bundle.container_id().to_owned();
+    bundle.keep().unwrap();
+    cli(&["stop", "--time", "0", &id]);
+    let attempt = |spec| world.plan().attach_or_launch(&world.engine(), spec).unwrap_err();
+    let failed = attempt(BundleSpec::new().image("-x"));
+    assert!(matches!(failed.error(), Error::Invalid(_)), "{failed:?}");
+    let failed = attempt(BundleSpec::new().also_on("elsewhere"));
+    assert!(matches!(failed.error(), Error::Invalid(_)), "{failed:?}");
+    // The other way's.
+    let failed = attempt(if is_api() {
+        BundleSpec::new().engine_flag("--shm-size=1m")
+    } else {
+        BundleSpec::new().engine_option("HostConfig.ShmSize", "1048576")
+    });
+    assert!(matches!(failed.error(), Error::Unsupported(_)), "{failed:?}");
+    assert!(!running(&id));
+    let bundle = up(&world, world.plan(), spec("one"));
+    assert_eq!(bundle.container_id(), id);
+    bundle.close().unwrap();
+    world.assert_nothing_left();
+}
