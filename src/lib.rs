@@ -260,6 +260,9 @@
 //! # Ok::<(), serde_json::Error>(())
 //! ```
 //!
+//! `cli`, off by default, is for `cargo install sidecar-bundle --features cli`: it builds a program for operators, which
+//! plans, lists, sweeps and removes bundles, and prints their logs. It adds nothing to the library but `serde`.
+//!
 //! # Logging
 //!
 //! Steps are `tracing` spans at level `INFO`: `create_network`, `start`, `close`, `attach`, `discard` and `wait`,

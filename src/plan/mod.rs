@@ -299,13 +299,18 @@ impl fmt::Debug for NetworkPlanned {
 impl serde::Serialize for NetworkPlanned {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         use serde::ser::SerializeStruct;
-        let mut plan = serializer.serialize_struct("NetworkPlanned", 6)?;
+        let mut plan = serializer.serialize_struct("NetworkPlanned", 11)?;
         plan.serialize_field("prefix", self.naming.prefix())?;
         plan.serialize_field("slug", &self.slug)?;
         plan.serialize_field("network_name", &self.network_name())?;
         plan.serialize_field("container_name", &self.container_name())?;
+        plan.serialize_field("derived_bridge_name", &self.derived_bridge_name())?;
+        plan.serialize_field("image", self.naming.image())?;
+        plan.serialize_field("daemons_variable", self.naming.daemons_variable())?;
         plan.serialize_field("addressing", &self.addressing)?;
         plan.serialize_field("ipv6", &self.ipv6())?;
+        plan.serialize_field("allowlist", &self.allowlist())?;
+        plan.serialize_field("loopback", &self.loopback())?;
         plan.end()
     }
 }

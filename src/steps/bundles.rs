@@ -5,13 +5,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, SystemTime};
 
 use crate::engine::Engine;
-use crate::engine::backend::{Listed, Resource};
+use crate::engine::backend::{Id, Listed, Resource};
+use crate::engine::cause::Cause;
 use crate::engine::connection::Connection;
 use crate::error::Error;
 use crate::ownership::labels;
 use crate::ownership::lease::{Lease, Look, directory_of, leases};
-use crate::plan::{Addressing, Ipv6Addressing, Slug};
-use crate::status::State;
+use crate::plan::{Addressing, Ipv6Addressing, Naming, Slug};
+use crate::status::{LogLine, State};
 
 /// Returns everything on an engine that this library made: one entry for each prefix and slug, in this order.
 ///
@@ -127,6 +128,47 @@ impl BundleInfo {
     #[must_use]
     pub fn age(&self) -> Option<Duration> {
         self.created?.elapsed().ok()
+    }
+
+    /// Returns the log of its container so far, or its last lines, whoever its owner is; see
+    /// [`Container::logs`](crate::Container::logs). Nothing is taken over or changed.
+    ///
+    /// The engine is the one that listed the bundle. Another one has no container of its id.
+    ///
+    /// ```no_run
+    /// use sidecar_bundle::{Engine, bundles};
+    ///
+    /// let engine = Engine::docker();
+    /// for bundle in bundles(&engine)?.iter().filter(|it| it.container_id.is_some()) {
+    ///     for line in bundle.logs(&engine, 10)? {
+    ///         println!("{}: {}", bundle.slug, line.text);
+    ///     }
+    /// }
+    /// # Ok::<(), sidecar_bundle::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Gone`] when it has no container on the engine, or none any more, [`Error::Unsupported`] for an engine
+    /// that is driven by commands, [`Error::Look`] when the engine cannot be asked, and [`Error::Invalid`] when its
+    /// prefix was replaced by one that is not valid.
+    pub fn logs(
+        &self,
+        engine: &Engine,
+        last: impl Into<Option<usize>>,
+    ) -> Result<Vec<LogLine>, Error> {
+        let container = Naming::new(&self.prefix)?.container_name(&self.slug);
+        let Some(id) = self.container_id.as_deref().and_then(Id::parse) else {
+            return Err(Error::Gone { container });
+        };
+        let connection = Connection::open(engine)
+            .map_err(|source| Error::Look { what: "its identity", source })?;
+        let deadline = engine.look_deadline();
+        let lines = connection.observer("a log")?.logs(&id, last.into(), deadline);
+        lines.map_err(|source| match source.cause() {
+            Cause::ContainerMissing => Error::Gone { container },
+            _ => Error::Look { what: "the container's log", source },
+        })
     }
 }
 

@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use sidecar_bundle::{
-    BundleInfo, BundleOwner, BundleSpec, Engine, NetworkOptions, State, bundles, sweep,
+    BundleInfo, BundleOwner, BundleSpec, Engine, Error, NetworkOptions, State, bundles, sweep,
 };
 
-use crate::engine::{World, cli, engine, wait_for, world};
+use crate::engine::{World, await_print, cli, engine, is_api, sh, wait_for, world};
 use crate::owner::Owner;
 
 /// The entry of the world's slug; other tests have bundles on the engine, too.
@@ -112,5 +112,31 @@ fn a_bundle_under_another_directory_is_somebody_elses() {
     assert_eq!(theirs, ours);
     assert_eq!(theirs.ipv6, ipv6);
     bundle.close().unwrap();
+    world.assert_nothing_left();
+}
+
+#[test]
+fn anybodys_log_is_read_until_the_container_has_gone() {
+    let Some(world) = world("list-log").filter(|_| is_api()) else { return };
+    let spec = sh("echo one; echo two; exec sleep 600");
+    let bundle = world.plan().launch(&world.engine(), spec).unwrap();
+    await_print(&bundle, "two");
+    let other = tempfile::tempdir().unwrap();
+    let other = engine().with_state_dir(other.path());
+    let theirs = entry(&other, &world).unwrap();
+    assert_eq!(theirs.owner, BundleOwner::Elsewhere);
+    let texts = |last| -> Vec<_> {
+        theirs.logs(&other, last).unwrap().into_iter().map(|it| it.text).collect()
+    };
+    assert_eq!(
+        (texts(None), texts(Some(1))),
+        (vec!["one".into(), "two".into()], vec!["two".into()])
+    );
+    cli(&["kill", bundle.container_id()]);
+    wait_for("the container's end", || checked(&world).state == Some(State::Exited));
+    assert_eq!(texts(Some(1)), ["two"]);
+    bundle.close().unwrap();
+    let error = theirs.logs(&other, None).unwrap_err();
+    assert!(matches!(error, Error::Gone { .. }), "{error:?}");
     world.assert_nothing_left();
 }

@@ -8,11 +8,11 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use serde_json::json;
 use sidecar_bundle::{
-    BundleInfo, BundleOwner, BundleSpec, Cause, Engine, Error, NetworkPlanned, Slug, State,
-    bundles, sweep_dry_run,
+    BundleInfo, BundleOwner, BundleSpec, Cause, Engine, Error, LogStream, NetworkPlanned, Slug,
+    State, bundles, sweep_dry_run,
 };
 
-use crate::fake::{Fake, plan};
+use crate::fake::{CONTAINER, Fake, plan};
 use crate::scripted::{Act, Scripted};
 
 const CONTAINERS: &str = "GET /containers/json";
@@ -242,6 +242,48 @@ fn what_has_no_valid_prefix_and_slug_is_no_bundle() {
     let all = bundles(&with(others, json!([])).engine()).unwrap();
     assert_eq!(all.len(), 1);
     assert_eq!(all[0].container_id, Some("d".repeat(64)));
+}
+
+#[test]
+fn a_log_is_read_by_whoever_lists_the_bundle() {
+    let hi = "\u{1}\0\0\0\0\0\0\u{3}hi\n";
+    let scripted = Scripted::new(move |request, _| match request {
+        _ if request.contains("/logs") => Act::Answer(200, hi.into()),
+        _ => Act::Obey,
+    });
+    let network = plan().create_network(&scripted.engine()).unwrap();
+    let others = scripted.engine().with_state_dir(scripted.path("others"));
+    let entry = || bundles(&others).unwrap().remove(0);
+    let gone =
+        |error: Error| matches!(error, Error::Gone { container, .. } if container == CONTAINER);
+    assert!(gone(entry().logs(&others, None).unwrap_err()));
+    let bundle = network.start(BundleSpec::new()).unwrap();
+    let before = scripted.requests().len();
+    let listed = entry();
+    assert_eq!(listed.owner, BundleOwner::Elsewhere);
+    let lines = listed.logs(&others, 7).unwrap();
+    assert_eq!((lines.len(), lines[0].stream, &*lines[0].text), (1, LogStream::Stdout, "hi"));
+    let asked = scripted.requests().split_off(before);
+    assert!(asked.iter().all(|it| it.starts_with("GET ")), "{asked:?}");
+    assert!(asked.last().unwrap().contains("tail=7"), "{asked:?}");
+
+    let answered = |status: u16, message: &'static str| {
+        scripted.script(move |request, _| match request {
+            _ if request.contains("/logs") => Act::Answer(status, message.into()),
+            _ => Act::Obey,
+        });
+        listed.logs(&others, None).unwrap_err()
+    };
+    let error = answered(500, "no");
+    assert!(matches!(error, Error::Look { what: "the container's log", .. }), "{error:?}");
+    assert!(gone(answered(404, r#"{"message": "No such container: x"}"#)));
+    bundle.close().unwrap();
+
+    let fake = Fake::new();
+    let bundle = fake.up();
+    let error = bundles(&fake.engine()).unwrap()[0].logs(&fake.engine(), None).unwrap_err();
+    assert!(matches!(error, Error::Unsupported(_)), "{error:?}");
+    bundle.close().unwrap();
 }
 
 #[test]
