@@ -104,6 +104,19 @@
 //! connections a process of the host makes. [`GatewayMode::NatUnprotected`] or
 //! [`trusted_host_interface`](NetworkOptions::trusted_host_interface) let the packets of a TAP in.
 //!
+//! # Micro-VMs
+//!
+//! A launcher passes the allowlist on to its VM monitor before anything runs: [`allowlist`](NetworkPlanned::allowlist),
+//! or `<loopback>/32` where the bundle's address cannot be reached; `examples/microvm.rs` decides by
+//! [`reachability`](Engine::reachability).
+//!
+//! A VM monitor, or the guest's own kernel, may deny private ranges before it looks at its allowlist. Every address
+//! here is in such a range. [smolvm](https://github.com/smol-machines/smolvm) denies loopback, RFC 1918 and
+//! carrier-NAT addresses under its strict floor, which `smolvm serve` sets and no entry of an allowlist lowers:
+//! start it with `SMOLVM_EGRESS_FLOOR=metadata`, which still denies the link-local range of cloud metadata. Its command
+//! line denies this host's loopback addresses alone, but for those in the allowlist
+//! ([#536](https://github.com/smol-machines/smolvm/pull/536), [#1060](https://github.com/smol-machines/smolvm/pull/1060)).
+//!
 //! # Ownership
 //!
 //! Network and container carry labels (`sidecar-bundle.*`) that name their owner. Nothing without
@@ -118,7 +131,8 @@
 //! removal.
 //!
 //! [`BundleRunning::keep`] leaves a bundle running, and [`NetworkPlanned::attach`] takes it back, in
-//! any later process. If a lease was lost, or a kept bundle has changed, [`NetworkPlanned::discard`] removes
+//! any later process. [`attach_or_launch`](NetworkPlanned::attach_or_launch) does so if it is what is asked for, and
+//! launches anew otherwise. If a lease was lost, or a kept bundle has changed, [`NetworkPlanned::discard`] removes
 //! the resources.
 //!
 //! # The container

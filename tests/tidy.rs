@@ -113,8 +113,8 @@ fn nothing_in_the_library_unwraps_or_expects() {
 /// named by its module.
 const LAYERS: [(&str, &[&str]); 5] = [
     ("plan", &["plan", "invalid"]),
-    ("container", &["container", "plan", "invalid"]),
-    ("engine", &["engine", "container", "plan", "status", "host", "invalid"]),
+    ("container", &["container", "plan", "digest", "invalid"]),
+    ("engine", &["engine", "container", "plan", "status", "host", "digest", "invalid"]),
     ("created", STATE),
     ("running", STATE),
 ];

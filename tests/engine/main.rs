@@ -28,6 +28,9 @@ mod wait;
 mod agent;
 #[path = "../support/engine.rs"]
 mod engine;
+#[path = "../../examples/microvm.rs"]
+#[expect(dead_code, reason = "it has a main of its own")]
+mod microvm;
 #[path = "../support/owner.rs"]
 mod owner;
 #[path = "../support/relay.rs"]

@@ -51,3 +51,15 @@ fn an_engine_knows_beforehand_whether_its_bundles_can_be_reached() {
     owner.end();
     world.assert_nothing_left();
 }
+
+#[test]
+fn the_example_of_a_launcher_of_micro_vms_runs() {
+    let Some(world) = world("microvm") else { return };
+    // An engine without a bridge, behind a proxy of the test's own, need not be here.
+    let known = world.engine().reachability().unwrap();
+    match crate::microvm::run(&world.engine(), world.plan()) {
+        Ok(()) => assert!(known.is_here() || matches!(known, Reachability::Rootless), "{known}"),
+        Err(error) => assert_eq!(known, Reachability::Unknown, "{error}"),
+    }
+    world.assert_nothing_left();
+}
