@@ -329,6 +329,7 @@ mod tests {
     ) -> ContainerInfo {
         ContainerInfo {
             id: Id::parse(&"0".repeat(64)).unwrap(),
+            name: "c".into(),
             labels: BTreeMap::new(),
             state,
             started: started.into(),
