@@ -26,7 +26,7 @@ use crate::steps::attach::Problem;
 use crate::{
     AddressPool, AddressPools, Addressing, BundleSpec, Cause, Daemon, Engine, EngineError, Error,
     Exit, GatewayMode, Holder, InvalidInput, Ipv6Addressing, Naming, NetworkOptions,
-    NetworkPlanned, PortMapping, Reachability, Ready, Resource, Slug, State,
+    NetworkPlanned, PortHolder, PortMapping, Reachability, Ready, Resource, Slug, State,
 };
 
 struct Catalogue(String);
@@ -342,8 +342,18 @@ fn errors_of_containers(catalogue: &mut Catalogue) {
     let container = || "c".to_owned();
     let exit = Exit { code: 3, out_of_memory: false, error: String::new() };
     let ip = Ipv4Addr::new(10, 0, 0, 2);
+    let port_taken = |at: &str, udp, holder| Error::PortTaken {
+        container: container(),
+        at: at.parse().unwrap(),
+        udp,
+        holder,
+        source: refused("port is already allocated"),
+    };
     for error in [
         Error::Start { container: container(), image: "i".into(), source: refused("no") },
+        port_taken("127.0.0.1:8080", false, Some(PortHolder::Container { name: "acme".into() })),
+        port_taken("[::]:53", true, Some(PortHolder::Process { pid: 7, name: "a\tb".into() })),
+        port_taken("0.0.0.0:8080", false, None),
         Error::Restart { container: container(), source: refused("no") },
         Error::Pull { image: "i".into(), source: refused("no") },
         Error::Died { container: container(), exit: Box::new(exit), log: "bye".into() },

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::io;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
@@ -13,6 +13,7 @@ use crate::engine::cause::Cause;
 use crate::engine::error::EngineError;
 use crate::engine::{NoEngine, Reachability, Refused, Unsupported};
 use crate::host::Holder;
+use crate::host::ports::PortHolder;
 use crate::invalid::InvalidInput;
 use crate::plan::{AddressPool, NetworkPlanned, Slug};
 use crate::status::{Exit, FileProblem};
@@ -207,6 +208,27 @@ pub enum Error {
         /// The engine's error.
         source: EngineError,
     },
+    /// A port of the engine's host that the container was to be published on is taken. The container is gone, and
+    /// the network is where [`Error::Start`] leaves it.
+    ///
+    /// The holder is looked for after the failure: a container of the engine that publishes the port, or, where the
+    /// engine is on this host, a process with a socket there. It is unknown if it ended meanwhile, or if this user may
+    /// not see it. If one of several ports is taken and it is not known which, the error is [`Error::Start`] with
+    /// [`Cause::PortTaken`].
+    #[error("container {container} could not be started: host port {at}/{} is taken by {}", protocol(*udp), by_port_holder(holder.as_ref()))]
+    #[non_exhaustive]
+    PortTaken {
+        /// The container's name.
+        container: String,
+        /// The address and the port.
+        at: SocketAddr,
+        /// True for a port of UDP, false for one of TCP.
+        udp: bool,
+        /// The holder, where it is known.
+        holder: Option<PortHolder>,
+        /// The engine's error.
+        source: EngineError,
+    },
     /// The image could not be pulled. No container is left. The network is in the state that is handed back; after
     /// a launch it is removed.
     #[error("image {image} could not be pulled")]
@@ -361,6 +383,7 @@ impl Error {
             | Self::Engine(source) => Some(source.cause()),
             Self::NoEngine(none) => none.errors().first().map(EngineError::cause),
             Self::SubnetTaken { .. } => Some(Cause::SubnetOverlap),
+            Self::PortTaken { .. } => Some(Cause::PortTaken),
             Self::Pull { source, .. } => Some(match source.cause() {
                 Cause::Other => Cause::ImageMissing,
                 cause => cause,
@@ -524,6 +547,14 @@ fn by(pid: Option<u32>, since: Option<SystemTime>) -> String {
 fn by_holder(holder: Option<&Holder>) -> String {
     let unnamed = "something that the engine does not name; next_attempt or create_network_in_free_subnet moves a derived subnet on";
     holder.map_or(unnamed.into(), Holder::to_string)
+}
+
+fn protocol(udp: bool) -> &'static str {
+    if udp { "udp" } else { "tcp" }
+}
+
+fn by_port_holder(holder: Option<&PortHolder>) -> String {
+    holder.map_or("something that cannot be seen from here".into(), PortHolder::to_string)
 }
 
 /// The first of them, and how many more.

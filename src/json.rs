@@ -14,7 +14,7 @@ use serde::Serialize;
 use crate::{
     AddressPool, Addressing, BundleEvent, BundleInfo, BundleOwner, Cause, Discarded, Error,
     ExecOutput, Exit, Health, Holder, Ipv6Addressing, LogLine, LogStream, NetworkOptions,
-    NetworkPlanned, Reachability, Resource, Slug, State, Status, Swept, SweptOutcome,
+    NetworkPlanned, PortHolder, Reachability, Resource, Slug, State, Status, Swept, SweptOutcome,
 };
 
 #[derive(Default)]
@@ -121,6 +121,13 @@ fn engines(json: &mut Json) {
             Holder::Interface { name: "eth0".into(), address: "fd00::1/64".parse().unwrap() },
             route(None),
             route(Some(100)),
+        ],
+    );
+    json.all(
+        "PortHolder",
+        [
+            PortHolder::Container { name: "acme".into() },
+            PortHolder::Process { pid: 7, name: "nginx".into() },
         ],
     );
     json.all(

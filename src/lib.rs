@@ -95,7 +95,8 @@
 //!
 //! A published port is on 127.0.0.1 unless its [`PortMapping`] says otherwise. The slug's own
 //! [`loopback`](NetworkPlanned::loopback) address is known before launch, too: ports are published on it, and the
-//! sandbox's allowlist names it in place of the bundle's address.
+//! sandbox's allowlist names it in place of the bundle's address. [`Error::PortTaken`] names the holder of a port that
+//! is taken: a container of the engine, or, where the engine is on this host, a process.
 //! [`proxy_variables`](NetworkPlanned::proxy_variables) returns the environment of a guest whose HTTP proxy is in
 //! the bundle.
 //!
@@ -323,6 +324,7 @@ pub use engine::error::EngineError;
 pub use engine::{Engine, NoEngine, Reachability, Unsupported};
 pub use error::{Error, Errors, StepError};
 pub use host::Holder;
+pub use host::ports::PortHolder;
 pub use invalid::InvalidInput;
 pub use ipnet;
 pub use plan::{

@@ -101,7 +101,7 @@ impl PortMapping {
         Self { udp: true, ..Self::tcp(container) }
     }
 
-    /// Sets the port of the host.
+    /// Sets the port of the host. If it is taken, the start is [`Error::PortTaken`](crate::Error::PortTaken).
     #[must_use]
     pub fn host_port(self, port: u16) -> Self {
         Self { host_port: Some(port), ..self }

@@ -237,6 +237,8 @@ pub(crate) enum Filter {
     Id(Id),
     /// All of these labels.
     Labels(Vec<(String, String)>),
+    /// The containers that have their ports: those that run, and those that are paused.
+    Running,
 }
 
 /// The signs by which others know that a creating request is under way.
@@ -323,6 +325,7 @@ pub(crate) struct NetworkInfo {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct ContainerInfo {
     pub(crate) id: Id,
+    pub(crate) name: String,
     pub(crate) labels: BTreeMap<String, String>,
     /// The id of its image.
     pub(crate) image: String,

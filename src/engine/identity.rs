@@ -22,7 +22,7 @@ pub(crate) struct EngineInfo {
     /// As the engine says it: `20.10.24+dfsg1`.
     pub(crate) version: String,
     pub(crate) identity: Identity,
-    pub(super) rootless: bool,
+    pub(crate) rootless: bool,
     /// True if the program itself says that its engine is another process's.
     pub(super) remote: bool,
     pub(super) system: String,

@@ -46,6 +46,8 @@ pub(super) fn container_info(container: &Value) -> Option<ContainerInfo> {
     let networks = container["NetworkSettings"]["Networks"].as_object().into_iter().flatten();
     Some(ContainerInfo {
         id: Id::parse(container["Id"].as_str()?)?,
+        // Docker writes a slash before it.
+        name: container["Name"].as_str().unwrap_or_default().trim_start_matches('/').to_owned(),
         labels: labels(&container["Config"]["Labels"]),
         image: image_id(container["Image"].as_str().unwrap_or_default()),
         state: state(container["State"]["Status"].as_str()?),

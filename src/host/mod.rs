@@ -2,6 +2,7 @@
 
 #[cfg(target_os = "linux")]
 mod kernel;
+pub(crate) mod ports;
 
 use std::fmt;
 use std::fs;

@@ -198,6 +198,7 @@ impl Backend for ModelBackend {
         let found = containers.find(|it| it.id.as_str() == name || it.name == name);
         Ok(found.map(|it| ContainerInfo {
             id: it.id.clone(),
+            name: it.name.clone(),
             labels: it.labels.clone(),
             image: String::new(),
             state: it.state,
@@ -245,6 +246,7 @@ impl Backend for ModelBackend {
                 && match filter {
                     Filter::Id(id) => it.id == *id,
                     Filter::Labels(all) => all.iter().all(|(k, v)| it.labels.get(k) == Some(v)),
+                    Filter::Running => it.state == State::Running,
                 }
         };
         Ok(world.engines[engine].items.iter().filter(fits).map(|it| it.id.clone()).collect())

@@ -236,7 +236,7 @@ fn not_removed(
     let (id, attached) = match target {
         Filter::Id(id) if in_use => (Some(id), backend.attached(id, deadline).unwrap_or_default()),
         Filter::Id(id) => (Some(id), Vec::new()),
-        Filter::Labels(_) => (None, Vec::new()),
+        Filter::Labels(_) | Filter::Running => (None, Vec::new()),
     };
     Error::NotRemoved {
         resource,

@@ -40,8 +40,8 @@ impl NetworkPlanned {
     /// ```
     ///
     /// There are 16,711,680 addresses. Among 100 slugs, two share one with a probability of 1 in 3400, among 1000
-    /// with 1 in 34. If both publish one host port at the same time, the port is taken, and the second bundle's start
-    /// fails.
+    /// with 1 in 34. If both publish one host port at the same time, the second bundle's start is
+    /// [`Error::PortTaken`](crate::Error::PortTaken).
     ///
     /// # Systems
     ///

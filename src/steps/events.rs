@@ -330,6 +330,7 @@ mod tests {
         ContainerInfo {
             image: String::new(),
             id: Id::parse(&"0".repeat(64)).unwrap(),
+            name: "c".into(),
             labels: BTreeMap::new(),
             state,
             started: started.into(),

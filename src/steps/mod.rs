@@ -8,6 +8,7 @@ mod events;
 mod guest;
 mod launch;
 mod observe;
+mod ports;
 mod probe;
 mod start;
 mod survey;

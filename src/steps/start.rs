@@ -4,6 +4,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use super::observe::last_lines;
+use super::ports;
 use crate::container::{BundleSpec, CheckedSpec, PullPolicy, RestartPolicy};
 use crate::created::{Network, NetworkCreated};
 use crate::engine::backend::{Attachment, ContainerRequest, Id, Resource};
@@ -36,8 +37,10 @@ impl NetworkCreated {
     /// - [`Error::Pull`] when the image is missing and cannot be pulled,
     /// - [`Error::UnknownOwner`] when a container of this slug is under a lease that is not here; it has been
     ///   left alone,
-    /// - [`Error::Start`] when the engine did not start it, with [`Cause::ImageMissing`] when the image is
-    ///   missing and is [never](PullPolicy::Never) pulled,
+    /// - [`Error::PortTaken`] when a port of the host that it is to be published on is taken, with the holder where
+    ///   it can be seen,
+    /// - [`Error::Start`] when the engine did not start it for another reason, with [`Cause::ImageMissing`] when the
+    ///   image is missing and is [never](PullPolicy::Never) pulled,
     /// - [`Error::Died`] when it had ended already at the look that follows, with its exit code and last
     ///   lines,
     /// - [`Error::WrongAddress`], [`Error::Gone`] or [`Error::Look`] when that look found another
@@ -144,9 +147,9 @@ impl Start<'_> {
             if orphan_was_in_the_way {
                 continue;
             }
-            let (container, image) = (name.to_owned(), spec.image.clone());
-            let failed = Error::Start { container, image, source: error };
-            return Err(failed.and(guard.close()));
+            // Before the look for the holder of a port: the engine may have begun to publish others.
+            let closed = guard.close();
+            return Err(ports::start_error(connection, name, spec, error).and(closed));
         }
     }
 

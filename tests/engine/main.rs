@@ -17,6 +17,7 @@ mod lease;
 mod network_options;
 mod observe;
 mod options;
+mod ports;
 mod reachability;
 mod redactor;
 mod running;

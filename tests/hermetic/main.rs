@@ -15,6 +15,7 @@ mod identity;
 mod labels;
 mod lease;
 mod orphans;
+mod ports;
 mod reachability;
 mod reaper;
 mod redactor;

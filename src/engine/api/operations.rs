@@ -241,6 +241,7 @@ impl Backend for Api {
                     labels.iter().map(|(key, value)| format!("{key}={value}")).collect();
                 json!({"label": labels})
             }
+            Filter::Running => json!({"status": ["running", "paused"]}),
         };
         let request = requests::list(self.dialect, resource).query("filters", filters);
         let answer = self.ask(&request, deadline).map_err(Failure::into_error)?.json();

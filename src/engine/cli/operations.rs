@@ -288,7 +288,7 @@ impl Backend for Cli {
                 words.extend(self.dialect.removal(resource).iter().map(|it| (*it).to_owned()));
                 words.push(id.to_string());
             }
-            Filter::Labels(_) => {
+            Filter::Labels(_) | Filter::Running => {
                 words.extend(list(resource).iter().map(|it| (*it).to_owned()));
                 words.extend(filters(filter));
             }
@@ -481,6 +481,10 @@ fn filters(filter: &Filter) -> Vec<String> {
         Filter::Labels(labels) => labels
             .iter()
             .flat_map(|(key, value)| ["--filter".into(), format!("label={key}={value}")])
+            .collect(),
+        Filter::Running => ["running", "paused"]
+            .into_iter()
+            .flat_map(|state| ["--filter".into(), format!("status={state}")])
             .collect(),
     }
 }
