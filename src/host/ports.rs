@@ -190,7 +190,8 @@ mod tests {
             let own = socket.local_addr().unwrap();
             assert!(me(process_at(own, true)) && !me(process_at(own, false)), "{own}");
             drop((listener, socket));
-            assert_eq!(process_at(own, true), None);
+            // A program that another test starts has all sockets for a moment.
+            assert!(!me(process_at(own, true)), "{own}");
         }
     }
 }
