@@ -13,7 +13,7 @@ use crate::engine::cause::Cause;
 use crate::engine::error::EngineError;
 use crate::engine::{NoEngine, Reachability, Refused, Unsupported};
 use crate::host::Holder;
-use crate::host::ports::PortHolder;
+use crate::host::ports::{PortHolder, protocol};
 use crate::invalid::InvalidInput;
 use crate::plan::{AddressPool, NetworkPlanned, Slug};
 use crate::status::{Exit, FileProblem};
@@ -547,10 +547,6 @@ fn by(pid: Option<u32>, since: Option<SystemTime>) -> String {
 fn by_holder(holder: Option<&Holder>) -> String {
     let unnamed = "something that the engine does not name; next_attempt or create_network_in_free_subnet moves a derived subnet on";
     holder.map_or(unnamed.into(), Holder::to_string)
-}
-
-fn protocol(udp: bool) -> &'static str {
-    if udp { "udp" } else { "tcp" }
 }
 
 fn by_port_holder(holder: Option<&PortHolder>) -> String {

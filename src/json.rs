@@ -75,7 +75,6 @@ fn containers(json: &mut Json) {
     let image_id = format!("sha256:{}", "c".repeat(64));
     let running = Status {
         image_id: image_id.clone(),
-        image_digests: vec![format!("nginx@sha256:{}", "d".repeat(64))],
         state: Running,
         exit: None,
         health: None,
@@ -85,7 +84,6 @@ fn containers(json: &mut Json) {
     let health = Some(Health::Unhealthy);
     let ended = Status {
         image_id,
-        image_digests: Vec::new(),
         state: Exited,
         exit: Some(exit()),
         health,

@@ -111,11 +111,12 @@
 //! or `<loopback>/32` where the bundle's address cannot be reached; `examples/microvm.rs` decides by
 //! [`reachability`](Engine::reachability).
 //!
-//! A VM monitor, or the guest's own kernel, may deny private ranges before it looks at its allowlist. Every address
-//! here is in such a range. [smolvm](https://github.com/smol-machines/smolvm) denies loopback, RFC 1918 and
-//! carrier-NAT addresses under its strict floor, which `smolvm serve` sets and no entry of an allowlist lowers:
-//! start it with `SMOLVM_EGRESS_FLOOR=metadata`, which still denies the link-local range of cloud metadata. Its command
-//! line denies this host's loopback addresses alone, but for those in the allowlist
+//! A VM monitor, or the guest's own kernel, may deny private ranges before it looks at its allowlist, and the default
+//! pool is in one. [smolvm](https://github.com/smol-machines/smolvm) denies loopback, RFC 1918 and carrier-NAT addresses
+//! under its strict floor, which `smolvm serve` sets and no entry of an allowlist lowers. Started with
+//! `SMOLVM_EGRESS_FLOOR=metadata`, it denies the link-local range of cloud metadata alone, to all of its guests: a guest
+//! without an allowlist then reaches this host and its network. Its command line denies that range and this host's
+//! loopback addresses, but for those of the latter in the allowlist
 //! ([#536](https://github.com/smol-machines/smolvm/pull/536), [#1060](https://github.com/smol-machines/smolvm/pull/1060)).
 //!
 //! # Ownership
@@ -132,8 +133,8 @@
 //! removal.
 //!
 //! [`BundleRunning::keep`] leaves a bundle running, and [`NetworkPlanned::attach`] takes it back, in
-//! any later process. [`attach_or_launch`](NetworkPlanned::attach_or_launch) does so if it is what is asked for, and
-//! launches anew otherwise. If a lease was lost, or a kept bundle has changed, [`NetworkPlanned::discard`] removes
+//! any later process. [`attach_or_launch`](NetworkPlanned::attach_or_launch) does so if it was made from the same
+//! specification, and launches a new one otherwise. If a lease was lost, or a kept bundle has changed, [`NetworkPlanned::discard`] removes
 //! the resources.
 //!
 //! # The container
@@ -231,8 +232,8 @@
 //! environment that the engine's program reads, and ignores the signals of a terminal. When the process ends, a
 //! socket closes, and the reaper begins. It first waits until the engine commands of the process have ended, 150
 //! seconds at most; they hold a pipe open. Then it removes the resources that carry the process's labels, and
-//! looks for more until three looks in a row have found none: eight in fifteen seconds if a resource was being made,
-//! twenty with podman, forty if such a command still runs. Usually this takes a second or two. If the engine does not answer, the reaper tries again
+//! looks for more until three looks in a row have found none. If a resource was being made, it takes eight looks, twenty
+//! with podman, and fifteen seconds at least; forty looks if such a command still runs. Usually this takes a second or two. If the engine does not answer, the reaper tries again
 //! for ten minutes. It ends when its process holds nothing any more.
 //!
 //! The reaper is no child of the process. It installs no signal handler, leaves no file and needs no container.

@@ -10,9 +10,6 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 pub struct Status {
     /// The id of its image, `sha256:` and 64 hexadecimal digits, by which the engine finds this very image.
     pub image_id: String,
-    /// The names with digests by which registries know its image, such as `nginx@sha256:...`; none if it was built or
-    /// loaded here, or has been removed. Podman also lists the digest of its own copy, which a registry need not know.
-    pub image_digests: Vec<String>,
     /// Its state.
     pub state: State,
     /// Its last exit, if it has ended.
@@ -126,6 +123,11 @@ pub enum FileProblem {
     /// It is longer than 1 MiB.
     #[error("is longer than 1 MiB")]
     TooLong,
+}
+
+impl FileProblem {
+    /// The bytes of a file that is read.
+    pub(crate) const LONGEST: usize = 1 << 20;
 }
 
 /// The output and the exit code of a command in the container.

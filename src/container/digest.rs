@@ -1,5 +1,6 @@
 //! The digest of a specification, by which a later process knows what a container was made from.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use super::check::CheckedSpec;
@@ -45,10 +46,10 @@ impl CheckedSpec {
             save_log: _,
         } = options;
         let files: Vec<_> = files.iter().map(contents).collect();
-        let [labels, publish] = [sorted(labels), sorted(publish)];
-        let [aliases, hosts] = [sorted(aliases), sorted(hosts)];
+        // Of two with one key, the last one counts.
+        let labels: BTreeMap<_, _> = labels.iter().cloned().collect();
+        let (publish, aliases, fields) = (sorted(publish), sorted(aliases), sorted(fields));
         let capabilities = [sorted(add_capabilities), sorted(drop_capabilities)];
-        let (fields, flags) = (sorted(fields), sorted(flags));
         let parts: [&dyn fmt::Debug; 23] = [
             image,
             variables,
@@ -62,7 +63,7 @@ impl CheckedSpec {
             &publish,
             also_on,
             &aliases,
-            &hosts,
+            hosts,
             dns,
             memory,
             cpus,
@@ -78,10 +79,10 @@ impl CheckedSpec {
     }
 }
 
-/// A file as `Debug` shows it, with the digest of what anybody may read.
-fn contents(file: &CheckedFile) -> (String, Option<String>) {
-    let public = (!file.file.is_secret).then(|| digest(&file.file.contents));
-    (format!("{:?}", file.file), public)
+/// What anybody may know of a file.
+fn contents(CheckedFile { path, file }: &CheckedFile) -> impl fmt::Debug {
+    let public = (!file.is_secret).then(|| digest(&file.contents));
+    (path.clone(), file.mode, file.owner, public)
 }
 
 /// In an order that does not depend on that of the calls.
@@ -109,7 +110,7 @@ mod tests {
     /// With another digest, the next version finds everything that was kept to be something else.
     #[test]
     fn a_digest_stays_as_it_is() {
-        assert_eq!(digest(&spec()), "425638ecab05d598c22f5063223dda42");
+        assert_eq!(digest(&spec()), "ff676052fbf7f4df1097de918059fc95");
     }
 
     #[test]
@@ -171,10 +172,10 @@ mod tests {
     #[test]
     fn what_is_hidden_or_the_launchers_own_is_not_in_the_digest() {
         let with = |value: &str| {
-            let file = ContainerFile::secret("/k", value.repeat(3));
+            let file = ContainerFile::secret("/k", value);
             BundleSpec::new().image("i").mount("/a", "/a").file(file).secret("S", value)
         };
-        assert_eq!(digest(&with("a")), digest(&with("b")));
+        assert_eq!(digest(&with("a")), digest(&with("other")));
         let ready = Daemon::new("egress").ready(Ready::tcp(1));
         let theirs = spec()
             .daemon(ready)
@@ -190,5 +191,11 @@ mod tests {
         let one = spec().label("a", "1").label("b", "2").mount("/c", "/c").mount("/b", "/b");
         let other = spec().mount("/b", "/b").mount("/c", "/c").label("b", "2").label("a", "1");
         assert_eq!(digest(&one), digest(&other));
+        // Where the last one counts, it does.
+        let two = |one, other| digest(&spec().label("a", one).label("a", other));
+        assert_eq!(two("1", "2"), digest(&spec().label("a", "2")));
+        assert_ne!(two("1", "2"), two("2", "1"));
+        let two = |one, other| digest(&spec().engine_flag(one).engine_flag(other));
+        assert_ne!(two("--hostname=a", "--hostname=b"), two("--hostname=b", "--hostname=a"));
     }
 }

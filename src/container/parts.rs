@@ -27,6 +27,11 @@ impl CheckedVariable {
         value
     }
 
+    /// The variable as a container has it, if its value is hidden.
+    pub(crate) fn hidden(&self) -> Option<String> {
+        Some(format!("{}={}", self.name(), self.hidden_value()?))
+    }
+
     pub(crate) fn hidden_value(&self) -> Option<&str> {
         match self {
             Self::Literal(..) => None,

@@ -257,17 +257,17 @@ impl BundleSpec {
     }
 
     /// Adds a line to the container's `/etc/hosts` by which it finds the engine's host, such as
-    /// `host_gateway("host.docker.internal")`. Docker chooses the address, which is that of the host on its default bridge,
-    /// if it has not been told another; a container of an internal network does not reach that. With podman as root it is
-    /// the network's gateway. Podman without root, and podman by docker's commands, do not have it:
-    /// [`Error::Unsupported`](crate::Error::Unsupported).
+    /// `host_gateway("host.docker.internal")`. Docker chooses the address: that of the host on its default bridge, if its
+    /// configuration has no other. A container of an internal network does not reach that. With podman it is the network's
+    /// gateway. [`Error::Unsupported`](crate::Error::Unsupported) where the engine is rootless, and for podman by docker's
+    /// commands.
     pub fn host_gateway(mut self, name: impl Into<String>) -> Self {
         self.options.hosts.push((name.into(), HostAddress::Gateway));
         self
     }
 
     /// Adds a DNS server, which the engine asks for the names that are none of its own. The first one replaces those of
-    /// the engine's host.
+    /// the engine's host. Podman before 4.4 leaves the container alone with them: it finds no other container by its name.
     pub fn dns_server(mut self, address: impl Into<IpAddr>) -> Self {
         self.options.dns.push(address.into());
         self

@@ -362,7 +362,6 @@ impl ContainerInfo {
         let endpoint = self.endpoints.iter().find(on);
         Status {
             image_id: self.image.clone(),
-            image_digests: Vec::new(),
             state: self.state,
             exit: self.exit.clone(),
             health: self.health,

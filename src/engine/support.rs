@@ -26,12 +26,24 @@ impl Unsupported {
         Self { what: what.to_owned(), needs: "Engine::docker()".into(), engine }
     }
 
-    /// The name of the engine's host, whose address podman does not tell a container by its network.
-    pub(super) fn host_gateway(spec: &CheckedSpec, info: &EngineInfo) -> Option<Self> {
+    /// The name of the engine's host. A rootless engine does not tell an address of it that a container reaches, and
+    /// podman none by docker's commands.
+    pub(super) fn host_gateway(
+        spec: &CheckedSpec,
+        info: &EngineInfo,
+        by_commands: bool,
+    ) -> Option<Self> {
         let mut hosts = spec.options.hosts.iter();
         let (name, _) = hosts.find(|(_, address)| *address == HostAddress::Gateway)?;
         let what = format!("{name}, a name of the engine's host,");
-        Some(Self::new(what, "Docker, or podman as root", info))
+        if info.rootless {
+            return Some(Self::new(what, "an engine that is not rootless", info));
+        }
+        let is_podman = info.kind == EngineKind::Podman;
+        (is_podman && by_commands).then(|| {
+            let engine = format!("Engine::docker_cli() on {info}");
+            Self { what, needs: "Engine::podman()".into(), engine }
+        })
     }
 
     /// The label of a mount, which Docker sets only where it would make a missing source.

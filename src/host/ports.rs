@@ -2,7 +2,8 @@
 
 use std::fmt;
 use std::fs;
-use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::io::ErrorKind;
+use std::net::{IpAddr, Ipv6Addr, SocketAddr, TcpListener, UdpSocket};
 
 /// The holder of a port of the engine's host.
 ///
@@ -37,6 +38,11 @@ impl fmt::Display for PortHolder {
     }
 }
 
+/// The name of a protocol, as engines and the kernel write it.
+pub(crate) fn protocol(udp: bool) -> &'static str {
+    if udp { "udp" } else { "tcp" }
+}
+
 /// Returns true if a socket at one of the addresses leaves no room for one at the other.
 pub(crate) fn collide(a: SocketAddr, b: SocketAddr) -> bool {
     let is_any = a.ip().is_unspecified() || b.ip().is_unspecified();
@@ -47,20 +53,25 @@ pub(crate) fn collide(a: SocketAddr, b: SocketAddr) -> bool {
 /// user may not see it, and where the kernel is not Linux.
 pub(crate) fn process_at(at: SocketAddr, udp: bool) -> Option<PortHolder> {
     let table = |suffix| {
-        let protocol = if udp { "udp" } else { "tcp" };
-        let path = format!("/proc/thread-self/net/{protocol}{suffix}");
+        let path = format!("/proc/thread-self/net/{}{suffix}", protocol(udp));
         fs::read_to_string(path).unwrap_or_default()
     };
     let (ipv4, ipv6) = (table(""), table("6"));
     let sockets = || ipv4.lines().chain(ipv6.lines()).filter_map(|line| socket(line, udp));
     let mut inodes: Vec<_> =
         sockets().filter(|(it, _)| collide(*it, at)).map(|(_, inode)| inode).collect();
-    if inodes.is_empty() && at.is_ipv4() {
-        // A socket at all addresses of version 6 may have those of version 4, too.
+    if inodes.is_empty() && at.is_ipv4() && is_in_use(at, udp) {
+        // A socket at all addresses of version 6 has those of version 4, too, unless it is told otherwise.
         let all = SocketAddr::new(Ipv6Addr::UNSPECIFIED.into(), at.port());
         inodes.extend(sockets().filter(|(it, _)| *it == all).map(|(_, inode)| inode));
     }
     inodes.into_iter().find_map(process_with)
+}
+
+/// Returns true if no socket can be bound to this address.
+fn is_in_use(at: SocketAddr, udp: bool) -> bool {
+    let bound = if udp { UdpSocket::bind(at).map(drop) } else { TcpListener::bind(at).map(drop) };
+    bound.is_err_and(|error| error.kind() == ErrorKind::AddrInUse)
 }
 
 /// The address and inode of a line of the kernel's table: number, local and remote address, state, queues, timer,
@@ -107,8 +118,6 @@ fn process_with(inode: u64) -> Option<PortHolder> {
 
 #[cfg(test)]
 mod tests {
-    use std::net::{TcpListener, UdpSocket};
-
     use super::*;
 
     fn at(text: &str) -> SocketAddr {

@@ -10,7 +10,10 @@ use crate::container::{BundleSpec, CheckedFile, CheckedSpec, CheckedVariable};
 use crate::created::NetworkCreated;
 use crate::engine::Engine;
 use crate::engine::backend::{ContainerInfo, Id, NetworkInfo, Resource};
+use crate::engine::cause::Cause;
+use crate::engine::clock::deadline;
 use crate::engine::connection::Connection;
+use crate::engine::error::EngineError;
 use crate::error::{Error, StepError};
 use crate::ownership::guard::Guard;
 use crate::ownership::labels;
@@ -18,7 +21,7 @@ use crate::ownership::lease::Kept;
 use crate::ownership::session::Session;
 use crate::plan::NetworkPlanned;
 use crate::running::BundleRunning;
-use crate::status::State;
+use crate::status::{FileProblem, State};
 
 impl NetworkPlanned {
     /// Takes the slug's bundle back that was [kept](BundleRunning::keep), in this process or in a later
@@ -69,11 +72,12 @@ impl NetworkPlanned {
 }
 
 impl NetworkPlanned {
-    /// Takes the slug's bundle back if one was kept with this plan's addresses and options and with this specification,
-    /// and launches one otherwise.
+    /// Attaches to the kept bundle if it was made from this plan and this specification, and launches a new one otherwise.
     ///
-    /// A kept bundle that [differs](BundleRunning::is_made_from), or that was changed, is removed before the launch. With
-    /// what was taken back, the specification's readiness conditions and its end are set as after a launch.
+    /// A kept bundle that [differs](BundleRunning::is_made_from), or has lost its network, its container or its address,
+    /// is removed first, with its anonymous volumes: data that is to stay belongs in a [`volume`](BundleSpec::volume). A
+    /// network that was kept alone is taken back. Of an attached bundle, the readiness conditions, the grace period and
+    /// the saved log are those of this specification, as after a launch.
     ///
     /// ```no_run
     /// use std::time::Duration;
@@ -88,10 +92,11 @@ impl NetworkPlanned {
     ///
     /// # Errors
     ///
-    /// The plan is handed back. They are those of [`attach`](Self::attach), but for [`Error::NotKept`] and
-    /// [`Error::Changed`], and those of [`launch`](Self::launch). A wrong specification, and one that the engine does not
-    /// support, are errors before anything is touched. After another error of the launch, a kept bundle that differed
-    /// exists no more.
+    /// The plan is handed back. They are those of [`attach`](Self::attach), but for [`Error::NotKept`], and those of
+    /// [`launch`](Self::launch). A wrong plan or specification, and one that the engine does not support, are errors before
+    /// anything is touched. [`Error::Changed`] tells that the bundle is the one that is asked for, and is paused, or about
+    /// to be restarted; it has been left alone. After another error of the launch, a kept bundle that differed exists no
+    /// more.
     pub fn attach_or_launch(
         self,
         engine: &Engine,
@@ -107,7 +112,7 @@ impl NetworkPlanned {
     }
 }
 
-/// The kept bundle if it is as it is asked for. Another is removed.
+/// The kept bundle if it is as it is asked for. Another is removed, and `None` leaves the rest to a launch.
 fn attached_as(
     plan: &NetworkPlanned,
     engine: &Engine,
@@ -115,47 +120,58 @@ fn attached_as(
 ) -> Result<Option<BundleRunning>, Error> {
     let spec = spec.check(plan.naming())?;
     check_fit(plan, &spec)?;
+    let ipv6 = plan.ipv6().is_some();
+    plan.options().check(ipv6)?;
     let asked = |source| Error::Look { what: "its identity", source };
     let connection = Connection::open_for(engine, Some(&spec)).map_err(asked)?;
+    connection.info().supports(plan.options(), ipv6)?;
     connection.backend().supports(&spec, connection.info())?;
-    drop(connection);
-    let mut bundle = match attach(plan, engine) {
-        Ok(bundle) => bundle,
-        Err(Error::NotKept { .. }) => return Ok(None),
-        Err(error @ Error::Changed { .. }) => {
-            tracing::info!(%error, "what was kept is removed");
-            plan.discard(engine)?;
-            return Ok(None);
-        }
-        Err(error) => return Err(error),
-    };
-    let judged = judge(plan, &bundle, &spec);
-    bundle.set_end(&spec);
-    match judged {
-        Ok(true) => {
-            bundle.set_ready(spec.ready);
-            Ok(Some(bundle))
-        }
-        Ok(false) => {
-            tracing::info!("the kept bundle is not as it is asked for: it is removed");
-            bundle.close()?;
-            Ok(None)
-        }
-        // Nothing is known of it that would be a reason to remove it.
-        Err(error) => Err(match bundle.keep() {
-            Ok(_) => error,
-            Err(failed) => error.and(Err(failed.into())),
-        }),
+    let session = Session::on(connection, plan.naming(), plan.slug())?;
+    let Kept::Bundle { network, container } = session.lease().kept() else { return Ok(None) };
+    let (network, container) = look(&session, &network, &container)?;
+    if let (Some(network), Some(container)) = (&network, &container)
+        && let Some(found) = found_as(plan, &session, network, container, &spec)?
+    {
+        let mut bundle = adopted(session, found, network, container.clone())?;
+        bundle.set_end(&spec);
+        bundle.set_ready(spec.ready);
+        return Ok(Some(bundle));
     }
+    tracing::info!("the kept bundle is not as it is asked for: it is removed");
+    let running =
+        container.filter(|it| it.state == State::Running && !spec.options.grace.is_zero());
+    if let Some(container) = running {
+        let (grace, backend) = (spec.options.grace, session.connection().backend());
+        let end = deadline(session.connection().engine().look_deadline(), grace);
+        // The removal that follows reports what matters.
+        if let Err(error) = backend.stop(&container.id, grace, end) {
+            tracing::debug!(%error, "a container was not stopped before its removal");
+        }
+    }
+    session.lease().forget()?;
+    session.remove_orphans(plan.slug())?;
+    Ok(None)
 }
 
-fn judge(plan: &NetworkPlanned, bundle: &BundleRunning, spec: &CheckedSpec) -> Result<bool, Error> {
-    let connection = bundle.session().connection();
-    connection.backend().redact(spec);
-    let found = bundle.plan();
+/// The plan of the kept bundle if it is the one that is asked for, and `None` if it is not, or was changed since.
+fn found_as(
+    plan: &NetworkPlanned,
+    session: &Session,
+    network: &NetworkInfo,
+    container: &ContainerInfo,
+    spec: &CheckedSpec,
+) -> Result<Option<NetworkPlanned>, Error> {
+    let found = match verify_labels(plan, session, network, container) {
+        Ok(found) => found,
+        Err(Error::Changed { .. }) => return Ok(None),
+        Err(error) => return Err(error),
+    };
     let is_planned = (found.addressing(), found.ipv6()) == (plan.addressing(), plan.ipv6())
         && found.options().to_label() == plan.options().to_label();
-    Ok(is_planned && is_made_from(bundle, spec)?)
+    let is_there =
+        container.state != State::Running || verify_address(&found, network, container).is_ok();
+    let is_it = is_planned && is_there && is_made_from(session, container, spec)?;
+    Ok(is_it.then_some(found))
 }
 
 impl BundleRunning {
@@ -163,46 +179,60 @@ impl BundleRunning {
     /// [`attach`](NetworkPlanned::attach), that what runs is what is asked for.
     ///
     /// A digest of the specification is a label of the container. The values of secret and inherited variables and the
-    /// contents of secret files are not in it: those of the container are compared. An image is compared by its name,
-    /// which may have been given to another image since, unless it has a [digest](BundleSpec::require_digest). Readiness
-    /// conditions, the time of a pull, the grace period and a saved log are no part of the container. For another version
-    /// of this library, the same specification may be another one.
+    /// contents of secret files are not in it: those of the container are compared. A container that has removed or
+    /// rewritten its secret file is another one. An image is compared by its name, which may have been given to another
+    /// image since, unless it has a [digest](BundleSpec::require_digest). Readiness conditions, the time of a pull, the
+    /// grace period and a saved log are no part of the container. For another version of this library, the same
+    /// specification may be another one.
     ///
     /// # Errors
     ///
     /// [`Error::Invalid`] when the specification is wrong, [`Error::Look`] when the engine cannot be asked,
-    /// [`Error::Unsupported`] when a secret file is to be compared on an engine that is driven by commands, and
-    /// [`Error::Gone`] when somebody else removed the container.
+    /// [`Error::Unsupported`] when a secret file is to be compared on an engine that is driven by commands,
+    /// [`Error::File`] when one is longer than 1 MiB, and [`Error::Gone`] when somebody else removed the container.
     pub fn is_made_from(&self, spec: &BundleSpec) -> Result<bool, Error> {
         let spec = spec.check(self.plan().naming())?;
-        self.session().connection().backend().redact(&spec);
-        is_made_from(self, &spec)
+        let connection = self.session().connection();
+        connection.backend().redact(&spec);
+        let container = self.look(connection.engine().look_deadline())?;
+        is_made_from(self.session(), &container, &spec)
     }
 }
 
-fn is_made_from(bundle: &BundleRunning, spec: &CheckedSpec) -> Result<bool, Error> {
-    let connection = bundle.session().connection();
-    let deadline = connection.engine().look_deadline();
-    let container = bundle.look(deadline)?;
+fn is_made_from(
+    session: &Session,
+    container: &ContainerInfo,
+    spec: &CheckedSpec,
+) -> Result<bool, Error> {
     if labels::spec_in(&container.labels) != Some(&spec.digest()) {
         return Ok(false);
     }
-    let hidden = |it: &CheckedVariable| Some(format!("{}={}", it.name(), it.hidden_value()?));
-    let hidden: Vec<_> = spec.variables.iter().filter_map(hidden).collect();
+    let connection = session.connection();
+    let deadline = connection.engine().look_deadline();
+    let gone = || Error::Gone { container: container.name.clone() };
+    let failed = |what| {
+        move |source: EngineError| match source.cause() {
+            Cause::ContainerMissing => gone(),
+            _ => Error::Look { what, source },
+        }
+    };
+    let hidden: Vec<_> = spec.variables.iter().filter_map(CheckedVariable::hidden).collect();
     if !hidden.is_empty() {
-        let found = connection.backend().variables(bundle.id(), deadline);
-        let found = found.map_err(|source| bundle.not_read("the container's variables", source))?;
-        let gone = || Error::Gone { container: bundle.container_name().to_owned() };
-        let found = found.ok_or_else(gone)?;
+        let found = connection.backend().variables(&container.id, deadline);
+        let found = found.map_err(failed("the container's variables"))?.ok_or_else(gone)?;
         if !hidden.iter().all(|it| found.contains(it)) {
             return Ok(false);
         }
     }
     for CheckedFile { path, file } in spec.files.iter().filter(|it| it.file.is_secret) {
-        match bundle.read_file(path) {
+        let found = connection.observer("a file")?.read_file(&container.id, path, deadline);
+        match found.map_err(failed("a file of the container"))? {
             Ok(found) if *found == *file.contents => {}
-            Ok(_) | Err(Error::File { .. }) => return Ok(false),
-            Err(error) => return Err(error),
+            Err(problem @ FileProblem::TooLong) if file.contents.len() > FileProblem::LONGEST => {
+                let (container, path) = (container.name.clone(), path.clone());
+                return Err(Error::File { container, path, problem });
+            }
+            Ok(_) | Err(_) => return Ok(false),
         }
     }
     Ok(true)
@@ -228,9 +258,19 @@ fn attach(plan: &NetworkPlanned, engine: &Engine) -> Result<BundleRunning, Error
         (Some(_), None) => return Err(changed(plan, &Problem::Missing(Resource::Container))),
     };
     let found = verify_labels(plan, &session, &network, &container)?;
-    session.remove_orphans(plan.slug())?;
-    let container = restarted(&found, &session, &network, container)?;
-    verify_address(&found, &network, &container)?;
+    adopted(session, found, &network, container)
+}
+
+/// The bundle of these resources, which runs and is this session's.
+fn adopted(
+    session: Session,
+    found: NetworkPlanned,
+    network: &NetworkInfo,
+    container: ContainerInfo,
+) -> Result<BundleRunning, Error> {
+    session.remove_orphans(found.slug())?;
+    let container = restarted(&found, &session, network, container)?;
+    verify_address(&found, network, &container)?;
 
     let session = Arc::new(session.with_reaper());
     let guard = |resource, name| Guard::new(Arc::clone(&session), resource, name);
@@ -240,7 +280,7 @@ fn attach(plan: &NetworkPlanned, engine: &Engine) -> Result<BundleRunning, Error
     session.lease().adopt()?;
     network_guard.adopt(network.id.clone());
     container_guard.adopt(container.id.clone());
-    let network = NetworkCreated::new(found, network.id, network_guard);
+    let network = NetworkCreated::new(found, network.id.clone(), network_guard);
     Ok(BundleRunning::new(container.id, Vec::new(), container_guard, network))
 }
 

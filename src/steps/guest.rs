@@ -60,8 +60,8 @@ impl BundleRunning {
     ///
     /// # Errors
     ///
-    /// As for [`guest`](Self::guest), and [`Error::Invalid`] for options of a network: ports are published, hosts and
-    /// networks are added, and aliases given by the bundle's own specification.
+    /// As for [`guest`](Self::guest), and [`Error::Invalid`] for options of a network: ports are published, hosts,
+    /// networks and DNS servers are added, and aliases given by the bundle's own specification.
     pub fn guest_in_namespace(&self, name: &str, spec: BundleSpec) -> Result<Guest<'_>, Error> {
         let spec = self.checked(name, spec)?;
         let options = &spec.options;

@@ -28,13 +28,21 @@ impl Container {
     /// [`Error::Look`] when the engine cannot be asked, and [`Error::Gone`] when the container does not exist
     /// any more.
     pub fn status(&self) -> Result<Status, Error> {
+        self.status_by(self.session().connection().engine().look_deadline())
+    }
+
+    /// Returns the names with digests by which registries know the container's image, such as `nginx@sha256:...`; none if
+    /// the image was removed. An engine may list a digest that no registry knows: that of its own copy.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Look`] when the engine cannot be asked, and [`Error::Gone`] when the container does not exist any more.
+    pub fn image_digests(&self) -> Result<Vec<String>, Error> {
         let connection = self.session().connection();
         let deadline = connection.engine().look_deadline();
-        let mut status = self.status_by(deadline)?;
-        let digests = connection.backend().image_digests(&status.image_id, deadline);
-        let asked = |source| Error::Look { what: "the container's image", source };
-        status.image_digests = digests.map_err(asked)?;
-        Ok(status)
+        let image = self.look(deadline)?.image;
+        let digests = connection.backend().image_digests(&image, deadline);
+        digests.map_err(|source| Error::Look { what: "the container's image", source })
     }
 
     pub(super) fn status_by(&self, deadline: Instant) -> Result<Status, Error> {
@@ -67,9 +75,8 @@ impl Container {
     /// Returns the log as it comes, from its last lines on, or from its start.
     ///
     /// The iterator ends with the container. It ends earlier if the engine stays away for a minute: ask for the
-    /// [`status`](Self::status). A cut connection is made again, and the log goes on where it was; lines that the two
-    /// streams printed at that very moment may be missed or come twice. Lines of one stream come in their order; those
-    /// of the two streams may overtake each other. Lines that are not read wait, 64 at most.
+    /// [`status`](Self::status). A cut connection is made again, and the log goes on where it was. Lines of one stream
+    /// come in their order; those of the two streams may overtake each other. Lines that are not read wait, 64 at most.
     ///
     /// # Errors
     ///

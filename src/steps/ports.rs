@@ -10,7 +10,7 @@ use crate::engine::connection::Connection;
 use crate::engine::error::EngineError;
 use crate::engine::identity::EngineKind;
 use crate::error::Error;
-use crate::host::ports::{self, PortHolder};
+use crate::host::ports::{self, PortHolder, protocol};
 
 /// A port of the engine's host.
 #[derive(Clone, Copy)]
@@ -19,7 +19,7 @@ struct Port {
     udp: bool,
 }
 
-/// The error of the start of a container of this name, which is the only one that is not a holder.
+/// The error of a failed start. The container of this name is never a holder.
 pub(super) fn start_error(
     connection: &Connection,
     name: &str,
@@ -46,9 +46,10 @@ fn taken(
         Cause::Other if error.message().contains("userland proxy") => false,
         _ => return None,
     };
-    let mut all = Vec::new();
+    let (mut all, mut is_chosen) = (Vec::new(), false);
     for mapping in &spec.options.publish {
-        // One that the engine chooses is free.
+        // One that the engine chooses may be taken before it is used, and is not known.
+        is_chosen |= mapping.host_port.is_none_or(|port| port == 0);
         if let Some(port) = mapping.host_port.filter(|port| *port != 0) {
             let at = SocketAddr::new(mapping.host_address, port);
             all.push(Port { at, udp: mapping.udp });
@@ -57,12 +58,17 @@ fn taken(
     // Podman leaves `0.0.0.0` out. Docker 28 names the container's port, too.
     let words: [fn(&Port) -> String; 2] =
         [|it| format!(" {}", it.at), |it| format!(":{}", it.at.port())];
+    let mut names_one = false;
     for word in words {
         let is_named = |it: &Port| is_named(&word(it), error.message());
         if all.iter().any(is_named) {
+            names_one = true;
             all.retain(is_named);
             break;
         }
+    }
+    if is_chosen && !names_one {
+        return None;
     }
     // Up to 29.5, it has each port once, whatever its address (moby#52783), and that is what it says then.
     let info = connection.info();
@@ -92,7 +98,7 @@ fn holder(
     }
     let running = running(connection);
     let publishes = |it: &ContainerInfo, port: &Port| {
-        let protocol = if port.udp { "/udp" } else { "/tcp" };
+        let protocol = protocol(port.udp);
         it.published
             .iter()
             .filter(|it| it.port.ends_with(protocol))

@@ -6,7 +6,7 @@ use sidecar_bundle::{
     BundleRunning, BundleSpec, ContainerFile, Daemon, Error, NetworkOptions, NetworkPlanned, Ready,
 };
 
-use crate::engine::{LONG, World, cli, inspect, is_api, running, world};
+use crate::engine::{LONG, World, cli, inspect, is_api, is_podman, is_rootless, running, world};
 
 /// The number of times that a bundle was ready.
 static READY: AtomicUsize = AtomicUsize::new(0);
@@ -79,14 +79,79 @@ fn what_was_kept_and_differs_is_replaced() {
         assert!(!bundle.is_made_from(&file("hunter2")).unwrap());
         bundle.close().unwrap();
     }
-    // So is one that was changed, and a network that was kept alone.
+    // So is one that was changed. A network that was kept alone is taken back.
     let bundle = up(&world, world.plan(), spec("one"));
     let id = bundle.container_id().to_owned();
     bundle.keep().unwrap();
     cli(&["rm", "--force", "--volumes", &id]);
     up(&world, world.plan(), spec("one")).close().unwrap();
-    world.plan().create_network(&world.engine()).unwrap().keep().unwrap();
-    up(&world, world.plan(), spec("one")).close().unwrap();
+    let network = world.plan().create_network(&world.engine()).unwrap();
+    let id = network.network_id().to_owned();
+    network.keep().unwrap();
+    let bundle = up(&world, world.plan(), spec("one"));
+    assert_eq!(bundle.network_id(), id);
+    bundle.close().unwrap();
+    world.assert_nothing_left();
+}
+
+/// What it was made from may be gone: a mount, or a port that is another's now.
+#[test]
+fn what_was_kept_and_cannot_be_started_is_replaced_if_it_differs() {
+    let Some(world) = world("no-restart") else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let spec = || spec("one").mount(folder.path().join("conf"), "/conf");
+    std::fs::create_dir(folder.path().join("conf")).unwrap();
+    let bundle = up(&world, world.plan(), spec());
+    let id = bundle.container_id().to_owned();
+    bundle.keep().unwrap();
+    cli(&["stop", "--time", "0", &id]);
+    std::fs::remove_dir(folder.path().join("conf")).unwrap();
+    let failed = world.plan().attach_or_launch(&world.engine(), spec()).unwrap_err();
+    assert!(matches!(failed.error(), Error::Restart { .. }), "{failed:?}");
+    assert!(inspect("container", &id).is_some());
+    let bundle = up(&world, world.plan(), self::spec("two"));
+    assert!(inspect("container", &id).is_none());
+    bundle.close().unwrap();
+    world.assert_nothing_left();
+}
+
+#[test]
+fn what_was_kept_and_is_paused_is_left_alone_unless_it_differs() {
+    let Some(world) = world("kept-paused") else { return };
+    if is_rootless() && is_podman() {
+        // Without a cgroup of its own, nothing is paused.
+        return;
+    }
+    let bundle = up(&world, world.plan(), spec("one"));
+    let id = bundle.container_id().to_owned();
+    bundle.keep().unwrap();
+    cli(&["pause", &id]);
+    let failed = world.plan().attach_or_launch(&world.engine(), spec("one")).unwrap_err();
+    assert!(matches!(failed.error(), Error::Changed { .. }), "{failed:?}");
+    assert!(inspect("container", &id).is_some());
+    let bundle = up(&world, world.plan(), spec("two"));
+    assert!(inspect("container", &id).is_none());
+    bundle.close().unwrap();
+    world.assert_nothing_left();
+}
+
+/// Its secrets are not known any more, and it is no log of the one that is asked for.
+#[test]
+fn the_log_of_what_is_replaced_is_not_saved() {
+    let Some(world) = world("old-log").filter(|_| is_api()) else { return };
+    let log = world.state.path().join("log");
+    let spec = |token: &str| {
+        BundleSpec::new().command(["sh", "-c", "echo $TOKEN; sleep 60"]).secret("TOKEN", token)
+    };
+    let bundle = world.plan().launch(&world.engine(), spec("hunter2")).unwrap();
+    bundle.wait_for(&Ready::log("hunter2"), LONG).unwrap();
+    bundle.keep().unwrap();
+    let next = spec("hunter3").save_log(&log);
+    let bundle = world.plan().attach_or_launch(&world.engine(), next).unwrap();
+    assert!(!log.exists());
+    bundle.wait_for(&Ready::log("hunter3"), LONG).unwrap();
+    bundle.close().unwrap();
+    assert_eq!(std::fs::read_to_string(&log).unwrap(), "***\n");
     world.assert_nothing_left();
 }
 
@@ -101,6 +166,10 @@ fn a_wrong_specification_leaves_what_was_kept_alone() {
     let failed = attempt(BundleSpec::new().image("-x"));
     assert!(matches!(failed.error(), Error::Invalid(_)), "{failed:?}");
     let failed = attempt(BundleSpec::new().also_on("elsewhere"));
+    assert!(matches!(failed.error(), Error::Invalid(_)), "{failed:?}");
+    let options = NetworkOptions::new().mtu(1);
+    let wrong = world.plan().with_options(options);
+    let failed = wrong.attach_or_launch(&world.engine(), spec("two")).unwrap_err();
     assert!(matches!(failed.error(), Error::Invalid(_)), "{failed:?}");
     // The other way's.
     let failed = attempt(if is_api() {

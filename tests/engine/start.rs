@@ -133,10 +133,10 @@ fn names_of_contents(world: &World, image: &str) {
     let refused = world.plan().launch(&world.engine(), spec().image(image)).unwrap_err();
     assert!(matches!(refused.error(), Error::Invalid(_)), "{refused:?}");
     let bundle = world.plan().launch(&world.engine(), BundleSpec::new().image(image)).unwrap();
-    let status = bundle.status().unwrap();
+    let (status, all) = (bundle.status().unwrap(), bundle.image_digests().unwrap());
     bundle.close().unwrap();
     let repository = format!("{}@", image.rsplit_once(':').unwrap().0);
-    let digests = status.image_digests.iter().filter(|it| it.starts_with(&repository));
+    let digests = all.iter().filter(|it| it.starts_with(&repository));
     let launched = |name: &str, pull| {
         let spec = spec().image(name).pull(pull);
         let bundle = world.plan().launch(&world.engine(), spec)?;
@@ -147,7 +147,7 @@ fn names_of_contents(world: &World, image: &str) {
     };
     let known: Vec<Result<(), Error>> =
         digests.map(|it| launched(it, PullPolicy::Always)).collect();
-    assert!(known.iter().any(Result::is_ok), "{:?}: {known:?}", status.image_digests);
+    assert!(known.iter().any(Result::is_ok), "{all:?}: {known:?}");
     launched(&status.image_id, PullPolicy::Never).unwrap();
 }
 

@@ -8,7 +8,7 @@ use sidecar_bundle::{Error, Slug};
 pub(crate) const EXIT_CODES: &str = "\
 Exit codes:
   0  it is done, or there was nothing to do
-  1  the engine, a lease or the output failed
+  1  the engine, a lease or the output failed, or the engine does not support it
   2  an argument is wrong
   3  the owner of the slug lives
   4  there is no bundle of this slug, or it has no container

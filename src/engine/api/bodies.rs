@@ -164,7 +164,7 @@ fn binding(port: &PortMapping) -> Value {
     })
 }
 
-/// `None` for what is no mount of the API's.
+/// `None` for a mount that is another field of the body.
 fn mount(mount: &CheckedMount) -> Option<Value> {
     let (kind, source, size) = match &mount.kind {
         MountKind::Host(path) => ("bind", Some(path), None),

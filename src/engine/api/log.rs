@@ -1,7 +1,7 @@
 //! Lines from the frames of a container's log.
 
 use std::collections::VecDeque;
-use std::time::UNIX_EPOCH;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::frames::Piece;
 use crate::engine::clock::parse_time;
@@ -91,18 +91,57 @@ fn size(line: &LogLine) -> usize {
     size_of::<LogLine>() + line.text.len()
 }
 
+/// The time by which a frame of one stream may be written after a later one of the other.
+const SKEW: Duration = Duration::from_secs(5);
+
 /// A log that is read frame by frame, each with its time, and read on from where it was cut.
+///
+/// The frames of a stream are in the order of their times. Those of two streams need not be: an engine takes the time of a
+/// frame before it waits for its turn to write it.
 #[derive(Default)]
 pub(super) struct TimedLines {
     lines: Lines,
-    /// The time of the last frame, as the engine prints it.
-    time: String,
+    stdout: Place,
+    stderr: Place,
+    /// The time of the first frame: what was before it was not asked for.
+    first: Option<SystemTime>,
+    /// The frame that is read was not read before.
+    is_new: bool,
+    /// A frame that has begun: its stream, what there was of its line before, and if it counts at its place.
+    begun: Option<(LogStream, usize, bool)>,
+}
+
+/// The place to which a stream was read.
+#[derive(Default)]
+struct Place {
+    /// The time of the last frame.
+    time: Option<SystemTime>,
     /// The frames of this time so far.
     frames: usize,
     /// The frames of this time that were read before the cut.
     known: usize,
-    /// The stream of a frame that has begun, and what there was of its line before.
-    begun: Option<(LogStream, usize)>,
+    /// What was read before is read again.
+    is_behind: bool,
+}
+
+impl Place {
+    /// Takes note of a frame: if it is new, and if it counts at this place.
+    fn enter(&mut self, time: SystemTime) -> (bool, bool) {
+        if self.is_behind && self.time.is_some_and(|it| time < it) {
+            return (false, false);
+        }
+        if self.time != Some(time) {
+            *self = Self { time: Some(time), ..Self::default() };
+        }
+        self.frames += 1;
+        self.is_behind &= self.frames <= self.known;
+        (!self.is_behind, true)
+    }
+
+    fn cut(&mut self) {
+        self.known = if self.is_behind { self.frames.max(self.known) } else { self.frames };
+        (self.frames, self.is_behind) = (0, true);
+    }
 }
 
 impl TimedLines {
@@ -110,10 +149,12 @@ impl TimedLines {
     pub(super) fn push(&mut self, piece: &Piece<'_>, line: impl FnMut(LogLine)) {
         let mut data = piece.data;
         if piece.first {
-            self.begun = Some((piece.stream, self.lines.of(piece.stream).len()));
-            data = self.enter(data);
+            let before = self.lines.of(piece.stream).len();
+            let counts;
+            (data, counts) = self.enter(piece.stream, data);
+            self.begun = Some((piece.stream, before, counts));
         }
-        if self.frames > self.known {
+        if self.is_new {
             self.lines.push(piece.stream, data, line);
         }
         if piece.last {
@@ -121,27 +162,40 @@ impl TimedLines {
         }
     }
 
-    /// Reads the time at the start of a frame, and returns the data behind it.
-    fn enter<'a>(&mut self, data: &'a [u8]) -> &'a [u8] {
+    /// Reads the time at the start of a frame, and returns the data behind it, and if the frame counts at its place.
+    fn enter<'a>(&mut self, stream: LogStream, data: &'a [u8]) -> (&'a [u8], bool) {
         let space = data.iter().position(|byte| *byte == b' ');
         let (time, data) = space.map_or((data, &[][..]), |it| (&data[..it], &data[it + 1..]));
-        let time = String::from_utf8_lossy(time);
-        if self.time != time {
-            (self.time, self.frames, self.known) = (time.into_owned(), 0, 0);
+        let Some(time) = parse_time(&String::from_utf8_lossy(time)) else {
+            self.is_new = true;
+            return (data, false);
+        };
+        self.first.get_or_insert(time);
+        let (is_new, counts) = self.place(stream).enter(time);
+        self.is_new = is_new;
+        (data, counts)
+    }
+
+    fn place(&mut self, stream: LogStream) -> &mut Place {
+        match stream {
+            LogStream::Stdout => &mut self.stdout,
+            LogStream::Stderr => &mut self.stderr,
         }
-        self.frames += 1;
-        data
     }
 
     /// The stream was cut. Returns the time from which it is to be read again, if anything was read: seconds
     /// since the epoch and nanoseconds, as the API takes it.
     pub(super) fn cut(&mut self) -> Option<String> {
-        if let Some((stream, before)) = self.begun.take() {
+        if let Some((stream, before, counts)) = self.begun.take() {
             self.lines.of(stream).truncate(before);
-            self.frames -= 1;
+            self.place(stream).frames -= usize::from(counts);
         }
-        (self.known, self.frames) = (self.frames.max(self.known), 0);
-        since(&self.time)
+        self.stdout.cut();
+        self.stderr.cut();
+        let [out, err] = [self.stdout.time, self.stderr.time];
+        let newest = out.max(err)?;
+        let skewed = newest.checked_sub(SKEW).max(self.first)?;
+        Some(text(out.min(err).map_or(skewed, |oldest| oldest.max(skewed))))
     }
 
     /// Passes on the lines that have no end.
@@ -150,10 +204,14 @@ impl TimedLines {
     }
 }
 
-/// A time as the API takes it: seconds since the epoch, and nanoseconds.
+/// A time of the engine's as the API takes it: seconds since the epoch, and nanoseconds.
 pub(super) fn since(time: &str) -> Option<String> {
-    let time = parse_time(time)?.duration_since(UNIX_EPOCH).ok()?;
-    Some(format!("{}.{:09}", time.as_secs(), time.subsec_nanos()))
+    parse_time(time).map(text)
+}
+
+fn text(time: SystemTime) -> String {
+    let time = time.duration_since(UNIX_EPOCH).unwrap_or_default();
+    format!("{}.{:09}", time.as_secs(), time.subsec_nanos())
 }
 
 #[cfg(test)]
@@ -212,39 +270,61 @@ mod tests {
 
     #[test]
     fn a_log_that_was_cut_anywhere_continues_where_it_was() {
-        const LOG: [&str; 6] = [
-            "2026-01-02T03:04:05.000000001Z a\n",
-            "2026-01-02T03:04:05.000000001Z b",
-            "2026-01-02T03:04:05.000000002Z c\n",
-            "2026-01-02T03:04:05.000000002Z d\n",
-            "2026-01-02T03:04:05.000000002Z e\n",
-            "2026-01-02T03:04:05.000000003Z f\n",
+        // The stream, the last digit of the time, and the text. Some were written late.
+        const LOG: [(u8, u8, &str); 9] = [
+            (1, 1, "a\n"),
+            (1, 1, "b"),
+            (2, 3, "A\n"),
+            (1, 2, "c\n"),
+            (1, 2, "d\n"),
+            (2, 3, "B\n"),
+            (1, 2, "e\n"),
+            (1, 4, "f\n"),
+            (2, 3, "C\n"),
         ];
-        let stream = |from: usize| -> Vec<u8> {
-            let frame = |text: &&str| {
+        // The engine leaves out the frames before a time.
+        let stream = |since: u8| -> Vec<u8> {
+            let frame = |(stream, digit, text): (u8, u8, &str)| {
+                let text = format!("2026-01-02T03:04:05.00000000{digit}Z {text}");
                 let length = u32::try_from(text.len()).unwrap().to_be_bytes();
-                [&[1, 0, 0, 0], &length[..], text.as_bytes()].concat()
+                [&[stream, 0, 0, 0], &length[..], text.as_bytes()].concat()
             };
-            LOG[from..].iter().flat_map(frame).collect()
+            LOG.into_iter().filter(|it| it.1 >= since).flat_map(frame).collect()
         };
-        let whole = stream(0);
-        for (first, second) in (0..whole.len()).flat_map(|a| (0..whole.len()).map(move |b| (a, b)))
-        {
-            let (mut timed, mut all) = (TimedLines::default(), Vec::new());
+        let whole = stream(0).len();
+        for (first, second) in (0..whole).flat_map(|a| (0..whole).map(move |b| (a, b))) {
+            let (mut timed, mut all) = (TimedLines::default(), [String::new(), String::new()]);
             let mut since = None;
             for cut in [first, second, usize::MAX] {
-                // The engine begins with the first frame of that time.
-                let of =
-                    |it: &String| LOG.iter().position(|frame| frame[28..29] == it[it.len() - 1..]);
-                let stream = stream(since.as_ref().and_then(of).unwrap_or(0));
+                let digit = |it: &String| it.bytes().last().map(|digit| digit - b'0');
+                let stream = stream(since.as_ref().and_then(digit).unwrap_or(0));
                 let _ = super::super::frames::read(&stream[..cut.min(stream.len())], |piece| {
-                    timed.push(&piece, |line| all.push(line.text));
+                    timed.push(&piece, |line| {
+                        let of = usize::from(line.stream == LogStream::Stderr);
+                        all[of] += &(line.text + " ");
+                    });
                     true
                 });
                 since = timed.cut();
+                assert_eq!(timed.cut(), since);
             }
-            assert_eq!(all, ["a", "bc", "d", "e", "f"], "{first} {second}");
+            assert_eq!(all, ["a bc d e f ", "A B C "], "{first} {second}");
         }
+    }
+
+    #[test]
+    fn what_was_before_the_first_frame_is_not_asked_for() {
+        let mut timed = TimedLines::default();
+        let time = |seconds: u8| format!("2026-01-02T03:04:{seconds:02}Z x\n");
+        timed.enter(LogStream::Stdout, time(10).as_bytes());
+        assert_eq!(timed.cut().unwrap(), "1767323050.000000000");
+        timed.enter(LogStream::Stdout, time(13).as_bytes());
+        assert_eq!(timed.cut().unwrap(), "1767323050.000000000");
+        timed.enter(LogStream::Stdout, time(20).as_bytes());
+        // The other stream's may come late by some seconds.
+        assert_eq!(timed.cut().unwrap(), "1767323055.000000000");
+        timed.enter(LogStream::Stderr, time(19).as_bytes());
+        assert_eq!(timed.cut().unwrap(), "1767323059.000000000");
     }
 
     #[test]
@@ -255,7 +335,9 @@ mod tests {
             "2026-01-01T21:34:05.000000678-05:30",
         ] {
             let mut timed = TimedLines::default();
-            assert_eq!(timed.enter(format!("{time} text\n").as_bytes()), b"text\n");
+            let frame = format!("{time} text\n");
+            let entered = timed.enter(LogStream::Stdout, frame.as_bytes());
+            assert_eq!(entered, (&b"text\n"[..], true));
             assert_eq!(timed.cut().unwrap(), "1767323045.000000678", "{time}");
         }
         assert_eq!(since("2026-01-02T03:04:05Z").unwrap(), "1767323045.000000000");

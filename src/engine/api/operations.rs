@@ -61,16 +61,14 @@ impl Backend for Api {
                 file.path
             ))));
         }
+        if let Some(refused) = Unsupported::host_gateway(spec, info, false) {
+            return Err(refused.into());
+        }
         if self.dialect == Dialect::Docker {
             if let Some(refused) = Unsupported::relabelling(spec, info) {
                 return Err(refused.into());
             }
             return spec.security.as_ref().map(drop).map_err(|it| Refused::Invalid(it.clone()));
-        }
-        if info.rootless
-            && let Some(refused) = Unsupported::host_gateway(spec, info)
-        {
-            return Err(refused.into());
         }
         match podman::check(spec).map_err(Refused::Invalid)? {
             None => Ok(()),
@@ -343,7 +341,7 @@ impl Observer for Api {
                 };
             };
             match first {
-                First::File(contents) if contents.len() > OUTPUT => {
+                First::File(contents) if contents.len() > FileProblem::LONGEST => {
                     return Ok(Err(FileProblem::TooLong));
                 }
                 First::File(contents) => return Ok(Ok(contents)),

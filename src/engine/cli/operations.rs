@@ -9,7 +9,7 @@ use super::Cli;
 use super::command::{Command, Failure};
 use super::network::create_network;
 use super::run::run;
-use crate::container::{CheckedSpec, CheckedVariable, Field};
+use crate::container::{CheckedSpec, Field};
 use crate::engine::backend::{
     Backend, ContainerInfo, ContainerRequest, CreateError, Filter, Id, Listed, Made, NetworkInfo,
     NetworkRequest, Notice, ReaperSpec, Resource,
@@ -71,9 +71,7 @@ impl Backend for Cli {
         if let Some(refused) = Unsupported::relabelling(spec, info) {
             return Err(refused.into());
         }
-        if info.kind == EngineKind::Podman
-            && let Some(refused) = Unsupported::host_gateway(spec, info)
-        {
+        if let Some(refused) = Unsupported::host_gateway(spec, info, true) {
             return Err(refused.into());
         }
         if let Some(network) = &spec.options.also_on {
@@ -373,18 +371,14 @@ impl Cli {
         spec: &CheckedSpec,
         deadline: Instant,
     ) -> Result<(), EngineError> {
-        let hidden = |it: &CheckedVariable| match it {
-            CheckedVariable::Literal(..) => None,
-            CheckedVariable::Hidden(name, value) => Some((name.clone(), format!("{name}={value}"))),
-        };
-        let hidden: Vec<_> = spec.variables.iter().filter_map(hidden).collect();
-        if hidden.is_empty() {
+        let mut hidden = spec.variables.iter().filter(|it| it.hidden().is_some()).peekable();
+        if hidden.peek().is_none() {
             return Ok(());
         }
         let arrived = self.variables(id, deadline)?.unwrap_or_default();
-        match hidden.into_iter().find(|(_, variable)| !arrived.contains(variable)) {
+        match hidden.find(|it| it.hidden().is_some_and(|variable| !arrived.contains(&variable))) {
             None => Ok(()),
-            Some((name, _)) => Err(EngineError::variable_lost(&self.program, &name)),
+            Some(lost) => Err(EngineError::variable_lost(&self.program, lost.name())),
         }
     }
 

@@ -26,7 +26,7 @@ pub(super) struct Progress {
 }
 
 impl Progress {
-    /// The bytes of a line at most.
+    /// The bytes of a line that are shown.
     const LINE: usize = 1 << 10;
 
     pub(super) fn new(redactor: Redactor) -> Self {
@@ -36,12 +36,13 @@ impl Progress {
     fn push(&mut self, bytes: &[u8]) {
         for &byte in bytes {
             if matches!(byte, b'\n' | b'\r') {
-                let line = String::from_utf8_lossy(&self.begun);
-                if !line.trim().is_empty() {
-                    tracing::debug!(line = %self.redactor.redacted(line.trim()), "progress");
+                let line = self.redactor.redacted(String::from_utf8_lossy(&self.begun).trim());
+                if !line.is_empty() {
+                    let line: String = line.chars().take(Self::LINE).collect();
+                    tracing::debug!(%line, "progress");
                 }
                 self.begun.clear();
-            } else if self.begun.len() < Self::LINE {
+            } else if self.begun.len() < Self::LINE + 2 * self.redactor.longest() {
                 self.begun.push(byte);
             }
         }
