@@ -118,7 +118,7 @@ pub enum Error {
         /// The slug.
         slug: Slug,
     },
-    /// The kept bundle has changed. It is still marked as kept, and has been left alone, but for a container that
+    /// The kept bundle has changed, or is paused or about to be restarted. It is still marked as kept, and has been left alone, but for a container that
     /// had stopped: it may have been started again, and may run.
     #[error("the kept bundle of slug {slug} cannot be attached to: {problem}; discard removes it")]
     #[non_exhaustive]

@@ -112,12 +112,14 @@
 //! [`reachability`](Engine::reachability).
 //!
 //! A VM monitor, or the guest's own kernel, may deny private ranges before it looks at its allowlist, and the default
-//! pool is in one. [smolvm](https://github.com/smol-machines/smolvm) denies loopback, RFC 1918 and carrier-NAT addresses
-//! under its strict floor, which `smolvm serve` sets and no entry of an allowlist lowers. Started with
-//! `SMOLVM_EGRESS_FLOOR=metadata`, it denies the link-local range of cloud metadata alone, to all of its guests: a guest
-//! without an allowlist then reaches this host and its network. Its command line denies that range and this host's
-//! loopback addresses, but for those of the latter in the allowlist
-//! ([#536](https://github.com/smol-machines/smolvm/pull/536), [#1060](https://github.com/smol-machines/smolvm/pull/1060)).
+//! pool is in one. An example is [smolvm](https://github.com/smol-machines/smolvm):
+//!
+//! - `smolvm serve` sets a strict floor, under which neither the bundle's address nor a loopback address is reached,
+//!   whatever the allowlist says.
+//! - Started with `SMOLVM_EGRESS_FLOOR=metadata`, it lets both through. Every guest then needs an allowlist: one without
+//!   reaches this host and its network.
+//! - Its command line lets the bundle's address through, and a loopback address that is in the allowlist
+//!   ([#536](https://github.com/smol-machines/smolvm/pull/536), [#1060](https://github.com/smol-machines/smolvm/pull/1060)).
 //!
 //! # Ownership
 //!
@@ -170,7 +172,7 @@
 //! address of its own; [`guest_in_namespace`](BundleRunning::guest_in_namespace) shares the bundle's. It borrows its
 //! bundle and goes before it. Both dereference to a [`Container`], which has the methods of observation.
 //!
-//! A sandbox that is to reach its bundle alone is a guest of an [internal](NetworkOptions::internal) network. The bundle
+//! A sandbox that is to reach its bundle and no other host is a guest of an [internal](NetworkOptions::internal) network. The bundle
 //! is [also on](BundleSpec::also_on) a network with a way out. [`file`](BundleSpec::file) gives the bundle its
 //! configuration, [`read_file`](Container::read_file) takes out the certificate that it makes, and
 //! [`proxy_variables`](NetworkPlanned::proxy_variables) lead the guest's programs to it.
@@ -228,7 +230,7 @@
 //! `kill -9`.
 //!
 //! **Then the reaper removes the resources.** It is one idle shell for each engine that the process holds
-//! something on. It starts before the first resource is made. It has its own process group, only the
+//! something on. It starts beside the first request. It has its own process group, only the
 //! environment that the engine's program reads, and ignores the signals of a terminal. When the process ends, a
 //! socket closes, and the reaper begins. It first waits until the engine commands of the process have ended, 150
 //! seconds at most; they hold a pipe open. Then it removes the resources that carry the process's labels, and

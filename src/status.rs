@@ -8,7 +8,8 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct Status {
-    /// The id of its image, `sha256:` and 64 hexadecimal digits, by which the engine finds this very image.
+    /// The id of its image, `sha256:` and 64 hexadecimal digits, by which the engine finds this very image. It need not be
+    /// the digest in the image's name: see [`image_digests`](crate::Container::image_digests).
     pub image_id: String,
     /// Its state.
     pub state: State,

@@ -196,7 +196,7 @@ fn check_value(value: &Value) -> Result<(), &'static str> {
 }
 
 /// Options of docker's and podman's `run` that change nothing that the library guarantees.
-const FLAGS: [&str; 40] = [
+const FLAGS: [&str; 39] = [
     "blkio-weight",
     "cgroup-parent",
     "cgroupns",
@@ -226,7 +226,6 @@ const FLAGS: [&str; 40] = [
     "mac-address",
     "memory-reservation",
     "memory-swappiness",
-    "network-alias",
     "no-healthcheck",
     "oom-kill-disable",
     "oom-score-adj",

@@ -67,7 +67,9 @@ impl Ready {
         }
     }
 
-    /// A TCP port accepts connections at the pinned address.
+    /// A TCP port accepts connections at the pinned address. Where the engine is rootless or in a virtual machine, it is
+    /// the port that is published on an address of 127.0.0.0/8, behind which the engine's forwarder listens before the
+    /// daemon does: a connection counts if it is not closed at once, and [`http`](Self::http) is surer.
     pub fn tcp(port: u16) -> Self {
         Self(Condition::Tcp(port))
     }
@@ -91,8 +93,9 @@ impl Ready {
         Self(Condition::Healthy)
     }
 
-    /// There is a file at this absolute path in the container, such as the certificate of a proxy. Any image will do,
-    /// but for a file in memory with Docker before 23, which needs the command `test`.
+    /// There is a file at this absolute path in the container, such as the certificate of a proxy. It may still be written:
+    /// a daemon that renames it into place is surer. Any image will do, but for a file in memory with Docker before 23,
+    /// which needs the command `test`.
     ///
     /// It is looked for ever less often, from every 50 ms to every second. Unsupported as [`log`](Self::log) is.
     pub fn file(path: impl Into<String>) -> Self {

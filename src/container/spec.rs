@@ -59,7 +59,7 @@ impl BundleSpec {
     }
 
     /// Refuses an image whose name may be given to another one later: it must have a digest, such as
-    /// `nginx@sha256:` and 64 hexadecimal digits, or be the [id](crate::Status::image_id) of an image.
+    /// `nginx@sha256:` and 64 hexadecimal digits, with or without a tag, or be the [id](crate::Status::image_id) of an image.
     /// [`Error::Invalid`](crate::Error::Invalid) before anything is touched.
     pub fn require_digest(mut self) -> Self {
         self.require_digest = true;
@@ -364,7 +364,9 @@ impl BundleSpec {
     }
 
     /// Saves the log in a file of this host when the container is removed, by a close or a drop: its last 1 MiB, without
-    /// secret values, and readable by this user alone. The file is replaced; it may not be a symbolic link.
+    /// secret values, and readable by this user alone. The file is replaced; it may not be a symbolic link. Its directory
+    /// must exist. A container with a [grace period](Self::stop_grace) has ended by then. A start that fails saves nothing
+    /// but what its error has.
     ///
     /// A failure is logged, and hinders no removal. Nothing is saved of a bundle that is kept, and nothing if the process
     /// is killed. [`Error::Unsupported`](crate::Error::Unsupported) for an engine that is driven by commands.
@@ -408,7 +410,7 @@ impl BundleSpec {
     /// `cpuset-cpus`, `cpuset-mems`, `device`, `device-cgroup-rule`, `dns-opt`, `dns-option`,
     /// `dns-search`, `domainname`, `gpus`, `group-add`, `health-cmd`, `health-interval`, `health-retries`,
     /// `health-start-period`, `health-timeout`, `hostname`, `log-driver`, `log-opt`, `mac-address`,
-    /// `memory-reservation`, `memory-swappiness`, `network-alias`, `no-healthcheck`, `oom-kill-disable`,
+    /// `memory-reservation`, `memory-swappiness`, `no-healthcheck`, `oom-kill-disable`,
     /// `oom-score-adj`, `platform`, `runtime`, `shm-size`, `stop-signal`, `stop-timeout`, `sysctl` and `ulimit`.
     ///
     /// An engine that is asked by its API has no such options: see [`engine_option`](Self::engine_option).

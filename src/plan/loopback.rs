@@ -9,7 +9,8 @@ impl NetworkPlanned {
     ///
     /// It is for engines whose bridge addresses cannot be reached: rootless, in a virtual machine, or remote and
     /// behind a tunnel. An allowlist of this address as a /32 leads to the bundle's published ports. It leads to
-    /// no service that listens on 127.0.0.1, nor to another bundle's ports. It does lead to services that listen on
+    /// no service that listens on 127.0.0.1, nor to another bundle's ports. It is for guests whose connections a process
+    /// of this host makes: behind a TAP, 127.0.0.0/8 does not leave the guest. It does lead to services that listen on
     /// all addresses, as `0.0.0.0`: where there are such, the allowlist should name the ports, too.
     ///
     /// ```

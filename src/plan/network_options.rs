@@ -84,7 +84,9 @@ impl NetworkOptions {
         Self::default()
     }
 
-    /// Sets if the network has no way out of the host.
+    /// Sets if the network has no way out of the host. Its containers still reach each other, and the host at the
+    /// network's gateway, with whatever listens there; on Docker from 28 on, [`GatewayMode::Isolated`] ends the latter. A
+    /// port can only be published by a [second network](crate::BundleSpec::also_on).
     #[must_use]
     pub fn internal(self, internal: bool) -> Self {
         Self { internal, ..self }

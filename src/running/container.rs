@@ -57,7 +57,7 @@ impl Container {
         &self.name
     }
 
-    /// Returns a handle that stops the waits of this bundle from any thread.
+    /// Returns a handle that stops the waits for this container from any thread. A guest has one of its own.
     ///
     /// The main loop of a launcher, until Ctrl-C or death:
     ///

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// Stops the waits of a bundle, those under way and later ones: [`wait_ready`](super::Container::wait_ready),
+/// Stops the waits of one container, a bundle's own or a guest's, those under way and later ones: [`wait_ready`](super::Container::wait_ready),
 /// [`wait_for`](super::Container::wait_for), [`wait_exit`](super::Container::wait_exit) and those for its
 /// [`events`](super::Container::events). Not a launch, of which there is no bundle yet, nor a log that is followed.
 ///

@@ -33,6 +33,9 @@ impl NetworkPlanned {
     /// The engine and its [state directory](Engine::with_state_dir) must be those of the process that kept it: the
     /// mark is in its lease there.
     ///
+    /// From then on it is this process's again: a drop, a `?` or a death before the next [`keep`](BundleRunning::keep)
+    /// removes it.
+    ///
     /// Neither readiness conditions nor the grace period of a stop are kept: [`wait_ready`](crate::Container::wait_ready)
     /// returns at once, and [`wait_for`](crate::Container::wait_for) waits for a given condition. Secret values are not kept, either:
     /// the log in an error is as the container printed it.
@@ -77,7 +80,11 @@ impl NetworkPlanned {
     /// A kept bundle that [differs](BundleRunning::is_made_from), or has lost its network, its container or its address,
     /// is removed first, with its anonymous volumes: data that is to stay belongs in a [`volume`](BundleSpec::volume). A
     /// network that was kept alone is taken back. Of an attached bundle, the readiness conditions, the grace period and
-    /// the saved log are those of this specification, as after a launch.
+    /// the saved log are those of this specification, as after a launch, and its secret values are not shown. As after an
+    /// [`attach`](Self::attach), it is removed unless it is [kept](BundleRunning::keep) again.
+    ///
+    /// A plan at another attempt is another one: with [`in_free_subnet`](Self::in_free_subnet), a kept bundle's subnet is
+    /// not free for others, and is found again.
     ///
     /// ```no_run
     /// use std::time::Duration;
@@ -95,8 +102,9 @@ impl NetworkPlanned {
     /// The plan is handed back. They are those of [`attach`](Self::attach), but for [`Error::NotKept`], and those of
     /// [`launch`](Self::launch). A wrong plan or specification, and one that the engine does not support, are errors before
     /// anything is touched. [`Error::Changed`] tells that the bundle is the one that is asked for, and is paused, or about
-    /// to be restarted; it has been left alone. After another error of the launch, a kept bundle that differed exists no
-    /// more.
+    /// to be restarted; it has been left alone: try again, and do not discard it. [`Error::File`] when a secret file cannot
+    /// be compared, since it is longer than 1 MiB. After an error of the launch, as of its pull, a kept bundle that
+    /// differed exists no more.
     pub fn attach_or_launch(
         self,
         engine: &Engine,

@@ -38,7 +38,7 @@ impl NetworkCreated {
     /// - [`Error::UnknownOwner`] when a container of this slug is under a lease that is not here; it has been
     ///   left alone,
     /// - [`Error::PortTaken`] when a port of the host that it is to be published on is taken, with the holder where
-    ///   it can be seen,
+    ///   it can be seen; [`Error::Start`] of the same [cause](Error::cause) when it is not known which port,
     /// - [`Error::Start`] when the engine did not start it for another reason, with [`Cause::ImageMissing`] when the
     ///   image is missing and is [never](PullPolicy::Never) pulled,
     /// - [`Error::Died`] when it had ended already at the look that follows, with its exit code and last
