@@ -1,4 +1,4 @@
-//! What a launcher of micro-VMs passes on to its VM monitor: one allowed address, decided before anything runs.
+//! A launcher of micro-VMs: its VM monitor gets one allowed address, which is decided before anything runs.
 //!
 //! ```sh
 //! cargo run --example microvm -- SLUG

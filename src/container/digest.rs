@@ -79,7 +79,7 @@ impl CheckedSpec {
     }
 }
 
-/// What anybody may know of a file.
+/// The public properties of a file.
 fn contents(CheckedFile { path, file }: &CheckedFile) -> impl fmt::Debug {
     let public = (!file.is_secret).then(|| digest(&file.contents));
     (path.clone(), file.mode, file.owner, public)
@@ -191,7 +191,7 @@ mod tests {
         let one = spec().label("a", "1").label("b", "2").mount("/c", "/c").mount("/b", "/b");
         let other = spec().mount("/b", "/b").mount("/c", "/c").label("b", "2").label("a", "1");
         assert_eq!(digest(&one), digest(&other));
-        // Where the last one counts, it does.
+        // The last of two values counts.
         let two = |one, other| digest(&spec().label("a", one).label("a", other));
         assert_eq!(two("1", "2"), digest(&spec().label("a", "2")));
         assert_ne!(two("1", "2"), two("2", "1"));

@@ -1,10 +1,11 @@
 //! The engine that answered when it was asked for its identity.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::Engine;
 use super::backend::{Backend, ContainerInfo, Filter, Id, NetworkInfo, Observer, Resource};
+use super::clock::deadline;
 use super::error::EngineError;
 use super::identity::EngineInfo;
 use super::support::Unsupported;
@@ -53,6 +54,17 @@ impl Connection {
     /// The operations that commands cannot do truthfully.
     pub(crate) fn observer(&self, what: &str) -> Result<&dyn Observer, Unsupported> {
         self.backend.observer().ok_or_else(|| Unsupported::by_commands(what, &self.info))
+    }
+
+    /// Lets a container end by itself before it is removed. The removal that follows reports what matters.
+    pub(crate) fn end(&self, id: &Id, grace: Duration) {
+        if grace.is_zero() {
+            return;
+        }
+        let end = deadline(self.engine.look_deadline(), grace);
+        if let Err(error) = self.backend.stop(id, grace, end) {
+            tracing::debug!(%error, "a container was not stopped before its removal");
+        }
     }
 
     /// Removes by id, and never a network that is in use. An error does not say if the resource still exists.

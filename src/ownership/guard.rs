@@ -100,17 +100,10 @@ impl Guard {
     /// Once: a failure is reported now, and not tried again by the drop.
     fn remove(&mut self) -> Result<(), Error> {
         let connection = self.session.connection();
-        let engine = connection.engine();
         let removed = match std::mem::replace(&mut self.made, Made::Nothing) {
             Made::Nothing => return Ok(()),
             Made::Id(id) => {
-                if !self.grace.is_zero() {
-                    let end = deadline(engine.look_deadline(), self.grace);
-                    // The removal that follows reports what matters.
-                    if let Err(error) = connection.backend().stop(&id, self.grace, end) {
-                        tracing::debug!(%error, "a container was not stopped before its removal");
-                    }
-                }
+                connection.end(&id, self.grace);
                 if let Some(path) = &self.log
                     && let Err(error) = save_log(connection, &id, path)
                 {
@@ -122,7 +115,7 @@ impl Guard {
                     self.resource,
                     &self.name,
                     &id,
-                    engine.look_deadline(),
+                    connection.engine().look_deadline(),
                 )
             }
             Made::Perhaps => {

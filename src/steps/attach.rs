@@ -11,7 +11,6 @@ use crate::created::NetworkCreated;
 use crate::engine::Engine;
 use crate::engine::backend::{ContainerInfo, Id, NetworkInfo, Resource};
 use crate::engine::cause::Cause;
-use crate::engine::clock::deadline;
 use crate::engine::connection::Connection;
 use crate::engine::error::EngineError;
 use crate::error::{Error, StepError};
@@ -72,9 +71,7 @@ impl NetworkPlanned {
         let _entered = tracing::info_span!("attach", slug = %self.slug()).entered();
         attach(&self, engine).map_err(|error| StepError::new(error, self))
     }
-}
 
-impl NetworkPlanned {
     /// Attaches to the kept bundle if it was made from this plan and this specification, and launches a new one otherwise.
     ///
     /// A kept bundle that [differs](BundleRunning::is_made_from), or has lost its network, its container or its address,
@@ -83,8 +80,8 @@ impl NetworkPlanned {
     /// the saved log are those of this specification, as after a launch, and its secret values are not shown. As after an
     /// [`attach`](Self::attach), it is removed unless it is [kept](BundleRunning::keep) again.
     ///
-    /// A plan at another attempt is another one: with [`in_free_subnet`](Self::in_free_subnet), a kept bundle's subnet is
-    /// not free for others, and is found again.
+    /// A bundle at another attempt differs. [`in_free_subnet`](Self::in_free_subnet) finds the subnet of the slug's own
+    /// kept bundle again.
     ///
     /// ```no_run
     /// use std::time::Duration;
@@ -101,8 +98,8 @@ impl NetworkPlanned {
     ///
     /// The plan is handed back. They are those of [`attach`](Self::attach), but for [`Error::NotKept`], and those of
     /// [`launch`](Self::launch). A wrong plan or specification, and one that the engine does not support, are errors before
-    /// anything is touched. [`Error::Changed`] tells that the bundle is the one that is asked for, and is paused, or about
-    /// to be restarted; it has been left alone: try again, and do not discard it. [`Error::File`] when a secret file cannot
+    /// anything is touched. [`Error::Changed`] tells that the bundle is the one that is asked for, and does not run: it is
+    /// paused, about to be restarted, or has ended again after it was started. It is still kept. [`Error::File`] when a secret file cannot
     /// be compared, since it is longer than 1 MiB. After an error of the launch, as of its pull, a kept bundle that
     /// differed exists no more.
     pub fn attach_or_launch(
@@ -146,15 +143,8 @@ fn attached_as(
         return Ok(Some(bundle));
     }
     tracing::info!("the kept bundle is not as it is asked for: it is removed");
-    let running =
-        container.filter(|it| it.state == State::Running && !spec.options.grace.is_zero());
-    if let Some(container) = running {
-        let (grace, backend) = (spec.options.grace, session.connection().backend());
-        let end = deadline(session.connection().engine().look_deadline(), grace);
-        // The removal that follows reports what matters.
-        if let Err(error) = backend.stop(&container.id, grace, end) {
-            tracing::debug!(%error, "a container was not stopped before its removal");
-        }
+    if let Some(container) = container.filter(|it| it.state == State::Running) {
+        session.connection().end(&container.id, spec.options.grace);
     }
     session.lease().forget()?;
     session.remove_orphans(plan.slug())?;

@@ -1,4 +1,4 @@
-//! What was kept, and what is asked for.
+//! Kept bundles, and the specifications of those who attach.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -6,7 +6,9 @@ use sidecar_bundle::{
     BundleRunning, BundleSpec, ContainerFile, Daemon, Error, NetworkOptions, NetworkPlanned, Ready,
 };
 
-use crate::engine::{LONG, World, cli, inspect, is_api, is_podman, is_rootless, running, world};
+use crate::engine::{
+    LONG, World, await_print, cli, inspect, is_api, is_podman, is_rootless, running, sh, world,
+};
 
 /// The number of times that a bundle was ready.
 static READY: AtomicUsize = AtomicUsize::new(0);
@@ -94,7 +96,7 @@ fn what_was_kept_and_differs_is_replaced() {
     world.assert_nothing_left();
 }
 
-/// What it was made from may be gone: a mount, or a port that is another's now.
+/// The source of a mount may be gone by then.
 #[test]
 fn what_was_kept_and_cannot_be_started_is_replaced_if_it_differs() {
     let Some(world) = world("no-restart") else { return };
@@ -181,6 +183,22 @@ fn a_wrong_specification_leaves_what_was_kept_alone() {
     assert!(!running(&id));
     let bundle = up(&world, world.plan(), spec("one"));
     assert_eq!(bundle.container_id(), id);
+    bundle.close().unwrap();
+    world.assert_nothing_left();
+}
+
+#[test]
+fn what_is_replaced_has_its_time_to_end() {
+    let Some(world) = world("kept-grace") else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let script = "trap 'touch /here/ended; exit' TERM; echo up; while :; do sleep 0.1; done";
+    let spec = || sh(script).mount(folder.path(), "/here");
+    let bundle = world.plan().launch(&world.engine(), spec()).unwrap();
+    await_print(&bundle, "up");
+    bundle.keep().unwrap();
+    let next = spec().label("a", "b").stop_grace(LONG);
+    let bundle = world.plan().attach_or_launch(&world.engine(), next).unwrap();
+    assert!(folder.path().join("ended").exists());
     bundle.close().unwrap();
     world.assert_nothing_left();
 }

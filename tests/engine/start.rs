@@ -127,7 +127,7 @@ fn an_image_is_pulled_when_the_policy_says_so() {
     world.assert_nothing_left();
 }
 
-/// What a bundle tells of its image is accepted in place of its name, and leads to the same.
+/// The digest and the id that a bundle tells of its image are accepted as names of it.
 fn names_of_contents(world: &World, image: &str) {
     let spec = || BundleSpec::new().require_digest();
     let refused = world.plan().launch(&world.engine(), spec().image(image)).unwrap_err();

@@ -1,4 +1,4 @@
-//! What is printed, and how.
+//! The tables and the JSON of the program.
 
 use std::io::{self, ErrorKind, Write};
 use std::time::Duration;

@@ -120,7 +120,7 @@ struct Place {
     frames: usize,
     /// The frames of this time that were read before the cut.
     known: usize,
-    /// What was read before is read again.
+    /// Frames that were read before the cut may be read again.
     is_behind: bool,
 }
 
