@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::labels::{self, LabelMap};
-use super::lease::{Lease, directory_of};
+use super::lease::{Kept, Lease, directory_of};
 use super::reaper::{Hold, Reaper};
 use super::{orphans, random_id};
 use crate::engine::Engine;
@@ -58,6 +58,17 @@ impl Session {
     pub(crate) fn with_reaper(mut self) -> Self {
         self.reaper = Reaper::hold(&self.connection, &self.owner, self.lease.path());
         self
+    }
+
+    /// The session with what was kept as its own, for a removal that a reaper brings to its end.
+    pub(crate) fn with_kept(self) -> Result<Self, Error> {
+        if self.lease.kept() == Kept::Nothing {
+            return Ok(self);
+        }
+        let session = self.with_reaper();
+        session.confirm_reaper();
+        session.lease.adopt()?;
+        Ok(session)
     }
 
     pub(crate) fn connection(&self) -> &Connection {

@@ -80,6 +80,8 @@ impl NetworkPlanned {
     /// the saved log are those of this specification, as after a launch, and its secret values are not shown. As after an
     /// [`attach`](Self::attach), it is removed unless it is [kept](BundleRunning::keep) again.
     ///
+    /// When this process dies meanwhile, the kept bundle is still kept, or its reaper removes it.
+    ///
     /// A bundle at another attempt differs. [`in_free_subnet`](Self::in_free_subnet) finds the subnet of the slug's own
     /// kept bundle again.
     ///
@@ -143,11 +145,22 @@ fn attached_as(
         return Ok(Some(bundle));
     }
     tracing::info!("the kept bundle is not as it is asked for: it is removed");
-    if let Some(container) = container.filter(|it| it.state == State::Running) {
-        session.connection().end(&container.id, spec.options.grace);
-    }
-    session.lease().forget()?;
     session.remove_orphans(plan.slug())?;
+    let session = Arc::new(session.with_kept()?);
+    let guard = |resource, name| Guard::new(Arc::clone(&session), resource, name);
+    if let Some(container) = container {
+        let mut guard = guard(Resource::Container, container.name);
+        if container.state == State::Running {
+            guard.set_end(spec.options.grace, None);
+        }
+        guard.adopt(container.id);
+        guard.close()?;
+    }
+    if let Some(network) = network {
+        let mut guard = guard(Resource::Network, network.name);
+        guard.adopt(network.id);
+        guard.close()?;
+    }
     Ok(None)
 }
 

@@ -26,7 +26,8 @@ impl NetworkPlanned {
     /// is refused, as far as its lease is in this state directory. An owner of another user, host or state
     /// directory cannot be seen, and would lose its bundle.
     ///
-    /// Nothing without the labels is removed, whatever its name.
+    /// Nothing without the labels is removed, whatever its name. When this process dies meanwhile, what was marked as
+    /// kept is still kept, or its reaper removes it.
     ///
     /// ```no_run
     /// use sidecar_bundle::{Engine, NetworkPlanned, Slug};
@@ -45,11 +46,10 @@ impl NetworkPlanned {
     pub fn discard(&self, engine: &Engine) -> Result<Discarded, Error> {
         let _entered = tracing::info_span!("discard", slug = %self.slug()).entered();
         let session = Session::open(engine, self.naming(), self.slug())?;
-        let connection = session.connection();
         let filter = labels::of_slug(self.naming(), self.slug());
-        orphans::find_labelled(connection, &filter)?;
-        session.lease().forget()?;
-        let removed = orphans::remove_labelled(connection, self.slug(), &filter)?;
+        orphans::find_labelled(session.connection(), &filter)?;
+        let session = session.with_kept()?;
+        let removed = orphans::remove_labelled(session.connection(), self.slug(), &filter)?;
         session.set_clean();
         let texts = |ids: Vec<_>| ids.iter().map(ToString::to_string).collect();
         Ok(Discarded { containers: texts(removed.containers), networks: texts(removed.networks) })

@@ -12,10 +12,10 @@ use std::time::{Duration, Instant};
 
 use sidecar_bundle::{BundleSpec, Engine, Error, NetworkPlanned};
 
-use crate::engine::{self, cli, engine, has_bridge, inspect, plan_apart, shout, world};
+use crate::engine::{self, World, cli, engine, has_bridge, inspect, plan_apart, shout, world};
 use crate::owner::Owner;
 use crate::relay::{Hold, Relay, Treatment};
-use crate::{PATIENCE, is_reaping, own_program};
+use crate::{PATIENCE, is_reaping, leave_behind, own_program};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Death {
@@ -109,13 +109,36 @@ fn whatever_way_an_owner_dies_nothing_is_left_and_the_next_owner_is_unharmed() {
                         break;
                     }
                     let phase = number % phases;
-                    // 9 kinds and 13 or 16 phases have no common divisor: each meets each.
-                    let trial = Trial::new(number, phase, DEATHS[number % DEATHS.len()], &world);
+                    let trial = Trial::new(number, Work::Launch, phase, &world);
                     trial.run((number / phases).is_multiple_of(2), &tallies[phase]);
                 }
             });
         }
     });
+    assert_unharmed(&world, tallies);
+}
+
+/// The owner of a kept bundle dies while it makes room for another one.
+#[test]
+fn whenever_an_owner_dies_that_replaces_or_discards_nothing_is_left() {
+    let Some(world) = world("chaos-kept") else { return };
+    let tallies: Vec<Mutex<Tally>> = PHASES.iter().map(|_| Mutex::default()).collect();
+    thread::scope(|scope| {
+        for (number, (work, phase)) in REMOVALS.into_iter().enumerate() {
+            let (world, tallies) = (&world, &tallies);
+            let phase = PHASES.iter().position(|it| *it == phase).unwrap();
+            scope.spawn(move || {
+                // Apart from the slugs of the other test.
+                let trial = Trial::new(1000 + number, work, phase, world);
+                leave_behind(world, &[&trial.launches("launch", ""), "keep"]);
+                trial.run(false, &tallies[phase]);
+            });
+        }
+    });
+    assert_unharmed(&world, tallies);
+}
+
+fn assert_unharmed(world: &World, tallies: Vec<Mutex<Tally>>) {
     report(&tallies);
     // Podman's services end when nobody is connected.
     engine::wait_for("the end of all services", || !is_served(world.state.path()));
@@ -129,8 +152,32 @@ fn whatever_way_an_owner_dies_nothing_is_left_and_the_next_owner_is_unharmed() {
     assert!(harmed.is_empty(), "harmed: {harmed:#?}");
 }
 
+/// What an owner is at when it dies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Work {
+    Launch,
+    /// Of a kept bundle of another specification.
+    Replace,
+    Discard,
+}
+
+/// The moments of a removal of what was kept, and of the launch after it.
+const REMOVALS: [(Work, (&str, &str)); 10] = [
+    (Work::Replace, ("rm", "before")),
+    (Work::Replace, ("rm", "inside")),
+    (Work::Replace, ("rm", "after")),
+    (Work::Replace, ("network-rm", "before")),
+    (Work::Replace, ("network-rm", "after")),
+    (Work::Replace, ("create", "before")),
+    (Work::Replace, ("run", "inside")),
+    (Work::Discard, ("rm", "before")),
+    (Work::Discard, ("rm", "after")),
+    (Work::Discard, ("network-rm", "before")),
+];
+
 struct Trial {
     id: String,
+    work: Work,
     phase: usize,
     death: Death,
     jitter: Duration,
@@ -142,7 +189,9 @@ struct Trial {
 }
 
 impl Trial {
-    fn new(number: usize, phase: usize, death: Death, world: &crate::engine::World) -> Self {
+    fn new(number: usize, work: Work, phase: usize, world: &World) -> Self {
+        // 9 kinds and 13 or 16 phases have no common divisor: each meets each.
+        let death = DEATHS[number % DEATHS.len()];
         let id = format!("chaos-{number}");
         // Spread over the length of an engine's command.
         let random = RandomState::new().hash_one(number);
@@ -162,7 +211,7 @@ impl Trial {
         let treatment = Treatment { hold, cut_idle: None };
         let is_relayed = engine::is_api() && op != "service";
         let relay = is_relayed.then(|| Relay::start(&program.with_file_name("s"), &treatment));
-        Self { id, phase, death, jitter, state, mark, program, relay }
+        Self { id, work, phase, death, jitter, state, mark, program, relay }
     }
 
     fn run(&self, followed: bool, tally: &Mutex<Tally>) {
@@ -226,7 +275,11 @@ impl Trial {
             let jitter = self.jitter.as_millis();
             commands.push(format!("after {jitter} {death} {}", self.mark.display()));
         }
-        commands.push(format!("launch {} subnet={} daemons=egress", self.id, self.plan().subnet()));
+        commands.push(match self.work {
+            Work::Launch => self.launches("launch", "egress"),
+            Work::Replace => self.launches("attach-or-launch", "egress"),
+            Work::Discard => format!("discard {}", self.id),
+        });
         commands.push(match op {
             "up" => format!("touch {}", self.mark.display()),
             _ => "close".into(),
@@ -234,6 +287,10 @@ impl Trial {
         // All at once, since it may die before it could be told the last one.
         owner.tell(&commands.join("\n"));
         owner
+    }
+
+    fn launches(&self, command: &str, daemons: &str) -> String {
+        format!("{command} {} subnet={} daemons={daemons}", self.id, self.plan().subnet())
     }
 
     fn kill(&self, child: &mut Child) {
@@ -308,7 +365,9 @@ impl Trial {
             if gone && reaped {
                 return Ok(seen);
             }
-            if reaped || since.elapsed() > PATIENCE {
+            // Docker does not list a network whose removal is under way, and its bridge goes with the end of that.
+            let is_listed = !containers.is_empty() || !networks.is_empty();
+            if reaped && is_listed || since.elapsed() > PATIENCE {
                 return Err(format!(
                     "containers {containers:?}, networks {networks:?}, a bridge: {bridge}, reaper gone: {reaped}"
                 ));
@@ -341,6 +400,9 @@ fn report(tallies: &[Mutex<Tally>]) {
     shout("phase               leaks/kills  harmed/launches  seen last after death: median, max");
     for ((op, when), tally) in PHASES.iter().zip(tallies) {
         let mut tally = tally.lock().unwrap();
+        if tally.kills == 0 {
+            continue;
+        }
         tally.gone_after.sort();
         let times = match tally.gone_after.as_slice() {
             [] => "-".into(),

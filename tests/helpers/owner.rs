@@ -12,6 +12,7 @@
 //! | `start` starts a bundle in the network | `up CONTAINER NETWORK SUBNET` |
 //! | `launch SLUG [KEY=VALUE...]` launches a bundle | `up CONTAINER NETWORK SUBNET` |
 //! | `attach SLUG [KEY=VALUE...]` attaches to a kept bundle | `up CONTAINER NETWORK SUBNET` |
+//! | `attach-or-launch SLUG [KEY=VALUE...]` attaches to a kept bundle that is as described, or replaces it | `up CONTAINER NETWORK SUBNET` |
 //! | `discard SLUG` | `discarded` |
 //! | `sweep` | `swept` |
 //! | `cd DIRECTORY` changes its working directory | `ok` |
@@ -160,9 +161,8 @@ impl Owner {
                 held().push(Held::Network(network));
                 answer
             }
-            "launch" => {
-                let (plan, spec) = planned(words);
-                up(plan.launch(engine, spec).map_err(Error::from)?)
+            "launch" | "attach" | "attach-or-launch" | "free" => {
+                up(launched(command, engine, words)?)
             }
             "start" => {
                 let Some(Held::Network(network)) = held().pop() else { panic!("no network") };
@@ -175,20 +175,11 @@ impl Owner {
                     }
                 }
             }
-            "attach" => {
-                let (plan, _) = planned(words);
-                up(plan.attach(engine).map_err(Error::from)?)
-            }
             "sweep" => sidecar_bundle::sweep(engine).map(|_| "swept".into())?,
             "discard" => planned(words).0.discard(engine).map(|_| "discarded".into())?,
             "cd" => {
                 std::env::set_current_dir(rest)?;
                 "ok".into()
-            }
-            "free" => {
-                let (plan, spec) = planned(words);
-                let network = plan.create_network_in_free_subnet(engine).map_err(Error::from)?;
-                up(network.start(spec).map_err(Error::from)?)
             }
             "reachable" => match held().last().unwrap() {
                 Held::Bundle(bundle) => format!("reachable {}", bundle.is_reachable()),
@@ -241,6 +232,21 @@ impl Owner {
             death => die(death, messages),
         })
     }
+}
+
+/// The bundle that a command asks for.
+fn launched<'a>(
+    command: &str,
+    engine: &Engine,
+    words: impl Iterator<Item = &'a str>,
+) -> Result<BundleRunning, Error> {
+    let (plan, spec) = planned(words);
+    Ok(match command {
+        "attach" => plan.attach(engine)?,
+        "attach-or-launch" => plan.attach_or_launch(engine, spec)?,
+        "free" => plan.create_network_in_free_subnet(engine)?.start(spec)?,
+        _ => plan.launch(engine, spec)?,
+    })
 }
 
 /// Starts a guest of the bundle that is held last, which stays for as long as the process does.

@@ -92,6 +92,25 @@ fn a_reaper_knows_what_its_owner_adopted_where_others_had_the_lease_for_a_moment
 }
 
 #[test]
+fn what_is_replaced_or_discarded_goes_even_if_its_owner_dies() {
+    // The container has gone, or goes with its owner.
+    for (operation, held) in [("network-rm", 1), ("rm", 2)] {
+        for command in ["discard demo", "attach-or-launch demo daemons=egress"] {
+            let fake = Fake::new();
+            fake.up().keep().unwrap();
+            fake.once(operation, ": >\"$dir/asked\"; sleep 5");
+            let mut owner = fake.owner(&[]);
+            owner.tell(command);
+            wait_for("the removal", || fake.path("asked").exists());
+            assert_eq!(fake.resources().len(), held);
+            owner.kill();
+            wait_for("the reaper", || fake.reapers() == 0);
+            fake.assert_nothing_left();
+        }
+    }
+}
+
+#[test]
 fn a_reaper_waits_for_an_engine_that_is_away() {
     let fake = Fake::new();
     let owner = fake.owner_up();
