@@ -172,10 +172,11 @@
 //! address of its own; [`guest_in_namespace`](BundleRunning::guest_in_namespace) shares the bundle's. It borrows its
 //! bundle and goes before it. Both dereference to a [`Container`], which has the methods of observation.
 //!
-//! A sandbox that is to reach its bundle and no other host is a guest of an [internal](NetworkOptions::internal) network. The bundle
-//! is [also on](BundleSpec::also_on) a network with a way out. [`file`](BundleSpec::file) gives the bundle its
-//! configuration, [`read_file`](Container::read_file) takes out the certificate that it makes, and
-//! [`proxy_variables`](NetworkPlanned::proxy_variables) lead the guest's programs to it.
+//! A sandbox that is to reach its bundle and nothing outside is a guest of an [internal](NetworkOptions::internal) network.
+//! It still reaches what listens on the engine's host at the network's gateway, unless that is
+//! [isolated](GatewayMode::Isolated). The bundle is [also on](BundleSpec::also_on) a network with a way out.
+//! [`file`](BundleSpec::file) gives the bundle its configuration, [`read_file`](Container::read_file) takes out the
+//! certificate that it makes, and [`proxy_variables`](NetworkPlanned::proxy_variables) lead the guest's programs to it.
 //!
 //! # In async code
 //!

@@ -11,7 +11,8 @@ use crate::invalid::InvalidInput;
 ///
 /// It travels in the body of a request, to engines on other hosts too: this library writes it to no file. The engine
 /// has it on its own disk, in the container's layer or in an anonymous volume, until the container is removed. `Debug`
-/// shows its length, not its contents. Directories that are missing are made, owned by root, with mode 755.
+/// shows its length, not its contents. Directories that are missing are made, owned by root, with mode 755. A link that the
+/// image has at this path is replaced by the file, and a link to a directory on the way is followed, in the container.
 ///
 /// ```
 /// use sidecar_bundle::{BundleSpec, ContainerFile};
@@ -45,7 +46,7 @@ impl ContainerFile {
         Self { is_secret: true, mode: 0o600, ..Self::new(path, contents) }
     }
 
-    /// Replaces the permission bits, such as `0o640`.
+    /// Replaces the permission bits, such as `0o640`: at most `0o7777`.
     pub fn mode(mut self, mode: u32) -> Self {
         self.mode = mode;
         self
@@ -63,7 +64,7 @@ impl ContainerFile {
         let refused =
             |problem: &str| Err(InvalidInput::new(format_args!("file path {path:?} {problem}")));
         if self.path.as_os_str().as_encoded_bytes().ends_with(b"/") {
-            return refused("is that of a directory");
+            return refused("ends with a slash, as that of a directory does");
         }
         if HIDDEN.iter().any(|hidden| Path::new(&path).starts_with(hidden)) {
             return refused("is hidden by what the engine mounts there");

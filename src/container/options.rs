@@ -1,13 +1,14 @@
 //! Options of the container, beyond its image, daemons, variables and mounts.
 
 use std::fmt;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::engine_options::{self, Field};
 use super::parts::{Mount, Relabel};
 use super::security;
+use crate::host::ports::collide;
 use crate::invalid::{InvalidInput, filled, no_nul};
 
 /// The options of a specification, the same before and after the check.
@@ -177,9 +178,7 @@ impl Options {
             no_nul("label", key)?;
             no_nul("label", value)?;
         }
-        if self.publish.iter().any(|port| port.container == 0) {
-            return Err(InvalidInput::new("port 0 of the container cannot be published"));
-        }
+        self.check_ports()?;
         let is_name = |name: &str| {
             let later = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '-');
             name.starts_with(|c: char| c.is_ascii_alphanumeric()) && name.chars().all(later)
@@ -190,24 +189,25 @@ impl Options {
         if let Some(name) = self.aliases.iter().find(|name| !is_name(name)) {
             return Err(InvalidInput::new(format_args!("{name:?} is not an alias")));
         }
-        for (name, _) in &self.hosts {
-            if name.is_empty() || !name.chars().all(|c| c.is_ascii_graphic() && c != ':') {
-                return Err(InvalidInput::new(format_args!("{name:?} is not the name of a host")));
-            }
-        }
+        self.check_names()?;
         if let Some(cpus) = self.cpus.filter(|cpus| !(cpus.is_finite() && *cpus > 0.0)) {
             return Err(InvalidInput::new(format_args!("{cpus} is not a number of processors")));
         }
         if self.pids == Some(0) {
             return Err(InvalidInput::new("a limit of 0 processes limits nothing; None does that"));
         }
-        if let Some(path) = &self.save_log
-            && !path.parent().is_some_and(Path::is_dir)
-        {
-            return Err(InvalidInput::new(format_args!(
-                "the log cannot be saved in {}: there is no such directory",
-                path.display()
-            )));
+        self.memory.map_or(Ok(()), |bytes| check_bytes("the memory", bytes))?;
+        if let Some(path) = &self.save_log {
+            let refused = |why| {
+                let path = path.display();
+                Err(InvalidInput::new(format_args!("the log cannot be saved in {path}: {why}")))
+            };
+            if !path.parent().is_some_and(Path::is_dir) {
+                return refused("there is no such directory");
+            }
+            if path.symlink_metadata().is_ok_and(|it| !it.is_file()) {
+                return refused("something is there that is not a file");
+            }
         }
         for name in self.add_capabilities.iter().chain(&self.drop_capabilities) {
             if name.is_empty() || !name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_') {
@@ -229,5 +229,147 @@ impl Options {
         self.flags.iter().try_for_each(|flag| engine_options::check_flag(flag))?;
         self.command.iter().try_for_each(|word| no_nul("command", word))?;
         Ok(self)
+    }
+
+    fn check_ports(&self) -> Result<(), InvalidInput> {
+        for (number, port) in self.publish.iter().enumerate() {
+            if port.container == 0 {
+                return Err(InvalidInput::new("port 0 of the container cannot be published"));
+            }
+            let Some(at) = port.host_port.filter(|it| *it != 0) else { continue };
+            let at = SocketAddr::new(port.host_address, at);
+            let is_there = |it: &&PortMapping| {
+                let there = SocketAddr::new(it.host_address, it.host_port.unwrap_or(0));
+                it.udp == port.udp && collide(there, at)
+            };
+            if let Some(other) = self.publish[..number].iter().find(is_there) {
+                let (port, other) = (port.name(), other.name());
+                return Err(InvalidInput::new(format_args!(
+                    "ports {other} and {port} of the container are both to be published at {at}"
+                )));
+            }
+        }
+        Ok(())
+    }
+
+    /// Checks the names of other hosts, and the addresses of the servers that know more of them.
+    fn check_names(&self) -> Result<(), InvalidInput> {
+        for (number, (name, address)) in self.hosts.iter().enumerate() {
+            if name.is_empty() || !name.chars().all(|c| c.is_ascii_graphic() && c != ':') {
+                return Err(InvalidInput::new(format_args!("{name:?} is not the name of a host")));
+            }
+            // One of each version may be given.
+            let is_apart = |other: &HostAddress| match (other, address) {
+                (HostAddress::Given(other), HostAddress::Given(it)) => {
+                    other.is_ipv4() != it.is_ipv4()
+                }
+                _ => false,
+            };
+            let mut others = self.hosts[..number].iter().filter(|(other, _)| other == name);
+            if !others.all(|(_, other)| is_apart(other)) {
+                return Err(InvalidInput::new(format_args!("host {name} is given two addresses")));
+            }
+        }
+        let is_none = |it: &&IpAddr| it.is_unspecified() || it.is_multicast();
+        match self.dns.iter().find(is_none) {
+            Some(none) => {
+                Err(InvalidInput::new(format_args!("{none} is not the address of a DNS server")))
+            }
+            None => Ok(()),
+        }
+    }
+}
+
+/// Checks a limit in bytes. Engines take 0 for none, and count with a sign.
+pub(super) fn check_bytes(what: &str, bytes: u64) -> Result<(), InvalidInput> {
+    match i64::try_from(bytes) {
+        Ok(1..) => Ok(()),
+        Ok(_) => Err(InvalidInput::new(format_args!(
+            "a limit of 0 bytes for {what} limits nothing; None does that"
+        ))),
+        Err(_) => Err(InvalidInput::new(format_args!(
+            "{bytes} bytes for {what} are more than an engine can count"
+        ))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::container::{BundleSpec, Daemon, Ready};
+    use crate::plan::Naming;
+
+    fn refused(spec: &BundleSpec) -> bool {
+        spec.check(&Naming::default()).is_err()
+    }
+
+    #[test]
+    fn no_two_ports_are_published_at_one_place() {
+        let at = |port: PortMapping, host| BundleSpec::new().publish(port).publish(host);
+        let tcp = |container| PortMapping::tcp(container).host_port(4000);
+        for other in [tcp(81), tcp(80), tcp(81).host_address([0, 0, 0, 0])] {
+            assert!(refused(&at(tcp(80), other)) && refused(&at(other, tcp(80))), "{other:?}");
+        }
+        for other in [
+            PortMapping::tcp(80),
+            PortMapping::udp(80).host_port(4000),
+            tcp(80).host_port(4001),
+            tcp(80).host_address([127, 0, 0, 2]),
+            tcp(80).host_address(std::net::Ipv6Addr::LOCALHOST),
+        ] {
+            assert!(!refused(&at(tcp(80), other)), "{other:?}");
+        }
+    }
+
+    #[test]
+    fn a_limit_that_limits_nothing_is_refused() {
+        for bytes in [0, u64::MAX] {
+            assert!(refused(&BundleSpec::new().memory(bytes)));
+            assert!(refused(&BundleSpec::new().tmpfs("/a", bytes)));
+            assert!(refused(&BundleSpec::new().executable_tmpfs("/a", bytes)));
+        }
+        let spec = BundleSpec::new().memory(1).tmpfs("/a", 1).executable_tmpfs("/b", None);
+        assert!(!refused(&spec));
+    }
+
+    #[test]
+    fn a_name_has_one_address_of_each_version_and_a_dns_server_is_a_host() {
+        let spec = || BundleSpec::new().extra_host("a", [10, 0, 0, 1]);
+        assert!(refused(&spec().extra_host("a", [10, 0, 0, 2])));
+        assert!(refused(&spec().host_gateway("a")));
+        assert!(!refused(&spec().extra_host("a", std::net::Ipv6Addr::LOCALHOST)));
+        assert!(!refused(&spec().host_gateway("b")));
+        for none in [[0, 0, 0, 0], [224, 0, 0, 1]] {
+            assert!(refused(&BundleSpec::new().dns_server(none)));
+        }
+    }
+
+    #[test]
+    fn a_log_is_saved_in_a_file_or_not_at_all() {
+        let room = tempfile::tempdir().unwrap();
+        let path = |name| room.path().join(name);
+        std::os::unix::fs::symlink("/none", path("link")).unwrap();
+        std::fs::write(path("file"), "").unwrap();
+        for (name, is_refused) in
+            [("link", true), (".", true), ("no/such", true), ("file", false), ("new", false)]
+        {
+            assert_eq!(refused(&BundleSpec::new().save_log(path(name))), is_refused, "{name}");
+        }
+    }
+
+    #[test]
+    fn a_condition_that_can_never_be_met_is_refused() {
+        for never in [
+            Ready::tcp(0),
+            Ready::http(0, "/", 200),
+            Ready::http(80, "/", 9999),
+            Ready::http(80, "/", 0),
+            Ready::log(""),
+            Ready::exec([""]),
+            Ready::all([Ready::any([Ready::tcp(0)])]),
+        ] {
+            let daemon = Daemon::new("a").ready(never);
+            assert!(refused(&BundleSpec::new().daemon(daemon.clone())), "{daemon:?}");
+        }
     }
 }

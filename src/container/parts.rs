@@ -4,6 +4,7 @@ use std::fmt;
 use std::path::PathBuf;
 
 use super::file::ContainerFile;
+use super::options::check_bytes;
 use super::paths::{checked_path, checked_target};
 use crate::invalid::InvalidInput;
 
@@ -199,6 +200,9 @@ impl Mount {
             Source::Tmpfs(tmpfs) => MountKind::Tmpfs(*tmpfs),
         };
         let container = checked_target("mount", &self.container)?;
+        if let MountKind::Tmpfs(Tmpfs { size: Some(size), .. }) = kind {
+            check_bytes(&format!("the file system in memory at {container}"), size)?;
+        }
         // Docker's program would cut it in two.
         if matches!(kind, MountKind::Tmpfs(Tmpfs { executable: true, .. }))
             && container.contains(':')

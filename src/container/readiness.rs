@@ -8,7 +8,7 @@ use regex::Regex;
 use ureq::http::uri::PathAndQuery;
 
 use super::paths::checked_target;
-use crate::invalid::InvalidInput;
+use crate::invalid::{InvalidInput, filled};
 
 /// A condition under which a bundle, or one of its daemons, is ready.
 ///
@@ -93,8 +93,8 @@ impl Ready {
         Self(Condition::Healthy)
     }
 
-    /// There is a file at this absolute path in the container, such as the certificate of a proxy. It may still be written:
-    /// a daemon that renames it into place is surer. Any image will do, but for a file in memory with Docker before 23,
+    /// There is a file at this absolute path in the container, such as the certificate of a proxy, or a directory. Links are
+    /// followed. It may still be written: a daemon that renames it into place is surer. Any image will do, but for a file in memory with Docker before 23,
     /// which needs the command `test`.
     ///
     /// It is looked for ever less often, from every 50 ms to every second. Unsupported as [`log`](Self::log) is.
@@ -173,6 +173,13 @@ impl Ready {
     /// Checks paths and commands.
     pub(crate) fn validate(&self) -> Result<(), InvalidInput> {
         match &self.0 {
+            Condition::Log(text) => filled("text of a log line", text),
+            Condition::Tcp(0) | Condition::Http { port: 0, .. } => {
+                Err(InvalidInput::new("nothing listens at port 0"))
+            }
+            Condition::Http { status, .. } if !(100..1000).contains(status) => {
+                Err(InvalidInput::new(format_args!("{status} is not an HTTP status")))
+            }
             Condition::Http { path, .. } => {
                 // A fragment would be cut off, and it would be another path than that in the messages.
                 match PathAndQuery::try_from(path.as_str()) {
@@ -183,8 +190,8 @@ impl Ready {
                 }
             }
             Condition::File(path) => checked_target("file", Path::new(path)).map(drop),
-            Condition::Exec(words) if words.is_empty() => {
-                Err(InvalidInput::new("a command without a word cannot be run"))
+            Condition::Exec(words) if words.first().is_none_or(String::is_empty) => {
+                Err(InvalidInput::new("a command without a program cannot be run"))
             }
             Condition::All(all) | Condition::Any(all) => all.iter().try_for_each(Self::validate),
             _ => Ok(()),

@@ -237,8 +237,8 @@ impl BundleSpec {
     /// through the second one on every engine, and ports are published by it. The pinned address stays on the
     /// bundle's own. A step with another plan is [`Error::Invalid`](crate::Error::Invalid), before anything is touched. If
     /// there is no such network, the start fails with [`Cause::NetworkMissing`](crate::Cause::NetworkMissing). The
-    /// second network itself is left alone. [`Error::Unsupported`](crate::Error::Unsupported) for an engine that is
-    /// driven by commands.
+    /// second network itself is left alone. There is one: a later call replaces it.
+    /// [`Error::Unsupported`](crate::Error::Unsupported) for an engine that is driven by commands.
     pub fn also_on(mut self, network: impl Into<String>) -> Self {
         self.options.also_on = Some(network.into());
         self
@@ -258,7 +258,7 @@ impl BundleSpec {
 
     /// Adds a line to the container's `/etc/hosts` by which it finds the engine's host, such as
     /// `host_gateway("host.docker.internal")`. Docker chooses the address: that of the host on its default bridge, if its
-    /// configuration has no other. A container of an internal network does not reach that. With podman it is the network's
+    /// configuration has no other. A container of an internal network may reach it or not. With podman it is the network's
     /// gateway. [`Error::Unsupported`](crate::Error::Unsupported) where the engine is rootless, and for podman by docker's
     /// commands.
     pub fn host_gateway(mut self, name: impl Into<String>) -> Self {
@@ -364,9 +364,9 @@ impl BundleSpec {
     }
 
     /// Saves the log in a file of this host when the container is removed, by a close or a drop: its last 1 MiB, without
-    /// secret values, and readable by this user alone. The file is replaced; it may not be a symbolic link. Its directory
-    /// must exist. A container with a [grace period](Self::stop_grace) has ended by then. A start that fails saves nothing
-    /// but what its error has.
+    /// secret values, and readable by this user alone. The file is replaced; something else in its place, such as a
+    /// symbolic link, is [`Error::Invalid`](crate::Error::Invalid), and so is a directory that does not exist. A container
+    /// with a [grace period](Self::stop_grace) has ended by then. A start that fails saves nothing but what its error has.
     ///
     /// A failure is logged, and hinders no removal. Nothing is saved of a bundle that is kept, and nothing if the process
     /// is killed. [`Error::Unsupported`](crate::Error::Unsupported) for an engine that is driven by commands.

@@ -16,14 +16,15 @@ pub(crate) struct Redactor(Arc<Mutex<BTreeSet<String>>>);
 impl Redactor {
     /// Adds a value as a whole, without blanks around it, and by line: as it is, and quoted as Rust, Go and JSON do.
     pub(crate) fn add(&self, value: &str) {
-        let wholes = [value, value.trim()].into_iter().filter(|it| it.len() >= MIN_VALUE);
+        // The end of a line is no secret.
+        let whole = Some(value.trim()).filter(|it| it.len() >= MIN_VALUE);
         let lines = value.lines().map(str::trim).filter(|it| it.len() >= MIN_LINE);
         let spelled = |value: &str| {
             let json = serde_json::Value::from(value).to_string();
             let json = json[1..json.len() - 1].to_owned();
             [value.to_owned(), value.escape_debug().to_string(), quoted(value), json]
         };
-        let spellings = wholes.chain(lines).flat_map(spelled);
+        let spellings = whole.into_iter().chain(lines).flat_map(spelled);
         self.0.lock().unwrap_or_else(PoisonError::into_inner).extend(spellings);
     }
 
@@ -119,8 +120,8 @@ mod tests {
         let redactor = Redactor::default();
         redactor.add("hunter2\n");
         redactor.add("{\n  \"key\": \"a-key\",\n}");
-        let text = format!("it is hunter2, {:?}", "  \"key\": \"a-key\",");
-        assert_eq!(redactor.redacted(&text), "it is ***, \"  ***\"");
+        let text = format!("it is hunter2\n, {:?}", "  \"key\": \"a-key\",");
+        assert_eq!(redactor.redacted(&text), "it is ***\n, \"  ***\"");
     }
 
     #[test]

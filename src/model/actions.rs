@@ -43,6 +43,12 @@ pub(super) enum Action {
     Close(Who, Vec<Fault>),
     Keep(Who),
     Attach(Who, Vec<Fault>),
+    /// Of the specification that the others launch, or of another one.
+    AttachOrLaunch {
+        who: Who,
+        other: bool,
+        faults: Vec<Fault>,
+    },
     Discard(Who, Vec<Fault>),
     Sweep(Who, Vec<Fault>),
     Kill {
@@ -251,13 +257,17 @@ impl Model {
                 let engine = engine(who);
                 self.world().faults.extend(faults);
                 if let Ok(bundle) = Self::plan(who.slug).attach(&engine) {
-                    let mut world = self.world();
-                    let container = world.get(bundle.container_id()).cloned();
-                    if container.is_none_or(|it| it.state != State::Running) {
-                        world.violations.push(format!("attached to what does not run: {bundle:?}"));
-                    }
-                    drop(world);
-                    self.held.insert(key(who), Held::Running(bundle));
+                    self.attached(key(who), bundle);
+                }
+                self.take_over(who);
+            }
+            Action::AttachOrLaunch { who, other, faults } => {
+                let engine = engine(who);
+                self.world().faults.extend(faults);
+                let spec = BundleSpec::new();
+                let spec = if *other { spec.label("made", "otherwise") } else { spec };
+                if let Ok(bundle) = Self::plan(who.slug).attach_or_launch(&engine, spec) {
+                    self.attached(key(who), bundle);
                 }
                 self.take_over(who);
             }
@@ -362,6 +372,16 @@ impl Model {
         }
         self.world().faults.clear();
         self.bury();
+    }
+
+    fn attached(&mut self, key: (usize, usize, usize), bundle: BundleRunning) {
+        let mut world = self.world();
+        let container = world.get(bundle.container_id()).cloned();
+        if container.is_none_or(|it| it.state != State::Running) {
+            world.violations.push(format!("attached to what does not run: {bundle:?}"));
+        }
+        drop(world);
+        self.held.insert(key, Held::Running(bundle));
     }
 
     /// Kept resources that are no longer marked belong to the owner that asked for them.
@@ -471,6 +491,8 @@ pub(super) fn actions() -> impl Strategy<Value = Action> {
         4 => (who.clone(), faults()).prop_map(|(who, faults)| Action::Close(who, faults)),
         4 => who.clone().prop_map(Action::Keep),
         3 => (who.clone(), faults()).prop_map(|(who, faults)| Action::Attach(who, faults)),
+        2 => (who.clone(), any::<bool>(), faults())
+            .prop_map(|(who, other, faults)| Action::AttachOrLaunch { who, other, faults }),
         1 => (who.clone(), faults()).prop_map(|(who, faults)| Action::Discard(who, faults)),
         2 => (who, faults()).prop_map(|(who, faults)| Action::Sweep(who, faults)),
         2 => owner.clone().prop_map(|owner| Action::Kill { owner }),

@@ -74,7 +74,6 @@ impl Guard {
 
     /// Guards a resource that was kept.
     pub(crate) fn adopt(&mut self, id: Id) {
-        self.session.confirm_reaper();
         self.made = Made::Id(id);
     }
 

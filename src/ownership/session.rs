@@ -6,8 +6,9 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::labels::{self, LabelMap};
 use super::lease::{Kept, Lease, directory_of};
+use super::orphans::{self, Removed};
+use super::random_id;
 use super::reaper::{Hold, Reaper};
-use super::{orphans, random_id};
 use crate::engine::Engine;
 use crate::engine::backend::{Filter, Made, Notice};
 use crate::engine::connection::Connection;
@@ -60,15 +61,20 @@ impl Session {
         self
     }
 
-    /// The session with what was kept as its own, for a removal that a reaper brings to its end.
+    /// The session with what was kept as its own, and with a reaper if there is anything.
     pub(crate) fn with_kept(self) -> Result<Self, Error> {
         if self.lease.kept() == Kept::Nothing {
             return Ok(self);
         }
         let session = self.with_reaper();
-        session.confirm_reaper();
-        session.lease.adopt()?;
+        session.adopt_kept()?;
         Ok(session)
+    }
+
+    /// Takes the mark off what was kept. The reaper listens before, so that it is removed even if this process dies.
+    pub(crate) fn adopt_kept(&self) -> Result<(), Error> {
+        self.confirm_reaper();
+        self.lease.adopt()
     }
 
     pub(crate) fn connection(&self) -> &Connection {
@@ -115,6 +121,16 @@ impl Session {
         removed
     }
 
+    /// Removes everything with these labels, whether it was kept or not.
+    pub(crate) fn remove_labelled(&self, slug: &Slug, filter: &Filter) -> Result<Removed, Error> {
+        let removed = orphans::remove_labelled(&self.connection, slug, filter);
+        match removed {
+            Ok(_) => self.set_clean(),
+            Err(_) => self.set_left(),
+        }
+        removed
+    }
+
     /// Waits until nothing else of this session is being made.
     pub(super) fn turn(&self) -> MutexGuard<'_, ()> {
         self.turn.lock().unwrap_or_else(PoisonError::into_inner)
@@ -149,7 +165,7 @@ impl Session {
     }
 
     /// Waits until the reaper listens, if it was started by this session. It starts while the engine makes something.
-    pub(super) fn confirm_reaper(&self) {
+    fn confirm_reaper(&self) {
         if let Some(hold) = &self.reaper {
             hold.confirm(&self.connection);
         }
@@ -162,7 +178,7 @@ impl Session {
     }
 
     /// Notes that nothing of the slug is left.
-    pub(crate) fn set_clean(&self) {
+    fn set_clean(&self) {
         self.left.store(false, Ordering::SeqCst);
         Reaper::forget_others(&self.connection, &self.lease);
     }

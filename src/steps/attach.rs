@@ -80,7 +80,7 @@ impl NetworkPlanned {
     /// the saved log are those of this specification, as after a launch, and its secret values are not shown. As after an
     /// [`attach`](Self::attach), it is removed unless it is [kept](BundleRunning::keep) again.
     ///
-    /// When this process dies meanwhile, the kept bundle is still kept, or its reaper removes it.
+    /// If this process dies meanwhile, the kept bundle is either still kept or removed by the reaper.
     ///
     /// A bundle at another attempt differs. [`in_free_subnet`](Self::in_free_subnet) finds the subnet of the slug's own
     /// kept bundle again.
@@ -100,10 +100,15 @@ impl NetworkPlanned {
     ///
     /// The plan is handed back. They are those of [`attach`](Self::attach), but for [`Error::NotKept`], and those of
     /// [`launch`](Self::launch). A wrong plan or specification, and one that the engine does not support, are errors before
-    /// anything is touched. [`Error::Changed`] tells that the bundle is the one that is asked for, and does not run: it is
-    /// paused, about to be restarted, or has ended again after it was started. It is still kept. [`Error::File`] when a secret file cannot
-    /// be compared, since it is longer than 1 MiB. After an error of the launch, as of its pull, a kept bundle that
-    /// differed exists no more.
+    /// anything is touched.
+    ///
+    /// - [`Error::Changed`] when the bundle is the one that is asked for, and is paused, about to be restarted, or has
+    ///   ended again or has no address after it was started. It is still kept,
+    /// - [`Error::File`] when a secret file cannot be compared, since it is longer than 1 MiB. The bundle is still kept,
+    /// - [`Error::NotRemoved`] also when a bundle that differs cannot be removed. It is no longer marked as kept: the
+    ///   reaper tries again at the end of this process, and so does a launch or a sweep.
+    ///
+    /// After an error of the launch, as of its pull, a kept bundle that differed exists no more.
     pub fn attach_or_launch(
         self,
         engine: &Engine,
@@ -145,22 +150,14 @@ fn attached_as(
         return Ok(Some(bundle));
     }
     tracing::info!("the kept bundle is not as it is asked for: it is removed");
-    session.remove_orphans(plan.slug())?;
-    let session = Arc::new(session.with_kept()?);
-    let guard = |resource, name| Guard::new(Arc::clone(&session), resource, name);
-    if let Some(container) = container {
-        let mut guard = guard(Resource::Container, container.name);
-        if container.state == State::Running {
-            guard.set_end(spec.options.grace, None);
-        }
-        guard.adopt(container.id);
-        guard.close()?;
+    let session = session.with_kept()?;
+    // Somebody else's may have the id as its name.
+    let runs =
+        |it: &ContainerInfo| it.state == State::Running && session.is_under_lease(&it.labels);
+    if let Some(container) = container.filter(runs) {
+        session.connection().end(&container.id, spec.options.grace);
     }
-    if let Some(network) = network {
-        let mut guard = guard(Resource::Network, network.name);
-        guard.adopt(network.id);
-        guard.close()?;
-    }
+    session.remove_labelled(plan.slug(), &labels::of_lease(&session.lease().id()))?;
     Ok(None)
 }
 
@@ -193,8 +190,8 @@ impl BundleRunning {
     /// contents of secret files are not in it: those of the container are compared. A container that has removed or
     /// rewritten its secret file is another one. An image is compared by its name, which may have been given to another
     /// image since, unless it has a [digest](BundleSpec::require_digest). Readiness conditions, the time of a pull, the
-    /// grace period and a saved log are no part of the container. For another version of this library, the same
-    /// specification may be another one.
+    /// grace period and a saved log are no part of the container. For another version of this library or
+    /// of its compiler, the same specification may be another one.
     ///
     /// # Errors
     ///
@@ -283,12 +280,10 @@ fn adopted(
     let container = restarted(&found, &session, network, container)?;
     verify_address(&found, network, &container)?;
 
-    let session = Arc::new(session.with_reaper());
+    let session = Arc::new(session.with_kept()?);
     let guard = |resource, name| Guard::new(Arc::clone(&session), resource, name);
     let mut network_guard = guard(Resource::Network, found.network_name());
     let mut container_guard = guard(Resource::Container, found.container_name());
-    // From here on they are this session's, kept no more.
-    session.lease().adopt()?;
     network_guard.adopt(network.id.clone());
     container_guard.adopt(container.id.clone());
     let network = NetworkCreated::new(found, network.id.clone(), network_guard);

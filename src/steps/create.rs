@@ -91,7 +91,7 @@ fn create(
     if let Kept::Network(id) = kept {
         if let Some(network) = kept_network(plan, &session, id.as_str())? {
             session.remove_orphans(plan.slug())?;
-            session.lease().adopt()?;
+            session.adopt_kept()?;
             guard.adopt(network.id.clone());
             return Ok((network.id, guard));
         }

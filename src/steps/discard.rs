@@ -26,8 +26,8 @@ impl NetworkPlanned {
     /// is refused, as far as its lease is in this state directory. An owner of another user, host or state
     /// directory cannot be seen, and would lose its bundle.
     ///
-    /// Nothing without the labels is removed, whatever its name. When this process dies meanwhile, what was marked as
-    /// kept is still kept, or its reaper removes it.
+    /// Nothing without the labels is removed, whatever its name. If this process dies meanwhile, what was kept is either
+    /// still kept or removed by the reaper.
     ///
     /// ```no_run
     /// use sidecar_bundle::{Engine, NetworkPlanned, Slug};
@@ -42,15 +42,15 @@ impl NetworkPlanned {
     /// - [`Error::Taken`] when the owner lives, and [`Error::Lease`]; nothing has been touched,
     /// - [`Error::Look`] when the engine cannot be asked before the first removal, or another one answers;
     ///   nothing has been removed, and what was kept is still marked as kept,
-    /// - [`Error::NotRemoved`] for what may be left. It is no longer marked as kept.
+    /// - [`Error::NotRemoved`] for what may be left. It is no longer marked as kept: the reaper tries again at the end of this
+    ///   process, and so does a launch or a sweep.
     pub fn discard(&self, engine: &Engine) -> Result<Discarded, Error> {
         let _entered = tracing::info_span!("discard", slug = %self.slug()).entered();
         let session = Session::open(engine, self.naming(), self.slug())?;
         let filter = labels::of_slug(self.naming(), self.slug());
         orphans::find_labelled(session.connection(), &filter)?;
         let session = session.with_kept()?;
-        let removed = orphans::remove_labelled(session.connection(), self.slug(), &filter)?;
-        session.set_clean();
+        let removed = session.remove_labelled(self.slug(), &filter)?;
         let texts = |ids: Vec<_>| ids.iter().map(ToString::to_string).collect();
         Ok(Discarded { containers: texts(removed.containers), networks: texts(removed.networks) })
     }

@@ -48,7 +48,8 @@ impl BundleRunning {
     /// [`NetworkCreated::start`](crate::NetworkCreated::start).
     pub fn guest(&self, name: &str, spec: BundleSpec) -> Result<Guest<'_>, Error> {
         let attachment = Attachment::Dynamic { network: self.network().id() };
-        let mut spec = self.checked(name, spec)?;
+        let mut spec = checked(name, spec)?;
+        check_fit(self.plan(), &spec)?;
         spec.options.aliases.push(name.to_owned());
         self.start_guest(name, attachment, &spec)
     }
@@ -61,9 +62,9 @@ impl BundleRunning {
     /// # Errors
     ///
     /// As for [`guest`](Self::guest), and [`Error::Invalid`] for options of a network: ports are published, hosts,
-    /// networks and DNS servers are added, and aliases given by the bundle's own specification.
+    /// networks and DNS servers are added, and aliases given by the bundle's own specification. [`Error::Died`] names the bundle's container if that has ended.
     pub fn guest_in_namespace(&self, name: &str, spec: BundleSpec) -> Result<Guest<'_>, Error> {
-        let spec = self.checked(name, spec)?;
+        let spec = checked(name, spec)?;
         let options = &spec.options;
         let refused = [
             ("a published port", !options.publish.is_empty()),
@@ -78,21 +79,12 @@ impl BundleRunning {
             ))
             .into());
         }
-        self.start_guest(name, Attachment::Namespace { container: self.id() }, &spec)
-    }
-
-    #[expect(clippy::needless_pass_by_value, reason = "a specification is built for one start")]
-    fn checked(&self, name: &str, spec: BundleSpec) -> Result<CheckedSpec, Error> {
-        let is_letter = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
-        if !(1..=16).contains(&name.len()) || !name.chars().all(is_letter) {
-            return Err(InvalidInput::new(format_args!(
-                "{name:?} is not the name of a guest, which has 1 to 16 of a-z and 0-9"
-            ))
-            .into());
+        // Podman would start it again.
+        let deadline = self.session().connection().engine().look_deadline();
+        if let Some(exit) = self.exit(deadline)? {
+            return Err(self.died(exit, deadline));
         }
-        let spec = spec.check_for_guest()?;
-        check_fit(self.plan(), &spec)?;
-        Ok(spec)
+        self.start_guest(name, Attachment::Namespace { container: self.id() }, &spec)
     }
 
     fn start_guest(
@@ -133,4 +125,15 @@ impl BundleRunning {
             }
         }
     }
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "a specification is built for one start")]
+fn checked(name: &str, spec: BundleSpec) -> Result<CheckedSpec, InvalidInput> {
+    let is_letter = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
+    if !(1..=16).contains(&name.len()) || !name.chars().all(is_letter) {
+        return Err(InvalidInput::new(format_args!(
+            "{name:?} is not the name of a guest, which has 1 to 16 of a-z and 0-9"
+        )));
+    }
+    spec.check_for_guest()
 }

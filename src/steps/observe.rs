@@ -15,7 +15,7 @@ use crate::error::Error;
 use crate::invalid::InvalidInput;
 use crate::ownership::session::Session;
 use crate::running::Container;
-use crate::status::{ExecOutput, LogLine, Status};
+use crate::status::{ExecOutput, LogLine, State, Status};
 
 /// The number of lines of the log that an error has.
 const LAST_LINES: usize = 20;
@@ -59,7 +59,7 @@ impl Container {
 
     /// Returns the log so far, or its last lines, in the order in which the engine took them: lines of the two
     /// streams that were printed at the same moment may have changed places. At most the last 1 MiB
-    /// of both.
+    /// of both. They are as the container printed them: secret values are not removed.
     ///
     /// # Errors
     ///
@@ -100,7 +100,8 @@ impl Container {
 
     /// Reads a file in the container, such as the certificate that a proxy has made: at most 1 MiB. Links are followed.
     ///
-    /// Any image will do, but for a file in memory with Docker before 23, which needs the command `cat`.
+    /// Any image will do, but for a file in memory with Docker before 23, which needs the commands
+    /// `test` and `head`. Whether a file of `/proc` can be read depends on the engine.
     ///
     /// # Errors
     ///
@@ -118,11 +119,11 @@ impl Container {
     }
 
     /// Returns the address of the engine's host that a TCP port of the container is published at, as the engine tells
-    /// it.
+    /// it. Of several, it is one of loopback if there is one, and the lowest.
     ///
     /// # Errors
     ///
-    /// [`Error::NotPublished`] when there is none, [`Error::Look`] when the engine cannot be asked, and [`Error::Gone`]
+    /// [`Error::NotPublished`] when there is none, as while the container does not run, [`Error::Look`] when the engine cannot be asked, and [`Error::Gone`]
     /// when somebody else removed the container.
     pub fn published(&self, port: u16) -> Result<SocketAddr, Error> {
         self.published_as(format!("{port}/tcp"))
@@ -139,22 +140,24 @@ impl Container {
 
     fn published_as(&self, port: String) -> Result<SocketAddr, Error> {
         let info = self.look(self.session().connection().engine().look_deadline())?;
-        match info.published.iter().find(|it| it.port == port) {
-            Some(found) => Ok(found.at),
+        // Podman tells those of a container that has stopped, too.
+        let all =
+            info.published.iter().filter(|it| it.port == port && info.state == State::Running);
+        match all.map(|it| it.at).min_by_key(|at| (!at.ip().is_loopback(), *at)) {
+            Some(at) => Ok(at),
             None => Err(Error::NotPublished { container: self.container_name().to_owned(), port }),
         }
     }
 
     /// Sends a signal to the first process of the container, such as `HUP` for a daemon that reads its configuration
-    /// again.
+    /// again. `SIGHUP`, `hup` and `1` are the same.
     ///
     /// # Errors
     ///
     /// [`Error::Invalid`] when it is not the name or number of a signal, [`Error::Signal`] when the engine did not send
     /// it, as to a container that does not run, and [`Error::Gone`] when somebody else removed the container.
     pub fn signal(&self, signal: &str) -> Result<(), Error> {
-        let is_name = |c: char| c.is_ascii_alphanumeric() || matches!(c, '+' | '-');
-        if signal.is_empty() || signal.starts_with('-') || !signal.chars().all(is_name) {
+        if !is_signal(signal) {
             return Err(InvalidInput::new(format_args!("{signal:?} is not a signal")).into());
         }
         let connection = self.session().connection();
@@ -230,6 +233,28 @@ impl Iterator for LogFollower {
             Ok(_) | Err(_) => None,
         }
     }
+}
+
+/// Returns true for the names and numbers of signal(7), with or without `SIG`.
+fn is_signal(text: &str) -> bool {
+    const NAMES: [&str; 36] = [
+        "HUP", "INT", "QUIT", "ILL", "TRAP", "ABRT", "IOT", "BUS", "FPE", "KILL", "USR1", "SEGV",
+        "USR2", "PIPE", "ALRM", "TERM", "STKFLT", "CHLD", "CONT", "STOP", "TSTP", "TTIN", "TTOU",
+        "URG", "XCPU", "XFSZ", "VTALRM", "PROF", "WINCH", "IO", "POLL", "PWR", "SYS", "CLD",
+        "RTMIN", "RTMAX",
+    ];
+    let upper = text.to_ascii_uppercase();
+    let name = upper.strip_prefix("SIG").unwrap_or(&upper);
+    let is_real_time = |start, most: u8| {
+        let number = name.strip_prefix(start).and_then(|it| it.parse().ok());
+        number.is_some_and(|number| (1..=most).contains(&number))
+    };
+    let is_number = || text.parse().is_ok_and(|number| (1..=64_u8).contains(&number));
+    let is_of_digits = |text: &str| text.bytes().all(|it| it.is_ascii_digit());
+    NAMES.contains(&name)
+        || is_real_time("RTMIN+", 15)
+        || is_real_time("RTMAX-", 14)
+        || is_of_digits(text) && is_number()
 }
 
 /// Waits until the engine tells what is followed, or an error. An engine that does neither may do it later.

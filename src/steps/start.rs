@@ -77,6 +77,11 @@ impl NetworkCreated {
 /// Checks that a specification fits the plan of its network.
 pub(super) fn check_fit(plan: &NetworkPlanned, spec: &CheckedSpec) -> Result<(), InvalidInput> {
     let options = &spec.options;
+    if options.also_on.as_ref() == Some(&plan.network_name()) {
+        return Err(InvalidInput::new(
+            "the container is on its own network, and also_on is for another",
+        ));
+    }
     match (&options.also_on, options.publish.first()) {
         (Some(network), _) if !plan.options().internal => Err(InvalidInput::new(format_args!(
             "the container is to be on network {network} too, and its own is not internal: engines differ in the default route then; plan with NetworkOptions::internal"

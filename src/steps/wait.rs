@@ -232,7 +232,7 @@ impl Container {
     }
 
     /// The exit of the container, if it has ended.
-    fn exit(&self, deadline: Instant) -> Result<Option<Exit>, Error> {
+    pub(super) fn exit(&self, deadline: Instant) -> Result<Option<Exit>, Error> {
         let status = self.status_by(self.look_by(deadline))?;
         Ok(status.exit.filter(|_| status.state == State::Exited))
     }
@@ -249,7 +249,7 @@ impl Container {
         if is_sure { Ok(None) } else { self.exit(deadline) }
     }
 
-    fn died(&self, exit: Exit, deadline: Instant) -> Error {
+    pub(super) fn died(&self, exit: Exit, deadline: Instant) -> Error {
         Error::Died {
             container: self.container_name().to_owned(),
             exit: Box::new(exit),

@@ -109,7 +109,10 @@ fn whatever_way_an_owner_dies_nothing_is_left_and_the_next_owner_is_unharmed() {
                         break;
                     }
                     let phase = number % phases;
-                    let trial = Trial::new(number, Work::Launch, phase, &world);
+                    // 9 kinds and 13 or 16 phases have no common divisor: each meets each.
+                    let death = DEATHS[number % DEATHS.len()];
+                    let plan = plan_apart(&format!("chaos-{number}"), 16, number);
+                    let trial = Trial::new(plan, Work::Launch, phase, death, &world);
                     trial.run((number / phases).is_multiple_of(2), &tallies[phase]);
                 }
             });
@@ -118,20 +121,27 @@ fn whatever_way_an_owner_dies_nothing_is_left_and_the_next_owner_is_unharmed() {
     assert_unharmed(&world, tallies);
 }
 
-/// The owner of a kept bundle dies while it makes room for another one.
+/// The owner of a kept bundle dies while it removes it.
 #[test]
 fn whenever_an_owner_dies_that_replaces_or_discards_nothing_is_left() {
     let Some(world) = world("chaos-kept") else { return };
     let tallies: Vec<Mutex<Tally>> = PHASES.iter().map(|_| Mutex::default()).collect();
+    let next = AtomicUsize::new(0);
     thread::scope(|scope| {
-        for (number, (work, phase)) in REMOVALS.into_iter().enumerate() {
-            let (world, tallies) = (&world, &tallies);
-            let phase = PHASES.iter().position(|it| *it == phase).unwrap();
-            scope.spawn(move || {
-                // Apart from the slugs of the other test.
-                let trial = Trial::new(1000 + number, work, phase, world);
-                leave_behind(world, &[&trial.launches("launch", ""), "keep"]);
-                trial.run(false, &tallies[phase]);
+        // Beside those of the other test.
+        for _ in 0..SIDE_BY_SIDE / 2 {
+            scope.spawn(|| {
+                loop {
+                    let number = next.fetch_add(1, Ordering::SeqCst);
+                    let Some(&(work, phase)) = REMOVALS.get(number) else { break };
+                    let phase = PHASES.iter().position(|it| *it == phase).unwrap();
+                    let kind = RandomState::new().hash_one(number) % DEATHS.len() as u64;
+                    let death = DEATHS[usize::try_from(kind).unwrap()];
+                    let plan = plan_apart(&format!("chaos-kept-{number}"), 32, number);
+                    let trial = Trial::new(plan, work, phase, death, &world);
+                    leave_behind(&world, &[&trial.launches("launch", ""), "keep"]);
+                    trial.run(false, &tallies[phase]);
+                }
             });
         }
     });
@@ -152,7 +162,7 @@ fn assert_unharmed(world: &World, tallies: Vec<Mutex<Tally>>) {
     assert!(harmed.is_empty(), "harmed: {harmed:#?}");
 }
 
-/// What an owner is at when it dies.
+/// The work of an owner at its death.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Work {
     Launch,
@@ -177,6 +187,7 @@ const REMOVALS: [(Work, (&str, &str)); 10] = [
 
 struct Trial {
     id: String,
+    plan: NetworkPlanned,
     work: Work,
     phase: usize,
     death: Death,
@@ -189,12 +200,10 @@ struct Trial {
 }
 
 impl Trial {
-    fn new(number: usize, work: Work, phase: usize, world: &World) -> Self {
-        // 9 kinds and 13 or 16 phases have no common divisor: each meets each.
-        let death = DEATHS[number % DEATHS.len()];
-        let id = format!("chaos-{number}");
+    fn new(plan: NetworkPlanned, work: Work, phase: usize, death: Death, world: &World) -> Self {
+        let id = plan.slug().to_string();
         // Spread over the length of an engine's command.
-        let random = RandomState::new().hash_one(number);
+        let random = RandomState::new().hash_one(&id);
         let jitter = match PHASES[phase] {
             // A bundle of podman's comes and goes in less than a second.
             ("run", "inside") | (_, "soon") => Duration::from_millis(random % 300),
@@ -211,12 +220,13 @@ impl Trial {
         let treatment = Treatment { hold, cut_idle: None };
         let is_relayed = engine::is_api() && op != "service";
         let relay = is_relayed.then(|| Relay::start(&program.with_file_name("s"), &treatment));
-        Self { id, work, phase, death, jitter, state, mark, program, relay }
+        Self { id, plan, work, phase, death, jitter, state, mark, program, relay }
     }
 
     fn run(&self, followed: bool, tally: &Mutex<Tally>) {
         let mut owner = self.start();
-        let deadline = Instant::now() + Duration::from_secs(30);
+        // As long as an owner waits for a command.
+        let deadline = Instant::now() + Duration::from_secs(60);
         while !self.mark.exists() {
             let early = owner.child.try_wait().unwrap();
             // It may have come to it and died since.
@@ -280,9 +290,11 @@ impl Trial {
             Work::Replace => self.launches("attach-or-launch", "egress"),
             Work::Discard => format!("discard {}", self.id),
         });
-        commands.push(match op {
-            "up" => format!("touch {}", self.mark.display()),
-            _ => "close".into(),
+        // A bundle that is replaced is not closed, and so each removal is one of what was kept.
+        commands.extend(match (op, self.work) {
+            ("up", _) => Some(format!("touch {}", self.mark.display())),
+            (_, Work::Launch) => Some("close".into()),
+            (_, Work::Replace | Work::Discard) => None,
         });
         // All at once, since it may die before it could be told the last one.
         owner.tell(&commands.join("\n"));
@@ -290,7 +302,7 @@ impl Trial {
     }
 
     fn launches(&self, command: &str, daemons: &str) -> String {
-        format!("{command} {} subnet={} daemons={daemons}", self.id, self.plan().subnet())
+        format!("{command} {} subnet={} daemons={daemons}", self.id, self.plan.subnet())
     }
 
     fn kill(&self, child: &mut Child) {
@@ -315,15 +327,11 @@ impl Trial {
         engine().with_state_dir(&self.state)
     }
 
-    fn plan(&self) -> NetworkPlanned {
-        plan_of(&self.id)
-    }
-
     /// Launches the next owner at once, and returns the harm that came to it.
     fn launch_after(&self) -> Option<String> {
         let deadline = Instant::now() + Duration::from_secs(5);
         let bundle = loop {
-            match self.plan().launch(&self.engine(), BundleSpec::new().daemons(["egress"])) {
+            match self.plan.clone().launch(&self.engine(), BundleSpec::new().daemons(["egress"])) {
                 Ok(bundle) => break bundle,
                 // A hang-up needs a moment until it has killed.
                 Err(failed)
@@ -357,7 +365,7 @@ impl Trial {
             let reaped = !is_reaping(&self.program);
             let containers = cli(&["ps", "--all", "--quiet", "--filter", &label]);
             let networks = cli(&["network", "ls", "--quiet", "--filter", &label]);
-            let bridge = has_bridge(&self.plan());
+            let bridge = has_bridge(&self.plan);
             let gone = containers.is_empty() && networks.is_empty() && !bridge;
             if !gone {
                 seen = since.elapsed();
@@ -427,8 +435,4 @@ fn is_served(state: &Path) -> bool {
         words().any(|it| it == b"service")
             && words().any(|it| it.starts_with(state.as_os_str().as_encoded_bytes()))
     })
-}
-
-fn plan_of(id: &str) -> NetworkPlanned {
-    plan_apart(id, 16, id.strip_prefix("chaos-").unwrap().parse().unwrap())
 }

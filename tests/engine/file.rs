@@ -95,7 +95,8 @@ fn a_file_where_the_image_has_a_directory_fails_and_leaves_nothing() {
 fn a_file_that_the_bundle_makes_is_waited_for_and_read() {
     let Some(world) = world("files-made") else { return };
     let script = "sleep 0.3; mkdir /made; echo certificate >/tmp/ca.pem; ln -s ../tmp/ca.pem /made/link;
-        head -c 1048577 /dev/zero >/made/long; head -c 1048576 /dev/zero >/made/longest; : >/made/done; exec sleep 1000";
+        head -c 1048577 /dev/zero >/made/long; head -c 1048576 /dev/zero >/made/longest; mkfifo /tmp/pipe;
+        ln -s /tmp/none /made/astray; ln -s /dev/zero /tmp/endless; : >/made/done; exec sleep 1000";
     let spec = sh(script).tmpfs("/tmp", 16 << 20);
     let bundle = world.plan().launch(&world.engine(), spec).unwrap();
     if !is_api() {
@@ -118,16 +119,26 @@ fn a_file_that_the_bundle_makes_is_waited_for_and_read() {
     for (path, expected) in [
         ("/made/none", FileProblem::Missing),
         ("/tmp/none", FileProblem::Missing),
+        ("/made/astray", FileProblem::Missing),
         ("/made", FileProblem::NotAFile),
+        ("/tmp/pipe", FileProblem::NotAFile),
         ("/made/long", FileProblem::TooLong),
     ] {
         let error = bundle.read_file(path).unwrap_err();
         assert!(matches!(error, Error::File { problem, .. } if problem == expected), "{error:?}");
     }
+    // Each engine tells in its own way that a device is no file, and no command goes on that reads it.
+    for path in ["/dev/zero", "/tmp/endless"] {
+        assert!(bundle.read_file(path).is_err(), "{path}");
+    }
+    let processes = inside(&bundle, &["ps"]).1;
+    assert!(!processes.contains("/dev/zero") && !processes.contains("/tmp/"), "{processes}");
+    bundle.wait_for(&Ready::file("/made/link"), LONG).unwrap();
     assert!(matches!(bundle.read_file("made/done").unwrap_err(), Error::Invalid(_)));
     let short = Duration::from_millis(700);
     for (never, seen) in [
         (Ready::file("/none"), "file /none; last seen: no file /none"),
+        (Ready::file("/made/astray"), "last seen: no file /made/astray"),
         (Ready::exec(["false"]), "command \"false\"; last seen: exit code 1 of command \"false\""),
         (Ready::exec(["/no/such"]), "last seen: exit code 12"),
     ] {

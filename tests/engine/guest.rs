@@ -2,7 +2,7 @@
 
 use sidecar_bundle::{BundleSpec, Container, Error, Ready, RestartPolicy, State};
 
-use crate::engine::{LONG, World, is_api, is_podman, world};
+use crate::engine::{LONG, World, cli, is_api, is_podman, world};
 
 /// A guest of the stand-in image.
 fn spec() -> BundleSpec {
@@ -108,8 +108,12 @@ fn a_guest_is_refused_before_anything_is_made() {
         [spec().publish(port), spec().network_alias("x"), spec().extra_host("x", [1, 1, 1, 1])]
     {
         let error = bundle.guest_in_namespace("a", spec).unwrap_err();
-        assert!(matches!(error, Error::Invalid(_)), "{error:?}");
+        assert!(error.to_string().contains("is the bundle's to have"), "{error:?}");
     }
+    cli(&["kill", bundle.container_id()]);
+    let error = bundle.guest_in_namespace("a", spec()).unwrap_err();
+    assert!(matches!(error, Error::Died { .. }), "{error:?}");
+    assert_eq!(bundle.status().unwrap().state, State::Exited, "nobody started it again");
     bundle.close().unwrap();
     world.assert_nothing_left();
 }

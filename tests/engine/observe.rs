@@ -42,11 +42,13 @@ fn logs_exits_and_commands_are_reported_as_they_are() {
     assert_eq!(status.address, Some(bundle.ip()));
     assert_eq!(bundle.wait_exit(Duration::from_millis(200)).unwrap(), None);
 
+    let further = bundle.follow_logs(0).unwrap();
     let mut followed = bundle.follow_logs(1).unwrap();
     assert_eq!(followed.next().unwrap().text, "three");
     bundle.exec(["touch", "/tmp/end"], LONG).unwrap();
     let followed: Vec<_> = followed.map(|line| line.text).collect();
     assert_eq!(followed, ["end"]);
+    assert_eq!(further.map(|line| line.text).collect::<Vec<_>>(), ["end"]);
     assert_eq!(bundle.wait_exit(LONG).unwrap().unwrap().code, 9);
     let error = bundle.exec(["true"], LONG).unwrap_err();
     assert!(matches!(error, Error::Exec { .. }), "{error:?}");
@@ -107,10 +109,12 @@ fn a_signal_reaches_the_first_process() {
         bundle.signal("HUP").unwrap();
         bundle.wait_for(&Ready::log("reloaded"), LONG).unwrap();
     }
-    for wrong in ["", "-9", "HUP KILL", "H\0"] {
+    for wrong in ["", "-9", "HUP KILL", "H\0", "NONE", "0", "65", "+1", "RTMIN+16"] {
         assert!(matches!(bundle.signal(wrong).unwrap_err(), Error::Invalid(_)), "{wrong:?}");
     }
-    assert!(matches!(bundle.signal("NONE").unwrap_err(), Error::Signal { .. }));
+    for fine in ["SIGCONT", "cont", "18", "RTMAX-14"] {
+        bundle.signal(fine).unwrap();
+    }
     bundle.signal("KILL").unwrap();
     assert_eq!(bundle.wait_exit(LONG).unwrap().unwrap().code, 137);
     assert!(matches!(bundle.signal("HUP").unwrap_err(), Error::Signal { .. }));
@@ -175,15 +179,16 @@ fn the_log_outlives_the_bundle() {
     assert_eq!(read(), "three\n");
     // A link is not followed, and a failure is no hindrance.
     std::fs::remove_file(&log).unwrap();
-    std::os::unix::fs::symlink(room.path().join("other"), &log).unwrap();
     let bundle = world.plan().launch(&world.engine(), spec("exec sleep 1000")).unwrap();
+    std::os::unix::fs::symlink(room.path().join("other"), &log).unwrap();
     bundle.close().unwrap();
     assert!(!room.path().join("other").exists());
     // A pipe that nobody reads is no reason to wait.
     let pipe = room.path().join("pipe");
-    assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
     let piped = sh("exec sleep 1000").save_log(&pipe);
-    world.plan().launch(&world.engine(), piped).unwrap().close().unwrap();
+    let bundle = world.plan().launch(&world.engine(), piped).unwrap();
+    assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    bundle.close().unwrap();
     let nowhere = BundleSpec::new().save_log(room.path().join("no/log"));
     let failed = world.plan().launch(&world.engine(), nowhere).unwrap_err();
     assert!(matches!(failed.error(), Error::Invalid(_)), "{failed:?}");

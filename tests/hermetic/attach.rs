@@ -1,6 +1,6 @@
 //! A kept bundle.
 
-use sidecar_bundle::BundleSpec;
+use sidecar_bundle::{BundleSpec, Error, SweptOutcome, sweep};
 
 use crate::fake::{Fake, plan};
 use crate::texts::{NO_CONTAINER, refuse};
@@ -46,6 +46,42 @@ fn an_attach_on_another_engine_misses_nothing() {
     fake.obey("container-inspect");
     plan().attach(&fake.engine()).unwrap().close().unwrap();
     fake.assert_nothing_left();
+}
+
+#[test]
+fn what_cannot_be_looked_at_is_never_replaced() {
+    let fake = Fake::new();
+    fake.up().keep().unwrap();
+    let before = fake.resources();
+    let other = || BundleSpec::new().label("made", "otherwise");
+    for operation in ["network-inspect", "container-inspect"] {
+        fake.on(operation, &refuse(1, "Error response from daemon: the disk is tired"));
+        let failed = plan().attach_or_launch(&fake.engine(), other()).unwrap_err();
+        assert!(matches!(failed.error(), Error::Look { .. }), "{failed:?}");
+        fake.obey(operation);
+    }
+    assert_eq!(fake.resources(), before);
+    assert!(matches!(sweep(&fake.engine()).unwrap()[0].outcome, SweptOutcome::Kept));
+    plan().attach_or_launch(&fake.engine(), BundleSpec::new()).unwrap().keep().unwrap();
+    assert_eq!(fake.resources(), before, "it is the same one");
+    plan().attach_or_launch(&fake.engine(), other()).unwrap().close().unwrap();
+    fake.assert_nothing_left();
+}
+
+#[test]
+fn what_is_replaced_is_ours() {
+    let fake = Fake::new();
+    let bundle = fake.up();
+    let id = bundle.container_id().to_owned();
+    bundle.keep().unwrap();
+    // It has gone, and somebody else's has its id as its name.
+    std::fs::remove_file(fake.path("container").join(&id)).unwrap();
+    let other = "f".repeat(64);
+    std::fs::write(fake.path("container").join(&other), format!("name={id}\n")).unwrap();
+    let bundle = plan().attach_or_launch(&fake.engine(), BundleSpec::new()).unwrap();
+    assert_ne!(bundle.container_id(), other);
+    bundle.close().unwrap();
+    assert_eq!(fake.resources(), [(id, other)]);
 }
 
 #[test]

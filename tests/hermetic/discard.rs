@@ -6,6 +6,7 @@ use sidecar_bundle::{BundleSpec, Cause, Error, Resource, SweptOutcome, sweep};
 
 use crate::fake::{CONTAINER, Fake, NETWORK, plan};
 use crate::faults::{Fault, for_each_fault};
+use crate::surroundings::wait_for;
 use crate::texts::refuse;
 
 #[test]
@@ -43,6 +44,22 @@ fn what_a_discard_could_not_remove_is_kept_no_more() {
     let swept = sweep(&fake.engine()).unwrap();
     assert!(matches!(&swept[0].outcome, SweptOutcome::Removed { .. }), "{swept:?}");
     fake.assert_nothing_left();
+}
+
+#[test]
+fn what_could_not_be_removed_goes_after_the_process() {
+    for command in ["discard demo", "attach-or-launch demo daemons=egress"] {
+        let fake = Fake::new();
+        fake.up().keep().unwrap();
+        fake.on("network-rm", &refuse(1, "Error response from daemon: the disk is tired"));
+        let mut owner = fake.owner(&[]);
+        assert!(owner.ask(command).starts_with("error"));
+        fake.obey("network-rm");
+        owner.tell("exit");
+        owner.end();
+        wait_for("the reaper", || fake.reapers() == 0);
+        fake.assert_nothing_left();
+    }
 }
 
 #[test]

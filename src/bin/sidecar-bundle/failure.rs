@@ -7,7 +7,7 @@ use sidecar_bundle::{Error, Slug};
 /// The end of the help.
 pub(crate) const EXIT_CODES: &str = "\
 Exit codes:
-  0  it is done, or there was nothing to do
+  0  it is done, or a sweep had nothing to do
   1  the engine, a lease or the output failed, or the engine does not support it
   2  an argument is wrong
   3  the owner of the slug lives

@@ -14,7 +14,7 @@ use ureq::http::Response;
 use ureq::{Agent, Body};
 
 use super::client::{Line, Request};
-use super::log::{TimedLines, since};
+use super::log::{Tail, TimedLines, since};
 use super::{Answer, Api, Failure, frames, requests};
 use crate::engine::backend::{Event, Follow, Id, Resource};
 use crate::engine::cause::{Cause, diagnose};
@@ -101,9 +101,14 @@ pub(super) fn follow_log(
 ) -> Follow {
     start(api, id, events, move |it| {
         let further = log_request(&it.id).query("follow", 1).query("timestamps", 1);
-        let first = further.clone().query("tail", tail(last));
-        it.is_readable()?;
         let (mut lines, mut now) = (TimedLines::default(), Now::Running);
+        let first = if let (Dialect::Podman, Some(last)) = (it.api.dialect, last) {
+            it.read_on_from(last, &mut lines)?;
+            further.clone()
+        } else {
+            it.is_readable()?;
+            further.clone().query("tail", tail(last))
+        };
         let mut end = Instant::now() + AWAY;
         let mut said_at = None;
         loop {
@@ -275,6 +280,25 @@ impl Follower {
             }
             _ => Some(()),
         }
+    }
+
+    /// Reads podman's log so far, and tells its last lines. Podman 4 tells whole seconds, so that a place is known only
+    /// from the beginning of the log.
+    fn read_on_from(&self, last: usize, lines: &mut TimedLines) -> Option<()> {
+        let request = log_request(&self.id).query("timestamps", 1);
+        let mut kept = Tail::default();
+        let read = self.api.stream(&request, Instant::now() + ASKED, |piece| {
+            lines.push(piece, |line| kept.push(line));
+        });
+        if let Err(error) = read {
+            self.send(Event::Failed(error))?;
+            return None;
+        }
+        let kept = kept.into_lines();
+        let _ = self.begun.set(None);
+        self.send(Event::Begun)?;
+        let further = kept.len().saturating_sub(last);
+        kept.into_iter().skip(further).try_for_each(|line| self.send(Event::Line(line)))
     }
 
     /// A request that failed is an end without a beginning, or else no more than a connection.

@@ -190,8 +190,11 @@ impl TimedLines {
             self.lines.of(stream).truncate(before);
             self.place(stream).frames -= usize::from(counts);
         }
-        self.stdout.cut();
-        self.stderr.cut();
+        for place in [&mut self.stdout, &mut self.stderr] {
+            // An engine may round the time that it is given.
+            place.time = place.time.or(self.first);
+            place.cut();
+        }
         let [out, err] = [self.stdout.time, self.stderr.time];
         let newest = out.max(err)?;
         let skewed = newest.checked_sub(SKEW).max(self.first)?;
@@ -325,6 +328,20 @@ mod tests {
         assert_eq!(timed.cut().unwrap(), "1767323055.000000000");
         timed.enter(LogStream::Stderr, time(19).as_bytes());
         assert_eq!(timed.cut().unwrap(), "1767323059.000000000");
+    }
+
+    #[test]
+    fn what_was_before_the_first_frame_is_not_told_after_a_cut() {
+        let mut timed = TimedLines::default();
+        let time = |seconds: u8| format!("2026-01-02T03:04:{seconds:02}Z x\n");
+        timed.enter(LogStream::Stdout, time(10).as_bytes());
+        for _ in 0..2 {
+            timed.cut();
+            timed.enter(LogStream::Stderr, time(9).as_bytes());
+            assert!(!timed.is_new);
+        }
+        timed.enter(LogStream::Stderr, time(10).as_bytes());
+        assert!(timed.is_new);
     }
 
     #[test]

@@ -10,6 +10,7 @@ use super::archive::First;
 use super::by_curl::ByCurl;
 use super::client::{Answer, Request, Unanswered, unanswered};
 use super::follow::{self, log_request, tail};
+use super::frames::Piece;
 use super::log::{Lines, Tail};
 use super::{Api, Failure, archive, bodies, frames, podman, requests};
 use crate::container::{CheckedSpec, Field};
@@ -331,40 +332,31 @@ impl Observer for Api {
         path: &str,
         deadline: Instant,
     ) -> Result<Result<Vec<u8>, FileProblem>, EngineError> {
-        let mut path = path.to_owned();
-        // As many links as Linux follows.
-        for _ in 0..40 {
-            let Some(first) = self.first_of(id, &path, deadline)? else {
-                return match self.dialect {
-                    Dialect::Docker => self.read_by_command(id, &path, deadline),
-                    Dialect::Podman => Ok(Err(FileProblem::Missing)),
-                };
-            };
-            match first {
-                First::File(contents) if contents.len() > FileProblem::LONGEST => {
-                    return Ok(Err(FileProblem::TooLong));
-                }
-                First::File(contents) => return Ok(Ok(contents)),
-                First::Other => return Ok(Err(FileProblem::NotAFile)),
-                First::Link(target) if target.starts_with('/') => path = target,
-                // The engine would take the name of a link for that of its directory.
-                First::Link(target) if target.contains("..") => {
-                    return self.read_by_command(id, &path, deadline);
-                }
-                First::Link(target) => {
-                    let directory = path.rsplit_once('/').map_or("", |(directory, _)| directory);
-                    path = format!("{directory}/{target}");
-                }
+        match self.found(id, path, deadline)? {
+            Some(First::File(contents)) if contents.len() > FileProblem::LONGEST => {
+                Ok(Err(FileProblem::TooLong))
             }
+            Some(First::File(contents)) => Ok(Ok(contents)),
+            Some(First::Other) => Ok(Err(FileProblem::NotAFile)),
+            None if self.dialect == Dialect::Podman => Ok(Err(FileProblem::Missing)),
+            Some(First::Link(_)) | None => self.read_by_command(id, path, deadline),
         }
-        Ok(Err(FileProblem::Missing))
     }
 
     fn has_file(&self, id: &Id, path: &str, deadline: Instant) -> Result<bool, EngineError> {
         match self.ask(&requests::stat(self.dialect, id, path), deadline) {
-            Ok(_) => Ok(true),
+            Ok(_) if self.dialect == Dialect::Podman => Ok(true),
             Err(Failure { status: Some(404), .. }) if self.dialect == Dialect::Podman => Ok(false),
-            Err(Failure { status: Some(404), .. }) => {
+            // It may be a link that leads nowhere.
+            Ok(_)
+                if matches!(
+                    self.found(id, path, deadline)?,
+                    Some(First::File(_) | First::Other)
+                ) =>
+            {
+                Ok(true)
+            }
+            Ok(_) | Err(Failure { status: Some(404), .. }) => {
                 let words = ["test", "-e", path].map(str::to_owned);
                 Ok(self.run(id, &words, deadline)?.code == 0)
             }
@@ -396,9 +388,9 @@ impl Api {
         let start = Request::post(format!("/exec/{exec}/start"));
         let start = start.json(json!({"Detach": false, "Tty": false}));
         let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
-        let streamed = self.stream(&start, deadline, |stream, data| match stream {
-            LogStream::Stdout => keep(&mut stdout, data),
-            LogStream::Stderr => keep(&mut stderr, data),
+        let streamed = self.stream(&start, deadline, |piece| match piece.stream {
+            LogStream::Stdout => keep(&mut stdout, piece.data),
+            LogStream::Stderr => keep(&mut stderr, piece.data),
         });
         if let Err(error) = streamed {
             if !error.is_refusal() {
@@ -427,6 +419,24 @@ impl Api {
                 Err(self.error(&start, End::Unexpected("the command's output"), cause, &words))
             }
         }
+    }
+
+    /// The file that a path leads to, or a link that only the container can follow; `None` if the engine sees none.
+    fn found(&self, id: &Id, path: &str, deadline: Instant) -> Result<Option<First>, EngineError> {
+        let mut path = path.to_owned();
+        // As many links as Linux follows.
+        for _ in 0..40 {
+            match self.first_of(id, &path, deadline)? {
+                Some(First::Link(target)) if target.starts_with('/') => path = target,
+                // The engine would take the name of a link for that of its directory.
+                Some(First::Link(target)) if !target.contains("..") => {
+                    let directory = path.rsplit_once('/').map_or("", |(directory, _)| directory);
+                    path = format!("{directory}/{target}");
+                }
+                first => return Ok(first),
+            }
+        }
+        Ok(None)
     }
 
     /// The first entry of an archive of this file; `None` if there is no such file.
@@ -465,20 +475,37 @@ impl Api {
         path: &str,
         deadline: Instant,
     ) -> Result<Result<Vec<u8>, FileProblem>, EngineError> {
-        let ran = match self.run(id, &["cat", "--", path].map(str::to_owned), deadline) {
+        // What is no file may have no end, and the engine ends no command.
+        let run = |words: &[&str]| {
+            let words: Vec<_> = words.iter().map(|word| (*word).to_owned()).collect();
+            self.run(id, &words, deadline)
+        };
+        let ran = match run(&["test", "-f", path]) {
             // It does not run, and has nothing in memory any more.
             Err(error) if error.is_refusal() && error.cause() != Cause::ContainerMissing => {
                 return Ok(Err(FileProblem::Missing));
             }
+            Ok(Ran { code: 0, .. }) => {
+                run(&["head", "-c", &(FileProblem::LONGEST + 1).to_string(), path])?
+            }
+            Ok(Ran { code: 1, .. }) => {
+                let is_there = run(&["test", "-e", path])?.code == 0;
+                return Ok(Err(if is_there {
+                    FileProblem::NotAFile
+                } else {
+                    FileProblem::Missing
+                }));
+            }
             ran => ran?,
         };
         match ran.code {
-            0 if ran.stdout.len() >= OUTPUT => Ok(Err(FileProblem::TooLong)),
+            0 if ran.stdout.len() > FileProblem::LONGEST => Ok(Err(FileProblem::TooLong)),
             0 => Ok(Ok(ran.stdout)),
-            1 => Ok(Err(FileProblem::Missing)),
             code => {
-                let why =
-                    format!("`cat` of the image ended with {code}: {}", last_bytes(&ran.stderr));
+                let why = format!(
+                    "`test` or `head` of the image ended with {code}: {}",
+                    last_bytes(&ran.stderr)
+                );
                 let why = self.program.redactor().redacted(why.trim_end());
                 Err(EngineError::withheld(why, Cause::Other))
             }
@@ -590,19 +617,19 @@ impl Api {
     ) -> Result<(), EngineError> {
         let request = log_request(id).query("tail", tail(last));
         let mut lines = Lines::default();
-        let read = self.stream(&request, deadline, |stream, data| {
-            lines.push(stream, data, |line| kept.push(line));
+        let read = self.stream(&request, deadline, |piece| {
+            lines.push(piece.stream, piece.data, |line| kept.push(line));
         });
         lines.finish(|line| kept.push(line));
         read
     }
 
     /// Reads an answer of frames to its end.
-    fn stream(
+    pub(super) fn stream(
         &self,
         request: &Request,
         deadline: Instant,
-        mut sink: impl FnMut(LogStream, &[u8]),
+        mut sink: impl FnMut(&Piece<'_>),
     ) -> Result<(), EngineError> {
         let start = Instant::now();
         let sent = self.client.send(request, self.expected.get(), deadline);
@@ -613,7 +640,7 @@ impl Api {
         }
         let mut reader = response.into_body().into_reader();
         let read = frames::read(&mut reader, |piece| {
-            sink(piece.stream, piece.data);
+            sink(&piece);
             true
         });
         read.map_err(|error| {
