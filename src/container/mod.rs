@@ -19,7 +19,7 @@ pub(crate) use engine_options::Field;
 pub(crate) use engine_options::harmless;
 pub(crate) use file::CheckedFile;
 pub use file::ContainerFile;
-pub(crate) use options::{HostAddress, Options};
+pub(crate) use options::{HostAddress, Options, collide};
 pub use options::{PortMapping, PullPolicy, RestartPolicy};
 pub use parts::Relabel;
 pub(crate) use parts::{

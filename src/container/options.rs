@@ -8,7 +8,6 @@ use std::time::Duration;
 use super::engine_options::{self, Field};
 use super::parts::{Mount, Relabel};
 use super::security;
-use crate::host::ports::collide;
 use crate::invalid::{InvalidInput, filled, no_nul};
 
 /// The options of a specification, the same before and after the check.
@@ -278,6 +277,12 @@ impl Options {
             None => Ok(()),
         }
     }
+}
+
+/// Returns true if a socket at one of the addresses leaves no room for one at the other.
+pub(crate) fn collide(a: SocketAddr, b: SocketAddr) -> bool {
+    let is_any = a.ip().is_unspecified() || b.ip().is_unspecified();
+    a.port() == b.port() && a.is_ipv4() == b.is_ipv4() && (is_any || a.ip() == b.ip())
 }
 
 /// Checks a limit in bytes. Engines take 0 for none, and count with a sign.

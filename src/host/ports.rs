@@ -5,6 +5,8 @@ use std::fs;
 use std::io::ErrorKind;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr, TcpListener, UdpSocket};
 
+use crate::container::collide;
+
 /// The holder of a port of the engine's host.
 ///
 /// It prints as `container acme` or `process 4711 (nginx)`.
@@ -41,12 +43,6 @@ impl fmt::Display for PortHolder {
 /// The name of a protocol, as engines and the kernel write it.
 pub(crate) fn protocol(udp: bool) -> &'static str {
     if udp { "udp" } else { "tcp" }
-}
-
-/// Returns true if a socket at one of the addresses leaves no room for one at the other.
-pub(crate) fn collide(a: SocketAddr, b: SocketAddr) -> bool {
-    let is_any = a.ip().is_unspecified() || b.ip().is_unspecified();
-    a.port() == b.port() && a.is_ipv4() == b.is_ipv4() && (is_any || a.ip() == b.ip())
 }
 
 /// The process that has a socket in the way of one at this address, in this thread's network namespace; `None` if this

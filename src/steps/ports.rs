@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use crate::container::CheckedSpec;
+use crate::container::{CheckedSpec, collide};
 use crate::engine::Reachability;
 use crate::engine::backend::{ContainerInfo, Filter, Resource};
 use crate::engine::cause::Cause;
@@ -102,7 +102,7 @@ fn holder(
         it.published
             .iter()
             .filter(|it| it.port.ends_with(protocol))
-            .any(|it| ports::collide(it.at, port.at) || once && it.at.port() == port.at.port())
+            .any(|it| collide(it.at, port.at) || once && it.at.port() == port.at.port())
     };
     let container = all.iter().find_map(|port| {
         let holder = running.iter().find(|it| it.name != own && publishes(it, port))?;
