@@ -13,6 +13,7 @@ use crate::engine::{await_print, backend, is_api, sh, world};
 use crate::fake::{Fake, plan};
 use crate::owner::Owner;
 use crate::scripted::{Act, Scripted};
+use crate::surroundings::wait_for;
 use crate::texts::refuse;
 
 #[path = "support/engine.rs"]
@@ -272,11 +273,15 @@ fn a_slug_is_removed_unless_its_owner_lives() {
     let left = fake.run(&["remove", "demo"]).failed(5);
     assert!(left.starts_with("error: network of slug demo may be left; "), "{left}");
     assert!(left.ends_with("the disk is tired"), "{left}");
+    // The reaper of that program tries again.
     fake.obey("network-rm");
-    let removed = fake.run(&["remove", "demo"]).done();
-    assert!(removed.starts_with("removed network "), "{removed}");
+    wait_for("the reaper", || fake.reapers() == 0);
     fake.assert_nothing_left();
 
+    fake.up().keep().unwrap();
+    let removed = fake.run(&["remove", "demo"]).done();
+    assert!(removed.starts_with("removed container "), "{removed}");
+    fake.assert_nothing_left();
     fake.up().keep().unwrap();
     let json = fake.run(&["--json", "remove", "--", "demo"]).json();
     assert_eq!(json["containers"].as_array().unwrap().len(), 1, "{json}");

@@ -178,13 +178,17 @@ fn remove_all(
 ) -> Result<Removed, Error> {
     const PATIENCE: Duration = Duration::from_secs(3);
     const PAUSE: Duration = Duration::from_millis(100);
+    // On a slow engine, one look takes that long.
+    const LOOKS: usize = 3;
     let engine = connection.engine();
     let patience = engine.now() + PATIENCE;
+    let mut looks = 0;
     let asked = |error| failed(Resource::Container, error);
     connection.check(engine.look_deadline()).map_err(asked)?;
     let mut removed = Removed::default();
     loop {
         let before = removed.containers.len();
+        looks += 1;
         let remove = |resource, ids: &mut Vec<Id>| {
             let deadline = engine.look_deadline();
             let found = find(resource, deadline).map_err(|error| failed(resource, error))?;
@@ -210,7 +214,8 @@ fn remove_all(
             // Podman removes no container before the guests in its network namespace.
             Err(_) if removed.containers.len() > before => {}
             Err(error)
-                if error.cause() != Some(Cause::NetworkInUse) || engine.now() >= patience =>
+                if error.cause() != Some(Cause::NetworkInUse)
+                    || engine.now() >= patience && looks >= LOOKS =>
             {
                 return Err(error);
             }

@@ -80,8 +80,11 @@ fn phases() -> usize {
     if engine::is_podman() { PHASES.len() } else { PHASES.len() - 3 }
 }
 
-/// The number of owners that die side by side. The engine is not faster with more than four, and most reapers wait.
-const SIDE_BY_SIDE: usize = 8;
+/// The number of owners that die side by side, and that of the deaths in a phase. Docker is not faster with more than four,
+/// and most reapers wait. Each request of a reaper to podman is a program that starts.
+fn side_by_side() -> (usize, usize) {
+    if engine::is_podman() { (4, 6) } else { (8, 10) }
+}
 
 #[derive(Default)]
 struct Tally {
@@ -97,11 +100,12 @@ fn whatever_way_an_owner_dies_nothing_is_left_and_the_next_owner_is_unharmed() {
     let Some(world) = world("chaos") else { return };
     let flag = std::env::var("SIDECAR_BUNDLE_CHAOS").ok();
     let phases = phases();
-    let total = flag.map_or(phases * 10, |kills| kills.parse().unwrap());
+    let (side_by_side, deaths) = side_by_side();
+    let total = flag.map_or(phases * deaths, |kills| kills.parse().unwrap());
     let tallies: Vec<Mutex<Tally>> = PHASES[..phases].iter().map(|_| Mutex::default()).collect();
     let next = AtomicUsize::new(0);
     thread::scope(|scope| {
-        for _ in 0..SIDE_BY_SIDE {
+        for _ in 0..side_by_side {
             scope.spawn(|| {
                 loop {
                     let number = next.fetch_add(1, Ordering::SeqCst);
@@ -129,7 +133,7 @@ fn whenever_an_owner_dies_that_replaces_or_discards_nothing_is_left() {
     let next = AtomicUsize::new(0);
     thread::scope(|scope| {
         // Beside those of the other test.
-        for _ in 0..SIDE_BY_SIDE / 2 {
+        for _ in 0..side_by_side().0 / 2 {
             scope.spawn(|| {
                 loop {
                     let number = next.fetch_add(1, Ordering::SeqCst);
@@ -329,7 +333,7 @@ impl Trial {
 
     /// Launches the next owner at once, and returns the harm that came to it.
     fn launch_after(&self) -> Option<String> {
-        let deadline = Instant::now() + Duration::from_secs(5);
+        let deadline = Instant::now() + Duration::from_secs(30);
         let bundle = loop {
             match self.plan.clone().launch(&self.engine(), BundleSpec::new().daemons(["egress"])) {
                 Ok(bundle) => break bundle,
@@ -376,8 +380,12 @@ impl Trial {
             // Docker does not list a network whose removal is under way, and its bridge goes with the end of that.
             let is_listed = !containers.is_empty() || !networks.is_empty();
             if reaped && is_listed || since.elapsed() > PATIENCE {
+                let (after, made) =
+                    (since.elapsed(), inspect("network", &self.plan.network_name()));
+                let made = made.map(|it| it["Created"].clone());
                 return Err(format!(
-                    "containers {containers:?}, networks {networks:?}, a bridge: {bridge}, reaper gone: {reaped}"
+                    "containers {containers:?}, networks {networks:?} of {made:?}, a bridge: {bridge}, reaper gone: {reaped} after {after:?}, at {:?}",
+                    std::time::SystemTime::now()
                 ));
             }
             thread::sleep(Duration::from_millis(20));
