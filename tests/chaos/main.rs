@@ -40,9 +40,11 @@ fn own_program(state: &Path, id: &str) -> PathBuf {
     program
 }
 
-/// Returns true while there is a reaper that uses this program.
+/// Returns true while there is a reaper that uses this program. It goes into the background as another process, which may
+/// have a place in the list of processes that has been read already: the list is read twice.
 fn is_reaping(program: &Path) -> bool {
-    std::fs::read_dir("/proc").unwrap().flatten().any(|entry| {
+    let mut processes = (0..2).flat_map(|_| std::fs::read_dir("/proc").unwrap().flatten());
+    processes.any(|entry| {
         let cmdline = std::fs::read(entry.path().join("cmdline")).unwrap_or_default();
         let has = |word: &[u8]| cmdline.split(|byte| *byte == 0).any(|it| it == word);
         has(b"sidecar-bundle-reaper") && has(program.as_os_str().as_encoded_bytes())
