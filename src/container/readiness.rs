@@ -93,9 +93,9 @@ impl Ready {
         Self(Condition::Healthy)
     }
 
-    /// There is a file at this absolute path in the container, such as the certificate of a proxy, or a directory. Links are
-    /// followed. It may still be written: a daemon that renames it into place is surer. Any image will do, but for a file in memory with Docker before 23,
-    /// which needs the command `test`.
+    /// There is a file at this absolute path in the container, such as the certificate of a proxy, or a directory. Links
+    /// are followed. It may still be written: a daemon that renames it into place is surer. Any image will do, but for a
+    /// file in memory with Docker before 23, which needs the command `test`.
     ///
     /// It is looked for ever less often, from every 50 ms to every second. Unsupported as [`log`](Self::log) is.
     pub fn file(path: impl Into<String>) -> Self {
