@@ -67,15 +67,12 @@ fn taken(
             break;
         }
     }
-    if is_chosen && !names_one {
-        return None;
-    }
     // Up to 29.5, it has each port once, whatever its address (moby#52783), and that is what it says then.
     let info = connection.info();
     let once = !is_certain && info.rootless && info.kind == EngineKind::Docker;
     let held = holder(connection, name, &all, once).map(|(port, holder)| (port, Some(holder)));
     held.or(match *all {
-        [only] if is_certain => Some((only, None)),
+        [only] if is_certain && (names_one || !is_chosen) => Some((only, None)),
         _ => None,
     })
 }

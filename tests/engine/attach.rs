@@ -7,7 +7,7 @@ use sidecar_bundle::{
 };
 
 use crate::engine::{
-    LONG, World, await_print, cli, inspect, is_api, is_podman, is_rootless, running, sh, world,
+    LONG, World, await_print, cli, inspect, is_api, is_rootless, running, sh, world,
 };
 
 /// The number of times that a bundle was ready.
@@ -120,7 +120,7 @@ fn what_was_kept_and_cannot_be_started_is_replaced_if_it_differs() {
 #[test]
 fn what_was_kept_and_is_paused_is_left_alone_unless_it_differs() {
     let Some(world) = world("kept-paused") else { return };
-    if is_rootless() && is_podman() {
+    if is_rootless() {
         // Without a cgroup of its own, nothing is paused.
         return;
     }
