@@ -30,6 +30,19 @@ pub(crate) fn no_nul(what: &str, value: &str) -> Result<(), InvalidInput> {
     Ok(())
 }
 
+/// Checks a limit in bytes. Engines take 0 for none, and count with a sign.
+pub(crate) fn check_bytes(what: &str, bytes: u64) -> Result<(), InvalidInput> {
+    match i64::try_from(bytes) {
+        Ok(1..) => Ok(()),
+        Ok(_) => Err(InvalidInput::new(format_args!(
+            "a limit of 0 bytes for {what} limits nothing; None does that"
+        ))),
+        Err(_) => Err(InvalidInput::new(format_args!(
+            "{bytes} bytes for {what} are more than an engine can count"
+        ))),
+    }
+}
+
 /// Refuses an empty value, and a NUL byte.
 pub(crate) fn filled(what: &str, value: &str) -> Result<(), InvalidInput> {
     if value.is_empty() {

@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::engine_options::{self, Field};
 use super::parts::{Mount, Relabel};
 use super::security;
-use crate::invalid::{InvalidInput, filled, no_nul};
+use crate::invalid::{InvalidInput, check_bytes, filled, no_nul};
 
 /// The options of a specification, the same before and after the check.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -283,19 +283,6 @@ impl Options {
 pub(crate) fn collide(a: SocketAddr, b: SocketAddr) -> bool {
     let is_any = a.ip().is_unspecified() || b.ip().is_unspecified();
     a.port() == b.port() && a.is_ipv4() == b.is_ipv4() && (is_any || a.ip() == b.ip())
-}
-
-/// Checks a limit in bytes. Engines take 0 for none, and count with a sign.
-pub(super) fn check_bytes(what: &str, bytes: u64) -> Result<(), InvalidInput> {
-    match i64::try_from(bytes) {
-        Ok(1..) => Ok(()),
-        Ok(_) => Err(InvalidInput::new(format_args!(
-            "a limit of 0 bytes for {what} limits nothing; None does that"
-        ))),
-        Err(_) => Err(InvalidInput::new(format_args!(
-            "{bytes} bytes for {what} are more than an engine can count"
-        ))),
-    }
 }
 
 #[cfg(test)]

@@ -4,9 +4,8 @@ use std::fmt;
 use std::path::PathBuf;
 
 use super::file::ContainerFile;
-use super::options::check_bytes;
 use super::paths::{checked_path, checked_target};
-use crate::invalid::InvalidInput;
+use crate::invalid::{InvalidInput, check_bytes};
 
 /// A variable that has been checked, with its value.
 #[derive(Clone)]

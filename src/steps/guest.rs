@@ -62,7 +62,8 @@ impl BundleRunning {
     /// # Errors
     ///
     /// As for [`guest`](Self::guest), and [`Error::Invalid`] for options of a network: ports are published, hosts,
-    /// networks and DNS servers are added, and aliases given by the bundle's own specification. [`Error::Died`] names the bundle's container if that has ended.
+    /// networks and DNS servers are added, and aliases given by the bundle's own specification. [`Error::Died`] names the
+    /// bundle's container if that has ended, and leaves it as it is.
     pub fn guest_in_namespace(&self, name: &str, spec: BundleSpec) -> Result<Guest<'_>, Error> {
         let spec = checked(name, spec)?;
         let options = &spec.options;

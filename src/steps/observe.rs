@@ -77,6 +77,7 @@ impl Container {
     /// The iterator ends with the container. It ends earlier if the engine stays away for a minute: ask for the
     /// [`status`](Self::status). A cut connection is made again, and the log goes on where it was. Lines of one stream
     /// come in their order; those of the two streams may overtake each other. Lines that are not read wait, 64 at most.
+    /// For the last lines, podman's log is read from its start, in half a minute at most.
     ///
     /// # Errors
     ///
@@ -123,8 +124,8 @@ impl Container {
     ///
     /// # Errors
     ///
-    /// [`Error::NotPublished`] when there is none, as while the container does not run, [`Error::Look`] when the engine cannot be asked, and [`Error::Gone`]
-    /// when somebody else removed the container.
+    /// [`Error::NotPublished`] when there is none, as while the container does not run, [`Error::Look`] when the engine
+    /// cannot be asked, and [`Error::Gone`] when somebody else removed the container.
     pub fn published(&self, port: u16) -> Result<SocketAddr, Error> {
         self.published_as(format!("{port}/tcp"))
     }
@@ -245,16 +246,15 @@ fn is_signal(text: &str) -> bool {
     ];
     let upper = text.to_ascii_uppercase();
     let name = upper.strip_prefix("SIG").unwrap_or(&upper);
-    let is_real_time = |start, most: u8| {
-        let number = name.strip_prefix(start).and_then(|it| it.parse().ok());
-        number.is_some_and(|number| (1..=most).contains(&number))
+    let is_number = |text: &str, most: u8| {
+        let digits = text.bytes().all(|it| it.is_ascii_digit());
+        digits && text.parse().is_ok_and(|number| (1..=most).contains(&number))
     };
-    let is_number = || text.parse().is_ok_and(|number| (1..=64_u8).contains(&number));
-    let is_of_digits = |text: &str| text.bytes().all(|it| it.is_ascii_digit());
+    let is_real_time = |start, most| name.strip_prefix(start).is_some_and(|it| is_number(it, most));
     NAMES.contains(&name)
+        || is_number(text, 64)
         || is_real_time("RTMIN+", 15)
         || is_real_time("RTMAX-", 14)
-        || is_of_digits(text) && is_number()
 }
 
 /// Waits until the engine tells what is followed, or an error. An engine that does neither may do it later.

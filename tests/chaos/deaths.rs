@@ -82,7 +82,7 @@ fn phases() -> usize {
 
 /// The number of owners that die side by side, and that of the deaths in a phase. Docker is not faster with more than four,
 /// and most reapers wait. Each request of a reaper to podman is a program that starts.
-fn side_by_side() -> (usize, usize) {
+fn scale() -> (usize, usize) {
     if engine::is_podman() { (4, 6) } else { (8, 10) }
 }
 
@@ -100,7 +100,7 @@ fn whatever_way_an_owner_dies_nothing_is_left_and_the_next_owner_is_unharmed() {
     let Some(world) = world("chaos") else { return };
     let flag = std::env::var("SIDECAR_BUNDLE_CHAOS").ok();
     let phases = phases();
-    let (side_by_side, deaths) = side_by_side();
+    let (side_by_side, deaths) = scale();
     let total = flag.map_or(phases * deaths, |kills| kills.parse().unwrap());
     let tallies: Vec<Mutex<Tally>> = PHASES[..phases].iter().map(|_| Mutex::default()).collect();
     let next = AtomicUsize::new(0);
@@ -133,7 +133,7 @@ fn whenever_an_owner_dies_that_replaces_or_discards_nothing_is_left() {
     let next = AtomicUsize::new(0);
     thread::scope(|scope| {
         // Beside those of the other test.
-        for _ in 0..side_by_side().0 / 2 {
+        for _ in 0..scale().0 / 2 {
             scope.spawn(|| {
                 loop {
                     let number = next.fetch_add(1, Ordering::SeqCst);

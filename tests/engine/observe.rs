@@ -109,7 +109,7 @@ fn a_signal_reaches_the_first_process() {
         bundle.signal("HUP").unwrap();
         bundle.wait_for(&Ready::log("reloaded"), LONG).unwrap();
     }
-    for wrong in ["", "-9", "HUP KILL", "H\0", "NONE", "0", "65", "+1", "RTMIN+16"] {
+    for wrong in ["", "-9", "HUP KILL", "H\0", "NONE", "0", "65", "+1", "RTMIN+16", "RTMIN++1"] {
         assert!(matches!(bundle.signal(wrong).unwrap_err(), Error::Invalid(_)), "{wrong:?}");
     }
     for fine in ["SIGCONT", "cont", "18", "RTMAX-14"] {

@@ -475,7 +475,7 @@ impl Api {
         path: &str,
         deadline: Instant,
     ) -> Result<Result<Vec<u8>, FileProblem>, EngineError> {
-        // What is no file may have no end, and the engine ends no command.
+        // A device may have no end, and the engine ends no command.
         let run = |words: &[&str]| {
             let words: Vec<_> = words.iter().map(|word| (*word).to_owned()).collect();
             self.run(id, &words, deadline)
