@@ -87,8 +87,11 @@ impl NetworkCreated {
     /// }
     /// # Ok::<(), sidecar_bundle::Error>(())
     /// ```
-    pub fn keep(self) -> Result<NetworkPlanned, StepError<Self>> {
-        self.keep_with(None)
+    pub fn keep(mut self) -> Result<NetworkPlanned, StepError<Self>> {
+        match self.keep_with(None) {
+            Ok(()) => Ok(self.network.plan.clone()),
+            Err(error) => Err(StepError::new(error, self)),
+        }
     }
 
     pub(crate) fn remove(self) -> Result<(), Error> {
@@ -96,15 +99,14 @@ impl NetworkCreated {
     }
 
     /// Keeps the network, and the container with it.
-    pub(crate) fn keep_with(
-        self,
-        container: Option<Id>,
-    ) -> Result<NetworkPlanned, StepError<Self>> {
-        if let Err(error) = self.network.session.lease().keep(self.id().clone(), container) {
-            return Err(StepError::new(error, self));
-        }
+    pub(crate) fn keep_with(&mut self, container: Option<Id>) -> Result<(), Error> {
+        self.network.session.lease().keep(self.id().clone(), container)?;
         self.guard.disarm();
-        Ok(self.network.plan.clone())
+        Ok(())
+    }
+
+    pub(crate) fn guard(&mut self) -> &mut Guard {
+        &mut self.guard
     }
 
     /// The plan that this was created from; after [`NetworkPlanned::create_network_in_free_subnet`], the one

@@ -1,6 +1,6 @@
 //! Internals for fuzzers, in builds for them alone.
 
-use crate::engine::backend::{Attachment, ContainerRequest, Id};
+use crate::engine::backend::{Attachment, ContainerRequest};
 use crate::engine::cli;
 use crate::ownership::labels;
 use crate::{BundleSpec, NetworkPlanned, Slug};
@@ -10,10 +10,10 @@ use crate::{BundleSpec, NetworkPlanned, Slug};
 pub fn run_arguments(slug: &Slug, spec: &BundleSpec) -> Option<Vec<String>> {
     let plan = NetworkPlanned::new(slug.clone());
     let spec = spec.check(plan.naming()).ok()?;
-    let network_id = Id::parse(&"a".repeat(64))?;
+    let network = "a".repeat(64);
     let request = ContainerRequest {
         name: &plan.container_name(),
-        attachment: Attachment::Pinned { network: &network_id, ip: plan.ip(), ipv6: None },
+        attachment: Attachment::Pinned { network: &network, ip: plan.ip(), ipv6: None },
         gateway: plan.gateway(),
         labels: &labels::of_plan(&plan, "engine", "lease", "owner"),
         spec: &spec,

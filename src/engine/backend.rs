@@ -44,6 +44,11 @@ pub(crate) trait Backend: fmt::Debug + Send + Sync {
         deadline: Instant,
     ) -> Result<Id, CreateError>;
 
+    /// The steps of a start one by one, where a container can be created before its network.
+    fn stepwise(&self) -> Option<&dyn Stepwise> {
+        None
+    }
+
     /// Starts a container that has stopped.
     fn start_container(&self, id: &Id, deadline: Instant) -> Result<(), EngineError>;
 
@@ -112,6 +117,18 @@ pub(crate) trait Backend: fmt::Debug + Send + Sync {
         deadline: Instant,
     ) -> Result<Vec<Listed>, EngineError>;
 
+    /// Takes a running container off its network, so that both can be removed at the same time. False where that is no
+    /// faster, or not known to be.
+    fn disconnect(
+        &self,
+        network: &Id,
+        container: &Id,
+        deadline: Instant,
+    ) -> Result<bool, EngineError> {
+        let _ = (network, container, deadline);
+        Ok(false)
+    }
+
     /// Removes by id. An error does not say if the resource still exists.
     fn remove(&self, resource: Resource, id: &Id, deadline: Instant) -> Result<(), EngineError>;
 
@@ -129,6 +146,24 @@ pub(crate) trait Backend: fmt::Debug + Send + Sync {
 
     /// A text without secret values.
     fn redacted(&self, text: &str) -> String;
+}
+
+/// A start in two steps. The network of the first may be one that does not exist yet, by its name.
+pub(crate) trait Stepwise: Sync {
+    /// Creates the container and returns its id.
+    fn create_container(
+        &self,
+        request: &ContainerRequest<'_>,
+        deadline: Instant,
+    ) -> Result<Id, CreateError>;
+
+    /// Brings into the container what its specification has, and starts it.
+    fn start_created(
+        &self,
+        id: &Id,
+        spec: &CheckedSpec,
+        deadline: Instant,
+    ) -> Result<(), EngineError>;
 }
 
 /// Exact observation of a container.
@@ -271,10 +306,10 @@ pub(crate) struct ContainerRequest<'a> {
 /// The network of a container, before any further one.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Attachment<'a> {
-    /// A network, at these addresses.
-    Pinned { network: &'a Id, ip: Ipv4Addr, ipv6: Option<Ipv6Addr> },
-    /// A network, at whatever address is free in its dynamic range.
-    Dynamic { network: &'a Id },
+    /// A network by its id or name, at these addresses.
+    Pinned { network: &'a str, ip: Ipv4Addr, ipv6: Option<Ipv6Addr> },
+    /// A network by its id, at whatever address is free in its dynamic range.
+    Dynamic { network: &'a str },
     /// The network namespace of a container.
     Namespace { container: &'a Id },
 }
@@ -290,8 +325,8 @@ impl Attachment<'_> {
         }
     }
 
-    /// The network's id; an error is that of the container whose namespace it is.
-    pub(crate) fn network(&self) -> Result<&Id, &Id> {
+    /// The network's id or name; an error is the id of the container whose namespace it is.
+    pub(crate) fn network(&self) -> Result<&str, &Id> {
         match self {
             Self::Pinned { network, .. } | Self::Dynamic { network } => Ok(network),
             Self::Namespace { container } => Err(container),

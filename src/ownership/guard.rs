@@ -5,6 +5,7 @@ use std::io::{self, Write};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::thread;
 use std::time::Duration;
 
 use nix::fcntl::OFlag;
@@ -53,12 +54,37 @@ impl Guard {
         &mut self,
         request: impl FnOnce(&Notice<'_>) -> Result<Id, CreateError>,
     ) -> Result<Result<Id, EngineError>, Error> {
-        let _turn = self.session.turn();
-        let notice = self.session.announce()?;
+        let session = Arc::clone(&self.session);
+        let _turn = session.turn();
+        let notice = session.announce()?;
         self.made = Made::Perhaps;
         let result = request(&notice);
         drop(notice);
-        let result = match result {
+        let result = self.note(result);
+        self.session.settle(self.made == Made::Perhaps);
+        Ok(result)
+    }
+
+    /// Makes this and another resource at the same time. Both guards are armed before the requests.
+    pub(crate) fn create_beside(
+        &mut self,
+        other: &mut Self,
+        request: impl FnOnce(&Notice<'_>) -> Result<Id, CreateError>,
+        other_request: impl Fn() -> Result<Id, CreateError> + Sync,
+    ) -> Result<[Result<Id, EngineError>; 2], Error> {
+        let session = Arc::clone(&self.session);
+        let _turn = session.turn();
+        let notice = session.announce()?;
+        (self.made, other.made) = (Made::Perhaps, Made::Perhaps);
+        let [result, others] = at_once(|| request(&notice), other_request);
+        drop(notice);
+        let results = [self.note(result), other.note(others)];
+        self.session.settle(self.made == Made::Perhaps || other.made == Made::Perhaps);
+        Ok(results)
+    }
+
+    fn note(&mut self, result: Result<Id, CreateError>) -> Result<Id, EngineError> {
+        match result {
             Ok(id) => {
                 self.made = Made::Id(id.clone());
                 Ok(id)
@@ -67,9 +93,7 @@ impl Guard {
                 self.made = made;
                 Err(error)
             }
-        };
-        self.session.settle(&self.made);
-        Ok(result)
+        }
     }
 
     /// Guards a resource that was kept.
@@ -92,33 +116,45 @@ impl Guard {
     }
 
     /// Leaves it where it is.
-    pub(crate) fn disarm(mut self) {
+    pub(crate) fn disarm(&mut self) {
         self.made = Made::Nothing;
     }
 
     /// Once: a failure is reported now, and not tried again by the drop.
     fn remove(&mut self) -> Result<(), Error> {
+        self.end();
+        let made = self.take();
+        self.remove_made(made)
+    }
+
+    fn take(&mut self) -> Made {
+        std::mem::replace(&mut self.made, Made::Nothing)
+    }
+
+    /// Lets a container end by itself, and saves its log.
+    fn end(&self) {
+        let Made::Id(id) = &self.made else { return };
         let connection = self.session.connection();
-        let removed = match std::mem::replace(&mut self.made, Made::Nothing) {
+        connection.end(id, self.grace);
+        if let Some(path) = &self.log
+            && let Err(error) = save_log(connection, id, path)
+        {
+            let path = path.display();
+            tracing::warn!(%path, error = %error, "a log was not saved");
+        }
+    }
+
+    fn remove_made(&self, made: Made) -> Result<(), Error> {
+        let connection = self.session.connection();
+        let (resource, name) = (self.resource, &self.name);
+        let removed = match made {
             Made::Nothing => return Ok(()),
             Made::Id(id) => {
-                connection.end(&id, self.grace);
-                if let Some(path) = &self.log
-                    && let Err(error) = save_log(connection, &id, path)
-                {
-                    let path = path.display();
-                    tracing::warn!(%path, error = %error, "a log was not saved");
-                }
-                orphans::remove_by_id(
-                    connection,
-                    self.resource,
-                    &self.name,
-                    &id,
-                    connection.engine().look_deadline(),
-                )
+                let deadline = connection.engine().look_deadline();
+                orphans::remove_by_id(connection, resource, name, &id, deadline)
             }
             Made::Perhaps => {
-                orphans::remove_as_it_appears(connection, self.resource, &self.name, &self.filter)
+                orphans::remove_as_it_appears(connection, resource, name, &self.filter)
             }
         };
         if removed.is_err() {
@@ -126,6 +162,67 @@ impl Guard {
         }
         removed
     }
+
+    fn warn(&self, error: &Error) {
+        tracing::warn!(
+            resource = %self.resource,
+            name = self.name,
+            cause = ?error.cause(),
+            error = %error.chain(),
+            "a resource may be left"
+        );
+    }
+}
+
+/// Removes a container and its network, at the same time if the engine takes the one off the other first.
+pub(crate) fn remove_both(container: &mut Guard, network: &mut Guard) -> [Result<(), Error>; 2] {
+    container.end();
+    let are_apart = are_apart(container, network);
+    let (theirs, made) = (container.take(), network.take());
+    let (container, network) = (&*container, &*network);
+    if !are_apart {
+        return [container.remove_made(theirs), network.remove_made(made)];
+    }
+    at_once(|| container.remove_made(theirs), || network.remove_made(made.clone()))
+}
+
+/// Does one thing here, and the other at the same time in a thread of its own, or afterwards if there is no room for one.
+fn at_once<T: Send>(here: impl FnOnce() -> T, beside: impl Fn() -> T + Sync) -> [T; 2] {
+    let span = tracing::Span::current();
+    let beside = || span.in_scope(&beside);
+    thread::scope(|scope| {
+        let spawned = thread::Builder::new().spawn_scoped(scope, beside);
+        let done = here();
+        match spawned.map(thread::ScopedJoinHandle::join) {
+            Ok(Ok(other)) => [done, other],
+            Ok(Err(panic)) => std::panic::resume_unwind(panic),
+            Err(_) => [done, beside()],
+        }
+    })
+}
+
+/// The same at the end of both, which logs a failure.
+pub(crate) fn drop_both(container: &mut Guard, network: &mut Guard) {
+    let [first, second] = remove_both(container, network);
+    for (guard, removed) in [(container, first), (network, second)] {
+        if let Err(error) = removed {
+            guard.warn(&error);
+        }
+    }
+}
+
+/// Takes a container off its network; false if it may be on it yet.
+fn are_apart(container: &Guard, network: &Guard) -> bool {
+    let (Made::Id(container), Made::Id(id)) = (&container.made, &network.made) else {
+        return false;
+    };
+    let connection = network.session.connection();
+    let deadline = connection.engine().look_deadline();
+    // The removals that follow report what matters.
+    connection.backend().disconnect(id, container, deadline).unwrap_or_else(|error| {
+        tracing::debug!(%error, "a container was not taken off its network before its removal");
+        false
+    })
 }
 
 /// Saves the log of a container, for which a removal waits ten seconds at most.
@@ -153,13 +250,7 @@ fn save_log(connection: &Connection, id: &Id, path: &Path) -> io::Result<()> {
 impl Drop for Guard {
     fn drop(&mut self) {
         if let Err(error) = self.remove() {
-            tracing::warn!(
-                resource = %self.resource,
-                name = self.name,
-                cause = ?error.cause(),
-                error = %error.chain(),
-                "a resource may be left"
-            );
+            self.warn(&error);
         }
     }
 }

@@ -10,7 +10,7 @@ use super::orphans::{self, Removed};
 use super::random_id;
 use super::reaper::{Hold, Reaper};
 use crate::engine::Engine;
-use crate::engine::backend::{Filter, Made, Notice};
+use crate::engine::backend::{Filter, Notice};
 use crate::engine::connection::Connection;
 use crate::error::Error;
 use crate::plan::{Naming, NetworkPlanned, Slug};
@@ -152,9 +152,9 @@ impl Session {
         Ok(Notice { liveness, started: Box::new(started) })
     }
 
-    /// The creating request has ended; if its answer is lost, its effect may be yet to come.
-    pub(crate) fn settle(&self, made: &Made) {
-        if *made == Made::Perhaps {
+    /// The creating requests have ended; if an answer is lost, its effect may be yet to come.
+    pub(crate) fn settle(&self, is_lost: bool) {
+        if is_lost {
             self.lease.unsettle();
             self.unsure.store(true, Ordering::SeqCst);
         }

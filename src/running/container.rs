@@ -126,9 +126,8 @@ impl Container {
         self.guard.close()
     }
 
-    /// Leaves it where it is.
-    pub(crate) fn disarm(self) {
-        self.guard.disarm();
+    pub(super) fn guard(&mut self) -> &mut Guard {
+        &mut self.guard
     }
 }
 

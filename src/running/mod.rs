@@ -17,12 +17,12 @@ use crate::container::{CheckedSpec, Ready};
 use crate::created::NetworkCreated;
 use crate::engine::backend::Id;
 use crate::error::{Error, StepError};
-use crate::ownership::guard::Guard;
+use crate::ownership::guard::{Guard, drop_both, remove_both};
 use crate::plan::NetworkPlanned;
 
 /// A running bundle, the last state. [`close`](Self::close) or a drop ends it.
 ///
-/// Dropping it removes the container and then the network, and logs a failure. Hold it by a name:
+/// Dropping it removes the container and the network, and logs a failure. Hold it by a name:
 /// `let _bundle = ...` lives to the end of the scope, `let _ = ...` is dropped at once.
 ///
 /// ```no_run
@@ -46,7 +46,6 @@ use crate::plan::NetworkPlanned;
 /// ```
 #[must_use = "container and network are removed when this is dropped; hold it by a name"]
 pub struct BundleRunning {
-    // In the order of teardown: a network goes after what is attached to it.
     container: Container,
     network: NetworkCreated,
 }
@@ -67,18 +66,18 @@ impl BundleRunning {
         self.container.set_ready(ready);
     }
 
-    /// Removes the container and then the network, now: `docker rm --force --volumes` and
-    /// `docker network rm`.
+    /// Removes the container and the network, now. Docker is asked to take the container off its network first, and then
+    /// to remove both at the same time: `docker network disconnect --force`, `docker rm --force --volumes` and
+    /// `docker network rm`. Other ways to an engine remove the container and then the network.
     ///
     /// # Errors
     ///
     /// [`Error::NotRemoved`] for what may be left, with the command that removes it; both are tried, and
     /// if both fail the errors come as [`Error::Several`].
-    pub fn close(self) -> Result<(), Error> {
+    pub fn close(mut self) -> Result<(), Error> {
         let _entered = tracing::info_span!("close", slug = %self.plan().slug()).entered();
-        let container = self.container.remove();
-        let network = self.network.remove();
-        Error::all([container, network].into_iter().filter_map(Result::err).collect())
+        let removed = remove_both(self.container.guard(), self.network.guard());
+        Error::all(removed.into_iter().filter_map(Result::err).collect())
     }
 
     /// Leaves container and network where they are and releases the slug.
@@ -104,18 +103,12 @@ impl BundleRunning {
     /// }
     /// # Ok::<(), sidecar_bundle::Error>(())
     /// ```
-    pub fn keep(self) -> Result<NetworkPlanned, StepError<Self>> {
-        let Self { container, network } = self;
-        match network.keep_with(Some(container.id().clone())) {
-            Ok(plan) => {
-                container.disarm();
-                Ok(plan)
-            }
-            Err(failed) => {
-                let (error, network) = failed.into_parts();
-                Err(StepError::new(error, Self { container, network }))
-            }
+    pub fn keep(mut self) -> Result<NetworkPlanned, StepError<Self>> {
+        if let Err(error) = self.network.keep_with(Some(self.container.id().clone())) {
+            return Err(StepError::new(error, self));
         }
+        self.container.guard().disarm();
+        Ok(self.plan().clone())
     }
 
     /// The plan of this bundle. After [`NetworkPlanned::attach`], it has the addresses and options of the bundle
@@ -140,6 +133,12 @@ impl BundleRunning {
     #[must_use]
     pub fn is_reachable(&self) -> bool {
         self.network.is_reachable()
+    }
+}
+
+impl Drop for BundleRunning {
+    fn drop(&mut self) {
+        drop_both(self.container.guard(), self.network.guard());
     }
 }
 

@@ -6,12 +6,12 @@ use std::time::Instant;
 
 use ipnet::IpNet;
 
-use super::start::check_fit;
+use super::start::{Early, check_fit};
 use super::survey;
-use crate::container::CheckedSpec;
+use crate::container::{CheckedSpec, PullPolicy};
 use crate::created::NetworkCreated;
 use crate::engine::Engine;
-use crate::engine::backend::{Id, NetworkInfo, NetworkRequest, Resource};
+use crate::engine::backend::{Id, NetworkInfo, NetworkRequest, Notice, Resource};
 use crate::engine::cause::Cause;
 use crate::engine::connection::Connection;
 use crate::engine::error::EngineError;
@@ -46,20 +46,21 @@ impl NetworkPlanned {
     /// - [`Error::CreateNetwork`] when the engine did not create it for another reason,
     /// - [`Error::NotRemoved`] alone when an orphan cannot be removed.
     pub fn create_network(self, engine: &Engine) -> Result<NetworkCreated, StepError<Self>> {
-        self.create_for(engine, None)
+        self.create_for(engine, None).map(|(network, _)| network)
     }
 
-    /// Creates the network for a container whose secret values are known already.
+    /// Creates the network for a container whose specification is known already, and the container too where the engine
+    /// can do both at the same time.
     pub(super) fn create_for(
         self,
         engine: &Engine,
         spec: Option<&CheckedSpec>,
-    ) -> Result<NetworkCreated, StepError<Self>> {
+    ) -> Result<(NetworkCreated, Option<Early>), StepError<Self>> {
         let span =
             tracing::info_span!("create_network", slug = %self.slug(), subnet = %self.subnet());
         let _entered = span.enter();
         match create(&self, engine, spec) {
-            Ok((id, guard)) => Ok(NetworkCreated::new(self, id, guard)),
+            Ok((id, guard, early)) => Ok((NetworkCreated::new(self, id, guard), early)),
             Err(error) => Err(StepError::new(error, self)),
         }
     }
@@ -69,7 +70,7 @@ fn create(
     plan: &NetworkPlanned,
     engine: &Engine,
     spec: Option<&CheckedSpec>,
-) -> Result<(Id, Guard), Error> {
+) -> Result<(Id, Guard, Option<Early>), Error> {
     let asked = |what| move |source| Error::Look { what, source };
     let ipv6 = plan.ipv6().is_some();
     plan.options().check(ipv6)?;
@@ -93,7 +94,7 @@ fn create(
             session.remove_orphans(plan.slug())?;
             session.adopt_kept()?;
             guard.adopt(network.id.clone());
-            return Ok((network.id, guard));
+            return Ok((network.id, guard, None));
         }
         session.lease().forget()?;
     }
@@ -102,6 +103,9 @@ fn create(
     // A request of a dead owner may have an effect while this one is under way.
     let patience = connection.engine().patience();
     let labels = session.labels(plan);
+    // With orphans, its name may be taken, and an image that is pulled first is not there yet.
+    let mut early =
+        spec.filter(|spec| !session.may_have_orphans() && spec.options.pull != PullPolicy::Always);
     loop {
         if let Some(error) = taken_on_host(plan, session.connection()) {
             if !session.may_have_orphans() || !connection.engine().is_patient(patience) {
@@ -118,11 +122,18 @@ fn create(
             options: plan.options(),
         };
         let deadline = connection.engine().start_deadline();
-        let created = guard
-            .create(|notice| connection.backend().create_network(&request, notice, deadline))?;
+        let create =
+            |notice: &Notice<'_>| connection.backend().create_network(&request, notice, deadline);
+        let (created, early) = match (early.take(), connection.backend().stepwise()) {
+            (Some(spec), Some(stepwise)) => {
+                Early::create(plan, spec, stepwise, &mut guard, create)?
+            }
+            _ => (guard.create(create)?, None),
+        };
         match created {
-            Ok(id) => return Ok((id, guard)),
+            Ok(id) => return Ok((id, guard, early)),
             Err(error) => {
+                drop(early);
                 if let Err(error) = check_in_the_way(plan, &session, error, patience) {
                     return Err(error.and(guard.close()));
                 }

@@ -47,7 +47,7 @@ impl BundleRunning {
     /// [comes with the error](Error::Several). They are those of
     /// [`NetworkCreated::start`](crate::NetworkCreated::start).
     pub fn guest(&self, name: &str, spec: BundleSpec) -> Result<Guest<'_>, Error> {
-        let attachment = Attachment::Dynamic { network: self.network().id() };
+        let attachment = Attachment::Dynamic { network: self.network().id().as_str() };
         let mut spec = checked(name, spec)?;
         check_fit(self.plan(), &spec)?;
         spec.options.aliases.push(name.to_owned());
@@ -105,7 +105,7 @@ impl BundleRunning {
         let name = plan.guest_name(guest);
         let labels = labels::with_guest(network.session().labels(plan), guest);
         let start = Start { network, name: &name, attachment, labels, spec };
-        let (id, guard, mut status) = start.run()?;
+        let (id, guard, mut status) = start.run(None)?;
         if let Attachment::Namespace { .. } = attachment {
             return Ok(Guest::new(place, id, name, self.ip(), guard));
         }

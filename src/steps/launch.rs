@@ -37,7 +37,8 @@ impl NetworkPlanned {
             Ok(spec) => spec,
             Err(error) => return Err(StepError::new(error.into(), self)),
         };
-        self.create_for(engine, Some(&spec))?.start_checked(spec).map_err(|failed| {
+        let (network, early) = self.create_for(engine, Some(&spec))?;
+        network.start_checked(spec, early).map_err(|failed| {
             let (error, network) = failed.into_parts();
             let plan = network.plan().clone();
             StepError::new(error.and(network.close()), plan)

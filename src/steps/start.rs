@@ -7,8 +7,11 @@ use super::observe::last_lines;
 use super::ports;
 use crate::container::{BundleSpec, CheckedSpec, PullPolicy, RestartPolicy};
 use crate::created::{Network, NetworkCreated};
-use crate::engine::backend::{Attachment, ContainerRequest, Id, Resource};
+use crate::engine::backend::{
+    Attachment, ContainerRequest, CreateError, Id, Notice, Resource, Stepwise,
+};
 use crate::engine::cause::Cause;
+use crate::engine::error::EngineError;
 use crate::error::{Error, StepError};
 use crate::invalid::InvalidInput;
 use crate::ownership::guard::Guard;
@@ -48,30 +51,81 @@ impl NetworkCreated {
     #[expect(clippy::needless_pass_by_value, reason = "a specification is built for one start")]
     pub fn start(self, spec: BundleSpec) -> Result<BundleRunning, StepError<Self>> {
         match spec.check(self.plan().naming()) {
-            Ok(spec) => self.start_checked(spec),
+            Ok(spec) => self.start_checked(spec, None),
             Err(error) => Err(StepError::new(error.into(), self)),
         }
     }
 
-    pub(super) fn start_checked(self, spec: CheckedSpec) -> Result<BundleRunning, StepError<Self>> {
+    /// The same, with a container that was created beside the network if there is one.
+    pub(super) fn start_checked(
+        self,
+        spec: CheckedSpec,
+        early: Option<Early>,
+    ) -> Result<BundleRunning, StepError<Self>> {
         let span = tracing::info_span!("start", slug = %self.plan().slug(), ip = %self.plan().ip());
         let _entered = span.enter();
         if let Err(error) = check_fit(self.plan(), &spec) {
             return Err(StepError::new(error.into(), self));
         }
         let (network, plan) = (self.network(), self.plan());
-        let attachment = Attachment::Pinned {
-            network: network.id(),
-            ip: plan.ip(),
-            ipv6: plan.ipv6().map(|ipv6| ipv6.bundle_ip()),
-        };
+        let attachment = pinned(plan, network.id().as_str());
         let (name, labels) = (&plan.container_name(), network.session().labels(plan));
         let start = Start { network, name, attachment, labels, spec: &spec };
-        match start.run() {
+        match start.run(early) {
             Ok((id, guard, _)) => Ok(BundleRunning::new(id, spec.ready, guard, self)),
             Err(error) => Err(StepError::new(error, self)),
         }
     }
+}
+
+fn pinned<'a>(plan: &NetworkPlanned, network: &'a str) -> Attachment<'a> {
+    Attachment::Pinned { network, ip: plan.ip(), ipv6: plan.ipv6().map(|ipv6| ipv6.bundle_ip()) }
+}
+
+/// A container that is created while its network is, and not started.
+pub(super) struct Early {
+    guard: Guard,
+    id: Id,
+}
+
+impl Early {
+    /// Creates a network, and this container beside it. It is none if the engine did not create it: why, a start of its own
+    /// tells.
+    pub(super) fn create(
+        plan: &NetworkPlanned,
+        spec: &CheckedSpec,
+        stepwise: &dyn Stepwise,
+        network: &mut Guard,
+        request: impl FnOnce(&Notice<'_>) -> Result<Id, CreateError>,
+    ) -> Result<(Result<Id, EngineError>, Option<Self>), Error> {
+        let session = Arc::clone(network.session());
+        let (name, network_name) = (plan.container_name(), plan.network_name());
+        let labels = labels::with_spec(session.labels(plan), &spec.digest());
+        let mut guard = guarded(&session, &name, &labels, spec);
+        let deadline = session.connection().engine().start_deadline();
+        let container = || {
+            let attachment = pinned(plan, &network_name);
+            let (labels, gateway) = (&labels, plan.gateway());
+            let request = ContainerRequest { name: &name, attachment, gateway, labels, spec };
+            stepwise.create_container(&request, deadline)
+        };
+        let [created, early] = network.create_beside(&mut guard, request, container)?;
+        match early {
+            Ok(id) => Ok((created, Some(Self { guard, id }))),
+            Err(error) => {
+                tracing::debug!(%error, "the container was not created beside its network");
+                Ok((created, None))
+            }
+        }
+    }
+}
+
+/// The guard of a container that does not exist yet.
+fn guarded(session: &Arc<Session>, name: &str, labels: &LabelMap, spec: &CheckedSpec) -> Guard {
+    let guard = Guard::new(Arc::clone(session), Resource::Container, name.to_owned());
+    let mut guard = guard.with_labels(labels);
+    guard.set_end(spec.options.grace, spec.options.save_log.clone());
+    guard
 }
 
 /// Checks that a specification fits the plan of its network.
@@ -104,38 +158,38 @@ pub(super) struct Start<'a> {
 }
 
 impl Start<'_> {
-    /// Makes it, starts it and looks at it once.
-    pub(super) fn run(&self) -> Result<(Id, Guard, Status), Error> {
+    /// Makes it unless that was done early, starts it and looks at it once.
+    pub(super) fn run(&self, early: Option<Early>) -> Result<(Id, Guard, Status), Error> {
         let Self { network, name, spec, .. } = *self;
         let (plan, session) = (network.plan(), network.session());
         let connection = session.connection();
         let (engine, backend) = (connection.engine(), connection.backend());
         backend.redact(spec);
         backend.supports(spec, connection.info())?;
-        let guard = Guard::new(Arc::clone(session), Resource::Container, name.to_owned());
-        let mut guard = guard.with_labels(&self.labels);
-        guard.set_end(spec.options.grace, spec.options.save_log.clone());
+        if let (Some(Early { guard, id }), Some(stepwise)) = (early, backend.stepwise()) {
+            match stepwise.start_created(&id, spec, engine.start_deadline()) {
+                Ok(()) => return self.looked_at(id, guard),
+                // Its network is known by its name, and another may have that.
+                Err(error) if leads_elsewhere(&error) => guard.close()?,
+                Err(error) => return Err(self.failed(error, guard)),
+            }
+        }
+        let labels = &labels::with_spec(self.labels.clone(), &spec.digest());
+        let mut guard = guarded(session, name, labels, spec);
         // A request of a dead owner may have an effect while this one is under way.
         let patience = engine.patience();
         let mut pulled = spec.options.pull == PullPolicy::Always;
         if pulled {
             pull(session, spec)?;
         }
-        let labels = &labels::with_spec(self.labels.clone(), &spec.digest());
-        let attachment = self.attachment;
-        let gateway = plan.gateway();
+        let (attachment, gateway) = (self.attachment, plan.gateway());
         let request = ContainerRequest { name, attachment, gateway, labels, spec };
         loop {
             let deadline = engine.start_deadline();
             let created =
                 guard.create(|notice| backend.run_container(&request, notice, deadline))?;
             let error = match created {
-                Ok(id) => {
-                    return match self.look(&id) {
-                        Ok(status) => Ok((id, guard, status)),
-                        Err(error) => Err(error.and(guard.close())),
-                    };
-                }
+                Ok(id) => return self.looked_at(id, guard),
                 Err(error) => error,
             };
             if error.cause() == Cause::ImageMissing
@@ -152,10 +206,22 @@ impl Start<'_> {
             if orphan_was_in_the_way {
                 continue;
             }
-            // Before the look for the holder of a port: the engine may have begun to publish others.
-            let closed = guard.close();
-            return Err(ports::start_error(connection, name, spec, error).and(closed));
+            return Err(self.failed(error, guard));
         }
+    }
+
+    fn looked_at(&self, id: Id, guard: Guard) -> Result<(Id, Guard, Status), Error> {
+        match self.look(&id) {
+            Ok(status) => Ok((id, guard, status)),
+            Err(error) => Err(error.and(guard.close())),
+        }
+    }
+
+    fn failed(&self, error: EngineError, guard: Guard) -> Error {
+        // Before the look for the holder of a port: the engine may have begun to publish others.
+        let closed = guard.close();
+        let connection = self.network.session().connection();
+        ports::start_error(connection, self.name, self.spec, error).and(closed)
     }
 
     /// Looks once after the start: an engine reports success for a container that is dead at once.
@@ -188,6 +254,11 @@ impl Start<'_> {
             _ => Ok(status),
         }
     }
+}
+
+/// Returns true if a network that is known by its name was not found, or was more than one.
+fn leads_elsewhere(error: &EngineError) -> bool {
+    matches!(error.cause(), Cause::NetworkMissing | Cause::NetworkAmbiguous)
 }
 
 fn pull(session: &Session, spec: &CheckedSpec) -> Result<(), Error> {

@@ -55,9 +55,8 @@ impl Death {
     }
 }
 
-/// Operation and moment, as `held-engine` has them; `up` is between two operations. The last three are times after the
-/// start of podman's service, which an owner runs for itself and through which no request is held.
-const PHASES: [(&str, &str); 16] = [
+/// Operation and moment, as `held-engine` has them; `up` is between two operations.
+const PHASES: [(&str, &str); 13] = [
     ("create", "before"),
     ("create", "inside"),
     ("create", "after"),
@@ -71,13 +70,23 @@ const PHASES: [(&str, &str); 16] = [
     ("network-rm", "before"),
     ("network-rm", "inside"),
     ("network-rm", "after"),
-    ("service", "soon"),
-    ("service", "later"),
-    ("service", "last"),
 ];
 
-fn phases() -> usize {
-    if engine::is_podman() { PHASES.len() } else { PHASES.len() - 3 }
+/// Docker by its API takes the container off its network first.
+const OF_DOCKER: [(&str, &str); 3] =
+    [("disconnect", "before"), ("disconnect", "inside"), ("disconnect", "after")];
+
+/// Times after the start of podman's service, which an owner runs for itself and through which no request is held.
+const OF_PODMAN: [(&str, &str); 3] =
+    [("service", "soon"), ("service", "later"), ("service", "last")];
+
+fn phases() -> Vec<(&'static str, &'static str)> {
+    let more: &[_] = match (engine::is_podman(), engine::is_api()) {
+        (true, _) => &OF_PODMAN,
+        (false, true) => &OF_DOCKER,
+        (false, false) => &[],
+    };
+    [&PHASES, more].concat()
 }
 
 /// The number of owners that die side by side, and that of the deaths in a phase. Docker is not faster with more than four,
@@ -101,8 +110,8 @@ fn whatever_way_an_owner_dies_nothing_is_left_and_the_next_owner_is_unharmed() {
     let flag = std::env::var("SIDECAR_BUNDLE_CHAOS").ok();
     let phases = phases();
     let (side_by_side, deaths) = scale();
-    let total = flag.map_or(phases * deaths, |kills| kills.parse().unwrap());
-    let tallies: Vec<Mutex<Tally>> = PHASES[..phases].iter().map(|_| Mutex::default()).collect();
+    let total = flag.map_or(phases.len() * deaths, |kills| kills.parse().unwrap());
+    let tallies: Vec<Mutex<Tally>> = phases.iter().map(|_| Mutex::default()).collect();
     let next = AtomicUsize::new(0);
     thread::scope(|scope| {
         for _ in 0..side_by_side {
@@ -112,24 +121,25 @@ fn whatever_way_an_owner_dies_nothing_is_left_and_the_next_owner_is_unharmed() {
                     if number >= total {
                         break;
                     }
-                    let phase = number % phases;
+                    let phase = number % phases.len();
                     // 9 kinds and 13 or 16 phases have no common divisor: each meets each.
                     let death = DEATHS[number % DEATHS.len()];
                     let plan = plan_apart(&format!("chaos-{number}"), 16, number);
-                    let trial = Trial::new(plan, Work::Launch, phase, death, &world);
-                    trial.run((number / phases).is_multiple_of(2), &tallies[phase]);
+                    let trial = Trial::new(plan, Work::Launch, phases[phase], death, &world);
+                    trial.run((number / phases.len()).is_multiple_of(2), &tallies[phase]);
                 }
             });
         }
     });
-    assert_unharmed(&world, tallies);
+    assert_unharmed(&world, &phases, tallies);
 }
 
 /// The owner of a kept bundle dies while it removes it.
 #[test]
 fn whenever_an_owner_dies_that_replaces_or_discards_nothing_is_left() {
     let Some(world) = world("chaos-kept") else { return };
-    let tallies: Vec<Mutex<Tally>> = PHASES.iter().map(|_| Mutex::default()).collect();
+    let phases: Vec<_> = REMOVALS.iter().map(|(_, phase)| *phase).collect();
+    let tallies: Vec<Mutex<Tally>> = REMOVALS.iter().map(|_| Mutex::default()).collect();
     let next = AtomicUsize::new(0);
     thread::scope(|scope| {
         // Beside those of the other test.
@@ -138,22 +148,21 @@ fn whenever_an_owner_dies_that_replaces_or_discards_nothing_is_left() {
                 loop {
                     let number = next.fetch_add(1, Ordering::SeqCst);
                     let Some(&(work, phase)) = REMOVALS.get(number) else { break };
-                    let phase = PHASES.iter().position(|it| *it == phase).unwrap();
                     let kind = RandomState::new().hash_one(number) % DEATHS.len() as u64;
                     let death = DEATHS[usize::try_from(kind).unwrap()];
                     let plan = plan_apart(&format!("chaos-kept-{number}"), 32, number);
                     let trial = Trial::new(plan, work, phase, death, &world);
                     leave_behind(&world, &[&trial.launches("launch", ""), "keep"]);
-                    trial.run(false, &tallies[phase]);
+                    trial.run(false, &tallies[number]);
                 }
             });
         }
     });
-    assert_unharmed(&world, tallies);
+    assert_unharmed(&world, &phases, tallies);
 }
 
-fn assert_unharmed(world: &World, tallies: Vec<Mutex<Tally>>) {
-    report(&tallies);
+fn assert_unharmed(world: &World, phases: &[(&str, &str)], tallies: Vec<Mutex<Tally>>) {
+    report(phases, &tallies);
     // Podman's services end when nobody is connected.
     engine::wait_for("the end of all services", || !is_served(world.state.path()));
     let (mut leaks, mut harmed) = (Vec::new(), Vec::new());
@@ -193,7 +202,7 @@ struct Trial {
     id: String,
     plan: NetworkPlanned,
     work: Work,
-    phase: usize,
+    phase: (&'static str, &'static str),
     death: Death,
     jitter: Duration,
     state: PathBuf,
@@ -204,11 +213,17 @@ struct Trial {
 }
 
 impl Trial {
-    fn new(plan: NetworkPlanned, work: Work, phase: usize, death: Death, world: &World) -> Self {
+    fn new(
+        plan: NetworkPlanned,
+        work: Work,
+        phase: (&'static str, &'static str),
+        death: Death,
+        world: &World,
+    ) -> Self {
         let id = plan.slug().to_string();
         // Spread over the length of an engine's command.
         let random = RandomState::new().hash_one(&id);
-        let jitter = match PHASES[phase] {
+        let jitter = match phase {
             // A bundle of podman's comes and goes in less than a second.
             ("run", "inside") | (_, "soon") => Duration::from_millis(random % 300),
             (_, "inside") => Duration::from_millis(random % 160),
@@ -219,7 +234,7 @@ impl Trial {
         let state = world.state.path().to_owned();
         let program = own_program(&state, &id);
         let mark = state.join(&id);
-        let (op, when) = PHASES[phase];
+        let (op, when) = phase;
         let hold = Some(Hold { op, when, mark: mark.clone() });
         let treatment = Treatment { hold, cut_idle: None };
         let is_relayed = engine::is_api() && op != "service";
@@ -277,7 +292,7 @@ impl Trial {
             command = Command::new("env");
             command.args(["--default-signal=HUP", "script", "-qec", &line, "/dev/null"]);
         }
-        let (op, when) = PHASES[self.phase];
+        let (op, when) = self.phase;
         command
             .env("HELD_OP", if self.relay.is_some() { "" } else { op })
             .env("HELD_WHEN", if op == "service" { "inside" } else { when })
@@ -407,18 +422,15 @@ impl Trial {
 
 impl fmt::Display for Trial {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (op, when) = PHASES[self.phase];
+        let (op, when) = self.phase;
         write!(f, "{} {:?} {when} {op} +{:?}", self.id, self.death, self.jitter)
     }
 }
 
-fn report(tallies: &[Mutex<Tally>]) {
+fn report(phases: &[(&str, &str)], tallies: &[Mutex<Tally>]) {
     shout("phase               leaks/kills  harmed/launches  seen last after death: median, max");
-    for ((op, when), tally) in PHASES.iter().zip(tallies) {
+    for ((op, when), tally) in phases.iter().zip(tallies) {
         let mut tally = tally.lock().unwrap();
-        if tally.kills == 0 {
-            continue;
-        }
         tally.gone_after.sort();
         let times = match tally.gone_after.as_slice() {
             [] => "-".into(),

@@ -698,3 +698,140 @@ fn options_of_the_other_backend_are_refused_before_anything() {
     let requests = engine.requests();
     assert!(requests.iter().all(|it| it == "GET /info"), "{requests:?}");
 }
+
+/// The requests of something, each without the ids in it, in alphabetical order.
+fn asked(engine: &Scripted, doing: impl FnOnce()) -> Vec<String> {
+    let before = engine.requests().len();
+    doing();
+    let without_ids = |request: String| {
+        let path = request.split('?').next().unwrap();
+        let words = path.split('/').map(|word| if word.len() == 64 { "ID" } else { word });
+        words.collect::<Vec<_>>().join("/")
+    };
+    let mut asked: Vec<_> =
+        engine.requests().split_off(before).into_iter().map(without_ids).collect();
+    asked.sort();
+    asked
+}
+
+#[test]
+fn a_launch_takes_five_requests_and_a_close_three() {
+    let engine = Scripted::new(|_, _| Act::Obey);
+    let one = engine.engine();
+    // Two connections are kept from here on.
+    plan().launch(&one, BundleSpec::new()).unwrap().close().unwrap();
+    for _ in 0..2 {
+        let mut bundle = None;
+        let up = asked(&engine, || bundle = Some(plan().launch(&one, BundleSpec::new()).unwrap()));
+        assert_eq!(
+            up,
+            [
+                "GET /containers/ID/json",
+                "GET /info",
+                "POST /containers/ID/start",
+                "POST /containers/create",
+                "POST /networks/create",
+            ]
+        );
+        let down = asked(&engine, || bundle.unwrap().close().unwrap());
+        assert_eq!(
+            down,
+            ["DELETE /containers/ID", "DELETE /networks/ID", "POST /networks/ID/disconnect"]
+        );
+    }
+}
+
+#[test]
+fn a_container_goes_whose_network_was_refused() {
+    let overlap = r#"{"message": "Pool overlaps with other one on this address space"}"#;
+    let engine = Scripted::new(move |request, _| match request {
+        "POST /networks/create" => Act::Answer(403, overlap.to_owned()),
+        _ => Act::Obey,
+    });
+    let failed = plan().launch(&engine.engine(), BundleSpec::new()).unwrap_err();
+    assert!(matches!(failed.error(), Error::SubnetTaken { .. }), "{failed:?}");
+    assert_eq!(engine.resources(), 0);
+    assert!(!engine.requests().iter().any(|it| it.ends_with("/start")), "it never runs");
+}
+
+#[test]
+fn a_container_that_could_not_be_created_beside_its_network_is_created_after_it() {
+    for act in [
+        Act::Answer(500, r#"{"message": "the disk is tired"}"#.to_owned()),
+        Act::ObeyAndCut,
+        Act::Bytes(""),
+    ] {
+        let creates = AtomicUsize::new(0);
+        let engine = Scripted::new(move |request, _| {
+            let is_first = request.starts_with("POST /containers/create")
+                && creates.fetch_add(1, Ordering::SeqCst) == 0;
+            if is_first { act.clone() } else { Act::Obey }
+        });
+        let bundle = plan().launch(&engine.engine(), BundleSpec::new()).unwrap();
+        assert_eq!(engine.resources(), 2);
+        bundle.close().unwrap();
+        assert_eq!(engine.resources(), 0);
+    }
+}
+
+#[test]
+fn a_container_whose_network_is_not_found_by_its_name_is_created_by_its_id() {
+    for message in ["network x not found", "network x is ambiguous (2 matches found on name)"] {
+        let starts = AtomicUsize::new(0);
+        let answer = json!({"message": message}).to_string();
+        let engine = Scripted::new(move |request, _| {
+            let is_first =
+                request.ends_with("/start") && starts.fetch_add(1, Ordering::SeqCst) == 0;
+            if is_first { Act::Answer(404, answer.clone()) } else { Act::Obey }
+        });
+        let bundle = plan().launch(&engine.engine(), BundleSpec::new()).unwrap();
+        let requests = engine.requests();
+        let creates = requests.iter().filter(|it| it.starts_with("POST /containers/create"));
+        assert_eq!((creates.count(), engine.resources()), (2, 2));
+        bundle.close().unwrap();
+        assert_eq!(engine.resources(), 0);
+    }
+}
+
+#[test]
+fn a_container_that_stays_on_its_network_goes_before_it() {
+    let engine = Scripted::new(|request, _| {
+        if request.ends_with("/disconnect") {
+            Act::Answer(500, r#"{"message": "it stays"}"#.to_owned())
+        } else {
+            Act::Obey
+        }
+    });
+    let bundle = plan().launch(&engine.engine(), BundleSpec::new()).unwrap();
+    bundle.close().unwrap();
+    assert_eq!(engine.resources(), 0);
+    let requests = engine.requests();
+    let [.., first, last] = &requests[..] else { panic!("{requests:?}") };
+    assert!(first.starts_with("DELETE /containers/"), "{requests:?}");
+    assert!(last.starts_with("DELETE /networks/"), "{requests:?}");
+}
+
+#[test]
+fn the_removal_of_one_does_not_depend_on_that_of_the_other() {
+    for stays in ["DELETE /containers/", "DELETE /networks/"] {
+        let engine = Scripted::new(move |request, _| {
+            if request.starts_with(stays) {
+                Act::Answer(500, r#"{"message": "it stays"}"#.to_owned())
+            } else {
+                Act::Obey
+            }
+        });
+        let short = engine.engine().with_remove_deadline(Duration::from_secs(2));
+        let bundle = plan().launch(&short, BundleSpec::new()).unwrap();
+        let error = bundle.close().unwrap_err();
+        assert!(matches!(error, Error::NotRemoved { .. }), "{error:?}");
+        assert_eq!(engine.resources(), 1);
+        let bundle = {
+            engine.script(|_, _| Act::Obey);
+            plan().launch(&engine.engine(), BundleSpec::new()).unwrap()
+        };
+        // A drop does the same.
+        drop(bundle);
+        assert_eq!(engine.resources(), 0);
+    }
+}

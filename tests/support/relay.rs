@@ -181,6 +181,7 @@ fn is_op(bytes: &[u8], op: &str, when: &str) -> bool {
         ("create", _) => is("POST ", "/networks/create"),
         ("run", "before") => is("POST ", "/containers/create"),
         ("run", _) => is("POST ", "/containers/") && line.contains("/start"),
+        ("disconnect", _) => is("POST ", "/networks/") && line.contains("/disconnect"),
         ("rm", _) => is("DELETE ", "/containers/"),
         ("network-rm", _) => is("DELETE ", "/networks/"),
         _ => false,

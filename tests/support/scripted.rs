@@ -287,7 +287,9 @@ impl State {
                 json(201, json!({"Id": id}))
             }
             ("POST", ["containers", _, _]) => (204, String::new()),
-            ("PUT", ["containers", _, "archive"]) => (200, String::new()),
+            ("POST", ["networks", _, "disconnect"]) | ("PUT", ["containers", _, "archive"]) => {
+                (200, String::new())
+            }
             ("GET", ["networks"] | ["networks", "json"]) => json(200, listed(networks, query)),
             ("GET", ["containers", "json"]) => json(200, listed(containers, query)),
             ("GET", ["networks", key] | ["networks", key, "json"]) => {

@@ -198,7 +198,7 @@ pub(super) mod tests {
 
     use super::*;
     use crate::container::{BundleSpec, harmless};
-    use crate::engine::backend::{Attachment, Id};
+    use crate::engine::backend::Attachment;
     use crate::plan::Naming;
 
     fn body(spec: &BundleSpec) -> Value {
@@ -213,7 +213,7 @@ pub(super) mod tests {
         container(&ContainerRequest {
             name: "c",
             attachment: Attachment::Pinned {
-                network: &Id::parse(&"a".repeat(64)).unwrap(),
+                network: &"a".repeat(64),
                 ip: Ipv4Addr::new(10, 1, 2, 3),
                 ipv6: Some("fd00::3".parse().unwrap()),
             },

@@ -16,7 +16,7 @@ use super::{Api, Failure, archive, bodies, frames, podman, requests};
 use crate::container::{CheckedSpec, Field};
 use crate::engine::backend::{
     Backend, ContainerInfo, ContainerRequest, CreateError, Event, Filter, Follow, Id, Listed, Made,
-    NetworkInfo, NetworkRequest, Notice, Observer, ReaperSpec, Resource,
+    NetworkInfo, NetworkRequest, Notice, Observer, ReaperSpec, Resource, Stepwise,
 };
 use crate::engine::cause::{Cause, MadeNothing, diagnose};
 use crate::engine::cli::Place;
@@ -99,16 +99,16 @@ impl Backend for Api {
         _: &Notice<'_>,
         deadline: Instant,
     ) -> Result<Id, CreateError> {
-        let body = match self.dialect {
-            Dialect::Docker => bodies::container(request),
-            Dialect::Podman => podman::container(request),
-        };
-        let id = self.create(Resource::Container, request.name, body, deadline)?;
-        let started = self.prepare(&id, request.spec, deadline);
-        match started.and_then(|()| self.start_container(&id, deadline)) {
+        let id = self.create_container(request, deadline)?;
+        match self.start_created(&id, request.spec, deadline) {
             Ok(()) => Ok(id),
             Err(error) => Err(CreateError { error, made: Made::Id(id) }),
         }
+    }
+
+    /// Podman looks for the network when it creates the container.
+    fn stepwise(&self) -> Option<&dyn Stepwise> {
+        (self.dialect == Dialect::Docker).then_some(self)
     }
 
     fn start_container(&self, id: &Id, deadline: Instant) -> Result<(), EngineError> {
@@ -263,6 +263,20 @@ impl Backend for Api {
         all.ok_or_else(|| self.unexpected(&request, "a list of resources"))
     }
 
+    fn disconnect(
+        &self,
+        network: &Id,
+        container: &Id,
+        deadline: Instant,
+    ) -> Result<bool, EngineError> {
+        if self.dialect == Dialect::Podman {
+            return Ok(false);
+        }
+        let request = requests::disconnect(network, container);
+        self.ask(&request, deadline).map_err(Failure::into_error)?;
+        Ok(true)
+    }
+
     fn remove(&self, resource: Resource, id: &Id, deadline: Instant) -> Result<(), EngineError> {
         let request = requests::remove(self.dialect, resource, id);
         let answer = self.ask(&request, deadline).map_err(Failure::into_error)?.json();
@@ -298,6 +312,30 @@ impl Backend for Api {
 
     fn redacted(&self, text: &str) -> String {
         self.program.redacted(text)
+    }
+}
+
+impl Stepwise for Api {
+    fn create_container(
+        &self,
+        request: &ContainerRequest<'_>,
+        deadline: Instant,
+    ) -> Result<Id, CreateError> {
+        let body = match self.dialect {
+            Dialect::Docker => bodies::container(request),
+            Dialect::Podman => podman::container(request),
+        };
+        self.create(Resource::Container, request.name, body, deadline)
+    }
+
+    fn start_created(
+        &self,
+        id: &Id,
+        spec: &CheckedSpec,
+        deadline: Instant,
+    ) -> Result<(), EngineError> {
+        self.prepare(id, spec, deadline)?;
+        self.start_container(id, deadline)
     }
 }
 

@@ -116,7 +116,7 @@ pub(super) fn container(request: &ContainerRequest<'_>) -> Value {
                 place
             };
             body["netns"] = json!({"nsmode": "bridge"});
-            body["Networks"] = json!({network.as_str(): place(request.attachment.addresses())});
+            body["Networks"] = json!({network: place(request.attachment.addresses())});
             if let Some(other) = &options.also_on {
                 body["Networks"][other] = place(Vec::new());
             }

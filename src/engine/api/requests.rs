@@ -68,6 +68,12 @@ pub(super) fn connect(network: &str, id: &Id, endpoint: &Value) -> Request {
     Request::post(format!("/networks/{network}/connect")).json(body)
 }
 
+/// Takes a container off a network of Docker's, whether it runs or not.
+pub(super) fn disconnect(network: &Id, container: &Id) -> Request {
+    let body = json!({"Container": container.as_str(), "Force": true});
+    Request::post(format!("/networks/{network}/disconnect")).json(body)
+}
+
 /// The path of the request for a container's files.
 fn files(dialect: Dialect, id: &Id) -> String {
     match dialect {
