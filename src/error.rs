@@ -351,6 +351,10 @@ pub enum Error {
         /// The engine's last error; `None` if time ran out before there was one.
         source: Option<EngineError>,
     },
+    /// One of many bundles failed, in [`launch_all`](crate::launch_all) or [`close_all`](crate::close_all). Its own error tells
+    /// what is left.
+    #[error(transparent)]
+    Bundle(BundleError),
     /// Several errors, in the order in which they came. The cause is the first one's.
     ///
     /// This is how an [`Error::NotRemoved`] comes with an error: the step's own error is the first of
@@ -389,6 +393,7 @@ impl Error {
                 cause => cause,
             }),
             Self::NotRemoved { source, .. } => source.as_ref().map(EngineError::cause),
+            Self::Bundle(failed) => failed.error().cause(),
             Self::Several(errors) => errors.0.first().and_then(Self::cause),
             _ => None,
         }
@@ -397,6 +402,11 @@ impl Error {
     /// The error with its sources.
     pub(crate) fn chain(&self) -> impl fmt::Display + '_ {
         Chain(self)
+    }
+
+    /// The error as that of one bundle of many.
+    pub(crate) fn of(self, slug: &Slug) -> Self {
+        Self::Bundle(BundleError(Box::new((slug.clone(), self))))
     }
 
     /// Joins errors; none is a success.
@@ -416,6 +426,36 @@ impl Error {
             }
             Err(more) => Self::Several(Errors(vec![self, more])),
         }
+    }
+}
+
+/// The error of one bundle of many.
+#[derive(Debug)]
+pub struct BundleError(Box<(Slug, Error)>);
+
+impl BundleError {
+    /// The bundle's slug.
+    #[must_use]
+    pub fn slug(&self) -> &Slug {
+        &self.0.0
+    }
+
+    /// Its error.
+    #[must_use]
+    pub fn error(&self) -> &Error {
+        &self.0.1
+    }
+}
+
+impl fmt::Display for BundleError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "bundle {}: {}", self.slug(), self.error())
+    }
+}
+
+impl std::error::Error for BundleError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.error().source()
     }
 }
 

@@ -326,7 +326,7 @@ pub use engine::backend::Resource;
 pub use engine::cause::Cause;
 pub use engine::error::EngineError;
 pub use engine::{Engine, NoEngine, Reachability, Unsupported};
-pub use error::{Error, Errors, StepError};
+pub use error::{BundleError, Error, Errors, StepError};
 pub use host::Holder;
 pub use host::ports::PortHolder;
 pub use invalid::InvalidInput;
@@ -335,9 +335,10 @@ pub use plan::{
     AddressPool, AddressPools, Addressing, GatewayMode, Ipv6Addressing, Naming, NetworkOptions,
     NetworkPlanned, Slug,
 };
-pub use running::{BundleRunning, Container, Guest, Stopper};
+pub use running::{BundleRunning, Closing, Container, Guest, RunningBundles, Stopper, close_all};
 pub use status::{ExecOutput, Exit, FileProblem, Health, LogLine, LogStream, State, Status};
 pub use steps::bundles::{BundleInfo, BundleOwner, bundles};
+pub use steps::launch::launch_all;
 pub use steps::sweep::{Swept, SweptOutcome, sweep, sweep_dry_run};
 pub use steps::{BundleEvent, Discarded, Events, LogFollower};
 

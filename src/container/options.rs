@@ -107,6 +107,11 @@ impl PortMapping {
         Self { host_port: Some(port), ..self }
     }
 
+    /// Returns true if the port of the host is not left to the engine.
+    pub(crate) fn is_chosen(&self) -> bool {
+        self.host_port.is_some_and(|port| port != 0)
+    }
+
     /// Sets the address of the host, such as the slug's own [`loopback`](crate::NetworkPlanned::loopback) address.
     /// `[0, 0, 0, 0]` publishes on every IPv4 address, for other hosts, too.
     #[must_use]

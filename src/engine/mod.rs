@@ -102,6 +102,7 @@ pub struct Engine {
     state_dir: Option<PathBuf>,
     deadlines: Deadlines,
     reaper: ReaperChoice,
+    drops_in_background: bool,
     clock: Arc<dyn Clock>,
     /// Asked once for this value and its clones.
     reachability: Arc<OnceLock<Reachability>>,
@@ -205,6 +206,7 @@ impl Engine {
                 remove: Duration::from_secs(30),
             },
             reaper: ReaperChoice::Process,
+            drops_in_background: false,
             clock: Arc::new(SystemClock),
             reachability: Arc::default(),
         }
@@ -284,6 +286,18 @@ impl Engine {
     pub fn without_reaper(mut self) -> Self {
         self.reaper = ReaperChoice::None;
         self
+    }
+
+    /// Bundles that are dropped are closed in the background, as by
+    /// [`BundleRunning::close_in_background`](crate::BundleRunning::close_in_background): a drop returns at once.
+    #[must_use]
+    pub fn with_background_drop(mut self) -> Self {
+        self.drops_in_background = true;
+        self
+    }
+
+    pub(crate) fn drops_in_background(&self) -> bool {
+        self.drops_in_background
     }
 
     /// Returns true if a reaper could remove what this process leaves when it is killed: the engine's program is there,
@@ -404,7 +418,15 @@ impl Engine {
             remove: Duration::from_secs(5),
         };
         let (access, reachability) = (Access::Model(backend), Arc::default());
-        Self { access, state_dir: Some(state_dir), deadlines, reaper, clock, reachability }
+        Self {
+            access,
+            state_dir: Some(state_dir),
+            deadlines,
+            reaper,
+            drops_in_background: false,
+            clock,
+            reachability,
+        }
     }
 }
 

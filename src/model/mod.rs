@@ -58,7 +58,7 @@ fn sequences_that_failed_once_hold() {
 fn a_request_that_panics_after_it_made_its_resource_leaves_nothing() {
     let model = actions::Model::new();
     let (engine, plan) = (model.engine(0, 0), actions::Model::plan(0));
-    let session = Session::open(&engine, plan.naming(), plan.slug()).unwrap();
+    let session = Session::open(&engine, &plan).unwrap();
     let labels = session.labels(&plan);
     let mut guard = Guard::new(Arc::new(session), Resource::Network, plan.network_name());
     let name = plan.network_name();

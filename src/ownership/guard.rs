@@ -123,12 +123,9 @@ impl Guard {
     /// Once: a failure is reported now, and not tried again by the drop.
     fn remove(&mut self) -> Result<(), Error> {
         self.end();
-        let made = self.take();
-        self.remove_made(made)
-    }
-
-    fn take(&mut self) -> Made {
-        std::mem::replace(&mut self.made, Made::Nothing)
+        let removed = self.remove_made();
+        self.disarm();
+        removed
     }
 
     /// Lets a container end by itself, and saves its log.
@@ -144,14 +141,14 @@ impl Guard {
         }
     }
 
-    fn remove_made(&self, made: Made) -> Result<(), Error> {
+    fn remove_made(&self) -> Result<(), Error> {
         let connection = self.session.connection();
         let (resource, name) = (self.resource, &self.name);
-        let removed = match made {
+        let removed = match &self.made {
             Made::Nothing => return Ok(()),
             Made::Id(id) => {
                 let deadline = connection.engine().look_deadline();
-                orphans::remove_by_id(connection, resource, name, &id, deadline)
+                orphans::remove_by_id(connection, resource, name, id, deadline)
             }
             Made::Perhaps => {
                 orphans::remove_as_it_appears(connection, resource, name, &self.filter)
@@ -177,13 +174,14 @@ impl Guard {
 /// Removes a container and its network, at the same time if the engine takes the one off the other first.
 pub(crate) fn remove_both(container: &mut Guard, network: &mut Guard) -> [Result<(), Error>; 2] {
     container.end();
-    let are_apart = are_apart(container, network);
-    let (theirs, made) = (container.take(), network.take());
-    let (container, network) = (&*container, &*network);
-    if !are_apart {
-        return [container.remove_made(theirs), network.remove_made(made)];
-    }
-    at_once(|| container.remove_made(theirs), || network.remove_made(made.clone()))
+    let removed = if are_apart(container, network) {
+        at_once(|| container.remove_made(), || network.remove_made())
+    } else {
+        [container.remove_made(), network.remove_made()]
+    };
+    container.disarm();
+    network.disarm();
+    removed
 }
 
 /// Does one thing here, and the other at the same time in a thread of its own, or afterwards if there is no room for one.

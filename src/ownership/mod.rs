@@ -6,6 +6,7 @@ pub(crate) mod lease;
 pub(crate) mod orphans;
 pub(crate) mod reaper;
 pub(crate) mod session;
+pub(crate) mod teardown;
 
 use std::io;
 

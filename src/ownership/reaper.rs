@@ -263,6 +263,14 @@ impl Hold {
         }
     }
 
+    pub(crate) fn has_process(&self) -> bool {
+        match &self.reaper {
+            Handle::Process(reaper) => reaper.state().process.is_some(),
+            #[cfg(test)]
+            Handle::Model(_) => true,
+        }
+    }
+
     pub(crate) fn set_left(&mut self, left: bool) {
         self.left = left;
     }

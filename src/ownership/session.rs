@@ -9,11 +9,12 @@ use super::lease::{Kept, Lease, directory_of};
 use super::orphans::{self, Removed};
 use super::random_id;
 use super::reaper::{Hold, Reaper};
+use super::teardown;
 use crate::engine::Engine;
 use crate::engine::backend::{Filter, Notice};
 use crate::engine::connection::Connection;
 use crate::error::Error;
-use crate::plan::{Naming, NetworkPlanned, Slug};
+use crate::plan::{NetworkPlanned, Slug};
 
 /// Lease, owner, engine, redactor, deadlines and reaper of one slug.
 ///
@@ -35,20 +36,23 @@ pub(crate) struct Session {
 
 impl Session {
     /// Asks the engine for its identity, and takes the lease of the slug. Nothing is created on the engine.
-    pub(crate) fn open(engine: &Engine, naming: &Naming, slug: &Slug) -> Result<Self, Error> {
+    pub(crate) fn open(engine: &Engine, plan: &NetworkPlanned) -> Result<Self, Error> {
         let connection = Connection::open(engine);
         let connection =
             connection.map_err(|source| Error::Look { what: "its identity", source })?;
-        Self::on(connection, naming, slug)
+        Self::on(connection, plan)
     }
 
-    /// Takes the lease of the slug on an engine that has been asked for its identity.
-    pub(crate) fn on(connection: Connection, naming: &Naming, slug: &Slug) -> Result<Self, Error> {
+    /// Takes the lease of the slug on an engine that has been asked for its identity. What this process tears down in the
+    /// background, and would be in the way of the plan, is waited for.
+    pub(crate) fn on(connection: Connection, plan: &NetworkPlanned) -> Result<Self, Error> {
         let owner =
             random_id().map_err(|source| Error::Lease { path: PathBuf::from("owner"), source })?;
         let directory = directory_of(connection.engine())?;
         let engine = connection.info().identity.digest();
-        let lease = Lease::take(&directory, naming.prefix(), slug, &engine, &owner)?;
+        teardown::join(&engine, |it| it.collides_with(plan));
+        let prefix = plan.naming().prefix();
+        let lease = Lease::take(&directory, prefix, plan.slug(), &engine, &owner)?;
         let left = AtomicBool::new(lease.previous_owner().is_some());
         let unsure = AtomicBool::new(false);
         let turn = Mutex::default();
@@ -71,6 +75,11 @@ impl Session {
         Ok(session)
     }
 
+    /// Returns true if a reaper runs, which removes what this process leaves.
+    pub(crate) fn has_reaper(&self) -> bool {
+        self.reaper.as_ref().is_some_and(Hold::has_process)
+    }
+
     /// Takes the mark off what was kept. The reaper listens before, so that it is removed even if this process dies.
     pub(crate) fn adopt_kept(&self) -> Result<(), Error> {
         self.confirm_reaper();
@@ -81,14 +90,18 @@ impl Session {
         &self.connection
     }
 
+    /// The digest of the engine's identity.
+    pub(crate) fn engine(&self) -> String {
+        self.connection.info().identity.digest()
+    }
+
     pub(crate) fn lease(&self) -> &Lease {
         &self.lease
     }
 
     /// The labels of the plan's resources.
     pub(crate) fn labels(&self, plan: &NetworkPlanned) -> LabelMap {
-        let engine = self.connection.info().identity.digest();
-        labels::of_plan(plan, &engine, &self.lease.id(), &self.owner)
+        labels::of_plan(plan, &self.engine(), &self.lease.id(), &self.owner)
     }
 
     /// All resources that this session made.

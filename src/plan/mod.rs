@@ -268,6 +268,17 @@ impl NetworkPlanned {
         Self { naming, slug, pool: None, addressing, ipv6, options }
     }
 
+    /// Returns true if bundles of both plans cannot be on one engine at the same time.
+    pub(crate) fn collides_with(&self, other: &Self) -> bool {
+        let mut ranges = self.ranges().into_iter();
+        let bridge = &self.options.bridge_name;
+        (&self.naming.prefix(), &self.slug) == (&other.naming.prefix(), &other.slug)
+            || bridge.is_some() && *bridge == other.options.bridge_name
+            || ranges.any(|range| {
+                other.ranges().iter().any(|it| range.contains(it) || it.contains(&range))
+            })
+    }
+
     pub(crate) fn guest_name(&self, guest: &str) -> String {
         self.naming.guest_name(&self.slug, guest)
     }

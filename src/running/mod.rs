@@ -1,5 +1,7 @@
 //! The last state: the container runs at its address.
 
+mod bundles;
+mod closing;
 mod container;
 mod guest;
 mod stopper;
@@ -8,6 +10,8 @@ use std::fmt;
 use std::ops::Deref;
 use std::sync::Arc;
 
+pub use bundles::{RunningBundles, close_all};
+pub use closing::Closing;
 pub use container::Container;
 pub use guest::Guest;
 pub(crate) use guest::GuestPlace;
@@ -18,6 +22,7 @@ use crate::created::NetworkCreated;
 use crate::engine::backend::Id;
 use crate::error::{Error, StepError};
 use crate::ownership::guard::{Guard, drop_both, remove_both};
+use crate::ownership::teardown::Teardown;
 use crate::plan::NetworkPlanned;
 
 /// A running bundle, the last state. [`close`](Self::close) or a drop ends it.
@@ -45,7 +50,11 @@ use crate::plan::NetworkPlanned;
 /// # Ok::<(), sidecar_bundle::Error>(())
 /// ```
 #[must_use = "container and network are removed when this is dropped; hold it by a name"]
-pub struct BundleRunning {
+pub struct BundleRunning(Option<Running>);
+
+/// What a bundle has until it ends.
+struct Running {
+    // In the order of teardown, should that be cut short: a network goes after what is attached to it.
     container: Container,
     network: NetworkCreated,
 }
@@ -54,16 +63,23 @@ impl BundleRunning {
     pub(crate) fn new(id: Id, ready: Vec<Ready>, guard: Guard, network: NetworkCreated) -> Self {
         let place = Arc::clone(network.network());
         let (name, ip) = (place.plan().container_name(), place.plan().ip());
-        Self { container: Container::new(id, name, ip, ready, guard, place), network }
+        let container = Container::new(id, name, ip, ready, guard, place);
+        Self(Some(Running { container, network }))
     }
 
-    /// Sets what a specification says of the container's end.
-    pub(crate) fn set_end(&mut self, spec: &CheckedSpec) {
-        self.container.set_end(spec);
+    /// Sets what a specification says of the container beyond its life on the engine: its end, and when it is ready.
+    pub(crate) fn set_spec(&mut self, spec: CheckedSpec) {
+        if let Some(running) = &mut self.0 {
+            running.container.set_end(&spec);
+            running.container.set_ready(spec.ready);
+        }
     }
 
-    pub(crate) fn set_ready(&mut self, ready: Vec<Ready>) {
-        self.container.set_ready(ready);
+    fn running(&self) -> &Running {
+        match &self.0 {
+            Some(running) => running,
+            None => unreachable!("it is taken by what consumes a bundle"),
+        }
     }
 
     /// Removes the container and the network, now. Docker is asked to take the container off its network first, and then
@@ -75,9 +91,39 @@ impl BundleRunning {
     /// [`Error::NotRemoved`] for what may be left, with the command that removes it; both are tried, and
     /// if both fail the errors come as [`Error::Several`].
     pub fn close(mut self) -> Result<(), Error> {
-        let _entered = tracing::info_span!("close", slug = %self.plan().slug()).entered();
-        let removed = remove_both(self.container.guard(), self.network.guard());
-        Error::all(removed.into_iter().filter_map(Result::err).collect())
+        self.0.take().map_or(Ok(()), Running::close)
+    }
+
+    /// Closes the bundle in the background, and returns at once.
+    ///
+    /// Four bundles are torn down at the same time on an engine, and others wait for their turn. What is not removed when the
+    /// process ends is removed by the reaper, which knows neither grace period nor saved log. Where no
+    /// [reaper](crate::Engine::has_reaper) runs, the bundle is closed before this returns.
+    ///
+    /// A step of this process that would meet the teardown waits for its end: one of the same slug, into the same subnet, with
+    /// the same bridge, or one that publishes a chosen port of the host. Other processes get the same errors as while the
+    /// bundle ran. A failure is logged, unless [`Closing::wait`] returns it.
+    ///
+    /// ```no_run
+    /// # use sidecar_bundle::{BundleSpec, Engine, NetworkPlanned, Slug};
+    /// # let engine = Engine::docker();
+    /// for name in ["first", "second"] {
+    ///     let bundle = NetworkPlanned::new(Slug::new(name)?).launch(&engine, BundleSpec::new())?;
+    ///     // ... the second launch does not wait for the removal of the first bundle.
+    ///     let _ = bundle.close_in_background();
+    /// }
+    /// # Ok::<(), sidecar_bundle::Error>(())
+    /// ```
+    pub fn close_in_background(mut self) -> Closing {
+        let plan = self.plan().clone();
+        Closing(match self.0.take() {
+            Some(running) if running.has_reaper() => running.begin_to_close(),
+            running => Teardown::over(plan, running.map_or(Ok(()), Running::close)),
+        })
+    }
+
+    fn begin_to_close(mut self) -> Option<Arc<Teardown>> {
+        self.0.take().map(Running::begin_to_close)
     }
 
     /// Leaves container and network where they are and releases the slug.
@@ -104,41 +150,72 @@ impl BundleRunning {
     /// # Ok::<(), sidecar_bundle::Error>(())
     /// ```
     pub fn keep(mut self) -> Result<NetworkPlanned, StepError<Self>> {
-        if let Err(error) = self.network.keep_with(Some(self.container.id().clone())) {
-            return Err(StepError::new(error, self));
+        let plan = self.plan().clone();
+        if let Some(running) = &mut self.0 {
+            let container = running.container.id().clone();
+            if let Err(error) = running.network.keep_with(Some(container)) {
+                return Err(StepError::new(error, self));
+            }
+            running.container.guard().disarm();
         }
-        self.container.guard().disarm();
-        Ok(self.plan().clone())
+        Ok(plan)
     }
 
     /// The plan of this bundle. After [`NetworkPlanned::attach`], it has the addresses and options of the bundle
     /// that was found, and no other attempts.
     #[must_use]
     pub fn plan(&self) -> &NetworkPlanned {
-        self.network.plan()
+        self.created().plan()
     }
 
     pub(crate) fn created(&self) -> &NetworkCreated {
-        &self.network
+        &self.running().network
     }
 
     /// The network's id: 64 hexadecimal digits.
     #[must_use]
     pub fn network_id(&self) -> &str {
-        self.network.network_id()
+        self.created().network_id()
     }
 
     /// Returns true if the bundle's address can be reached from here; see
     /// [`NetworkCreated::is_reachable`].
     #[must_use]
     pub fn is_reachable(&self) -> bool {
-        self.network.is_reachable()
+        self.created().is_reachable()
+    }
+}
+
+impl Running {
+    fn close(mut self) -> Result<(), Error> {
+        let _entered = tracing::info_span!("close", slug = %self.network.plan().slug()).entered();
+        let removed = remove_both(self.container.guard(), self.network.guard());
+        Error::all(removed.into_iter().filter_map(Result::err).collect())
+    }
+
+    fn has_reaper(&self) -> bool {
+        self.container.session().has_reaper()
+    }
+
+    fn drops_in_background(&self) -> bool {
+        self.container.session().connection().engine().drops_in_background() && self.has_reaper()
+    }
+
+    fn begin_to_close(self) -> Arc<Teardown> {
+        let (plan, span) = (self.network.plan().clone(), tracing::Span::current());
+        let engine = self.container.session().engine();
+        Teardown::begin(&engine, plan, move || span.in_scope(|| self.close()))
     }
 }
 
 impl Drop for BundleRunning {
     fn drop(&mut self) {
-        drop_both(self.container.guard(), self.network.guard());
+        let Some(mut running) = self.0.take() else { return };
+        if running.drops_in_background() {
+            drop(running.begin_to_close());
+        } else {
+            drop_both(running.container.guard(), running.network.guard());
+        }
     }
 }
 
@@ -149,7 +226,7 @@ impl fmt::Debug for BundleRunning {
             .field("slug", &self.plan().slug().as_str())
             .field("ip", &self.ip())
             .field("container", self.id())
-            .field("network", self.network.id())
+            .field("network", self.created().id())
             .finish_non_exhaustive()
     }
 }
@@ -159,7 +236,7 @@ impl Deref for BundleRunning {
     type Target = Container;
 
     fn deref(&self) -> &Container {
-        &self.container
+        &self.running().container
     }
 }
 

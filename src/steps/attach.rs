@@ -18,6 +18,7 @@ use crate::ownership::guard::Guard;
 use crate::ownership::labels;
 use crate::ownership::lease::Kept;
 use crate::ownership::session::Session;
+use crate::ownership::teardown;
 use crate::plan::NetworkPlanned;
 use crate::running::BundleRunning;
 use crate::status::{FileProblem, State};
@@ -138,15 +139,14 @@ fn attached_as(
     let connection = Connection::open_for(engine, Some(&spec)).map_err(asked)?;
     connection.info().supports(plan.options(), ipv6)?;
     connection.backend().supports(&spec, connection.info())?;
-    let session = Session::on(connection, plan.naming(), plan.slug())?;
+    let session = Session::on(connection, plan)?;
     let Kept::Bundle { network, container } = session.lease().kept() else { return Ok(None) };
     let (network, container) = look(&session, &network, &container)?;
     if let (Some(network), Some(container)) = (&network, &container)
         && let Some(found) = found_as(plan, &session, network, container, &spec)?
     {
         let mut bundle = adopted(session, found, network, container.clone())?;
-        bundle.set_end(&spec);
-        bundle.set_ready(spec.ready);
+        bundle.set_spec(spec);
         return Ok(Some(bundle));
     }
     tracing::info!("the kept bundle is not as it is asked for: it is removed");
@@ -247,7 +247,7 @@ fn is_made_from(
 }
 
 fn attach(plan: &NetworkPlanned, engine: &Engine) -> Result<BundleRunning, Error> {
-    let session = Session::open(engine, plan.naming(), plan.slug())?;
+    let session = Session::open(engine, plan)?;
     let (network, container) = match session.lease().kept() {
         Kept::Bundle { network, container } => (network, container),
         Kept::Network(_) => {
@@ -392,6 +392,8 @@ fn restarted(
     }
     let connection = session.connection();
     let (engine, backend) = (connection.engine(), connection.backend());
+    // Any of them may have a port of this one.
+    teardown::join(&session.engine(), |_| true);
     if let Err(source) = backend.start_container(&container.id, engine.start_deadline()) {
         return Err(Error::Restart { container: plan.container_name(), source });
     }

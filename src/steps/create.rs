@@ -80,7 +80,7 @@ fn create(
         check_fit(plan, spec)?;
         connection.backend().supports(spec, connection.info())?;
     }
-    let session = Session::on(connection, plan.naming(), plan.slug())?;
+    let session = Session::on(connection, plan)?;
     let kept = session.lease().kept();
     if matches!(kept, Kept::Bundle { .. }) {
         return Err(Error::Kept { slug: plan.slug().clone() });

@@ -46,7 +46,7 @@ impl NetworkPlanned {
     ///   process, and so does a launch or a sweep.
     pub fn discard(&self, engine: &Engine) -> Result<Discarded, Error> {
         let _entered = tracing::info_span!("discard", slug = %self.slug()).entered();
-        let session = Session::open(engine, self.naming(), self.slug())?;
+        let session = Session::open(engine, self)?;
         let filter = labels::of_slug(self.naming(), self.slug());
         orphans::find_labelled(session.connection(), &filter)?;
         let session = session.with_kept()?;

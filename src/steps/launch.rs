@@ -1,10 +1,15 @@
 //! Both steps at once.
 
+use std::sync::Mutex;
+use std::sync::PoisonError;
+use std::thread;
+
 use crate::container::BundleSpec;
 use crate::engine::Engine;
-use crate::error::StepError;
+use crate::error::{Error, StepError};
+use crate::ownership::teardown::IN_FLIGHT;
 use crate::plan::NetworkPlanned;
-use crate::running::BundleRunning;
+use crate::running::{BundleRunning, RunningBundles};
 
 impl NetworkPlanned {
     /// Creates the network and starts the container in it.
@@ -43,5 +48,67 @@ impl NetworkPlanned {
             let plan = network.plan().clone();
             StepError::new(error.and(network.close()), plan)
         })
+    }
+}
+
+/// Launches many bundles, four at a time, and returns when each runs or has failed. Those that run are in the order of their
+/// plans. Each is an event at level `INFO`.
+///
+/// ```no_run
+/// use sidecar_bundle::{BundleSpec, Engine, NetworkPlanned, Slug, launch_all};
+///
+/// let plan = |name| Ok(NetworkPlanned::new(Slug::new(name)?));
+/// let plans = ["first", "second"].map(|name| Ok((plan(name)?, BundleSpec::new())));
+/// let plans: Vec<_> = plans.into_iter().collect::<Result<_, sidecar_bundle::Error>>()?;
+/// let bundles = launch_all(&Engine::docker(), plans)?;
+/// println!("{}", bundles[1].ip());
+/// bundles.close()?;
+/// # Ok::<(), sidecar_bundle::Error>(())
+/// ```
+///
+/// # Errors
+///
+/// [`Error::Bundle`] for each that failed, with the error of its [`launch`](NetworkPlanned::launch); of more than one,
+/// [`Error::Several`]. The others run, and are handed back: with `?` in a function that returns [`Error`] they are closed.
+pub fn launch_all(
+    engine: &Engine,
+    plans: impl IntoIterator<Item = (NetworkPlanned, BundleSpec)>,
+) -> Result<RunningBundles, StepError<RunningBundles>> {
+    let plans: Vec<_> = plans.into_iter().collect();
+    let all = plans.len();
+    let results = Mutex::new(Vec::new());
+    let waiting = Mutex::new(plans.into_iter().enumerate());
+    let next = || waiting.lock().unwrap_or_else(PoisonError::into_inner).next();
+    let span = tracing::Span::current();
+    let take_turns = || {
+        let _entered = span.enter();
+        while let Some((number, (plan, spec))) = next() {
+            let slug = plan.slug().clone();
+            let result = plan.launch(engine, spec).map_err(|failed| Error::from(failed).of(&slug));
+            let mut results = results.lock().unwrap_or_else(PoisonError::into_inner);
+            results.push((number, result));
+            let is_running = results.last().is_some_and(|(_, result)| result.is_ok());
+            tracing::info!(%slug, is_running, all, done = results.len(), "a bundle was launched");
+        }
+    };
+    thread::scope(|scope| {
+        for _ in 1..IN_FLIGHT.min(all) {
+            // Without room for a thread, the others take its turns.
+            let _ = thread::Builder::new().spawn_scoped(scope, take_turns);
+        }
+        take_turns();
+    });
+    let mut results = results.into_inner().unwrap_or_else(PoisonError::into_inner);
+    results.sort_by_key(|(number, _)| *number);
+    let (mut bundles, mut failures) = (RunningBundles::default(), Vec::new());
+    for (_, result) in results {
+        match result {
+            Ok(bundle) => bundles.extend([bundle]),
+            Err(error) => failures.push(error),
+        }
+    }
+    match Error::all(failures) {
+        Ok(()) => Ok(bundles),
+        Err(error) => Err(StepError::new(error, bundles)),
     }
 }

@@ -6,7 +6,7 @@ mod create;
 mod discard;
 mod events;
 mod guest;
-mod launch;
+pub(crate) mod launch;
 mod observe;
 mod ports;
 mod probe;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::observe::last_lines;
 use super::ports;
-use crate::container::{BundleSpec, CheckedSpec, PullPolicy, RestartPolicy};
+use crate::container::{BundleSpec, CheckedSpec, PortMapping, PullPolicy, RestartPolicy};
 use crate::created::{Network, NetworkCreated};
 use crate::engine::backend::{
     Attachment, ContainerRequest, CreateError, Id, Notice, Resource, Stepwise,
@@ -18,6 +18,7 @@ use crate::ownership::guard::Guard;
 use crate::ownership::labels::{self, LabelMap};
 use crate::ownership::orphans;
 use crate::ownership::session::Session;
+use crate::ownership::teardown;
 use crate::plan::NetworkPlanned;
 use crate::running::BundleRunning;
 use crate::status::{State, Status};
@@ -166,6 +167,10 @@ impl Start<'_> {
         let (engine, backend) = (connection.engine(), connection.backend());
         backend.redact(spec);
         backend.supports(spec, connection.info())?;
+        if spec.options.publish.iter().any(PortMapping::is_chosen) {
+            // Any of them may have the port.
+            teardown::join(&session.engine(), |_| true);
+        }
         if let (Some(Early { guard, id }), Some(stepwise)) = (early, backend.stepwise()) {
             match stepwise.start_created(&id, spec, engine.start_deadline()) {
                 Ok(()) => return self.looked_at(id, guard),

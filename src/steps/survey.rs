@@ -11,6 +11,7 @@ use crate::engine::{Engine, Reachability};
 use crate::error::{Error, StepError};
 use crate::host::{self, Holder};
 use crate::ownership::labels;
+use crate::ownership::teardown;
 use crate::plan::{Addressing, NetworkPlanned};
 
 impl NetworkPlanned {
@@ -119,6 +120,7 @@ fn is_one_seen(engine: &Engine, unseen: &mut Vec<IpNet>) -> bool {
 }
 
 fn first_free(connection: &Connection, plan: &NetworkPlanned) -> Result<NetworkPlanned, Error> {
+    teardown::join(&connection.info().identity.digest(), |it| it.collides_with(plan));
     let mut survey = Survey::of(connection, Some(plan))?;
     let may_be_here = reachability(connection)?.may_be_here();
     // What is found holds at least this subnet, so each turn is another one.

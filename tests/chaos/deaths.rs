@@ -134,9 +134,9 @@ fn whatever_way_an_owner_dies_nothing_is_left_and_the_next_owner_is_unharmed() {
     assert_unharmed(&world, &phases, tallies);
 }
 
-/// The owner of a kept bundle dies while it removes it.
+/// The owner of a kept bundle dies while it removes it, or that of a bundle which it closes in the background.
 #[test]
-fn whenever_an_owner_dies_that_replaces_or_discards_nothing_is_left() {
+fn whenever_an_owner_dies_that_replaces_discards_or_goes_on_nothing_is_left() {
     let Some(world) = world("chaos-kept") else { return };
     let phases: Vec<_> = REMOVALS.iter().map(|(_, phase)| *phase).collect();
     let tallies: Vec<Mutex<Tally>> = REMOVALS.iter().map(|_| Mutex::default()).collect();
@@ -152,7 +152,9 @@ fn whenever_an_owner_dies_that_replaces_or_discards_nothing_is_left() {
                     let death = DEATHS[usize::try_from(kind).unwrap()];
                     let plan = plan_apart(&format!("chaos-kept-{number}"), 32, number);
                     let trial = Trial::new(plan, work, phase, death, &world);
-                    leave_behind(&world, &[&trial.launches("launch", ""), "keep"]);
+                    if work != Work::Background {
+                        leave_behind(&world, &[&trial.launches("launch", ""), "keep"]);
+                    }
                     trial.run(false, &tallies[number]);
                 }
             });
@@ -182,10 +184,12 @@ enum Work {
     /// Of a kept bundle of another specification.
     Replace,
     Discard,
+    /// Launches one that is closed in the background, and a next one into the same subnet.
+    Background,
 }
 
 /// The moments of a removal of what was kept, and of the launch after it.
-const REMOVALS: [(Work, (&str, &str)); 10] = [
+const REMOVALS: [(Work, (&str, &str)); 14] = [
     (Work::Replace, ("rm", "before")),
     (Work::Replace, ("rm", "inside")),
     (Work::Replace, ("rm", "after")),
@@ -196,6 +200,10 @@ const REMOVALS: [(Work, (&str, &str)); 10] = [
     (Work::Discard, ("rm", "before")),
     (Work::Discard, ("rm", "after")),
     (Work::Discard, ("network-rm", "before")),
+    (Work::Background, ("rm", "before")),
+    (Work::Background, ("rm", "inside")),
+    (Work::Background, ("network-rm", "inside")),
+    (Work::Background, ("network-rm", "after")),
 ];
 
 struct Trial {
@@ -306,6 +314,10 @@ impl Trial {
         }
         commands.push(match self.work {
             Work::Launch => self.launches("launch", "egress"),
+            Work::Background => {
+                let launch = self.launches("launch", "egress");
+                format!("{launch}\nclose-background\n{launch}")
+            }
             Work::Replace => self.launches("attach-or-launch", "egress"),
             Work::Discard => format!("discard {}", self.id),
         });
@@ -313,7 +325,7 @@ impl Trial {
         commands.extend(match (op, self.work) {
             ("up", _) => Some(format!("touch {}", self.mark.display())),
             (_, Work::Launch) => Some("close".into()),
-            (_, Work::Replace | Work::Discard) => None,
+            (_, Work::Replace | Work::Discard | Work::Background) => None,
         });
         // All at once, since it may die before it could be told the last one.
         owner.tell(&commands.join("\n"));

@@ -22,6 +22,7 @@ mod reachability;
 mod redactor;
 mod running;
 mod start;
+mod teardown;
 mod wait;
 
 #[path = "../../examples/agent.rs"]

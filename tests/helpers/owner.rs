@@ -22,6 +22,7 @@
 //! | `guest NAME`, `guest-ns NAME` starts a guest of the last bundle, which is then held by the guest for ever | `guest CONTAINER` |
 //! | `keep` | `kept` |
 //! | `close` | `closed` |
+//! | `close-background` | `closing` |
 //! | `touch FILE` creates a file | `touched` |
 //! | `exit`, `abort`, `panic-abort`, `static`: dies in this way | |
 //! | `after MILLISECONDS DEATH FILE` dies this long after the file appears, whatever it does then | `armed` |
@@ -211,6 +212,13 @@ impl Owner {
                 }
                 "closed".into()
             }
+            "close-background" => match held().pop().unwrap() {
+                Held::Bundle(bundle) => {
+                    drop(bundle.close_in_background());
+                    "closing".into()
+                }
+                Held::Network(_) | Held::Guest(_) => panic!("it is no bundle"),
+            },
             "touch" => {
                 std::fs::write(rest, "")?;
                 "touched".into()

@@ -24,6 +24,7 @@ mod session;
 mod start;
 mod survey;
 mod sweep;
+mod teardown;
 mod types;
 mod wait;
 

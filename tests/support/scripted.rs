@@ -5,6 +5,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
@@ -17,6 +18,8 @@ use sidecar_bundle::Engine;
 pub(crate) enum Act {
     /// It is answered as Docker answers it.
     Obey,
+    /// It is carried out and answered when this becomes true.
+    ObeyAfter(Arc<AtomicBool>),
     /// It is carried out, and the connection ends before the answer.
     ObeyAndCut,
     /// It is carried out, and somebody else answers.
@@ -142,9 +145,21 @@ fn serve(connection: &UnixStream, state: &Mutex<State>) {
     let name = state.lock().unwrap().name.clone();
     loop {
         let Some((request, body)) = read_request(&mut reader) else { return };
-        let mut state = state.lock().unwrap();
-        state.requests.push(request.clone());
-        let act = (state.script)(&request, &body);
+        let mut locked = state.lock().unwrap();
+        locked.requests.push(request.clone());
+        let mut act = (locked.script)(&request, &body);
+        if let Act::ObeyAfter(gate) = &act {
+            drop(locked);
+            for _ in 0..12_000 {
+                if gate.load(Ordering::SeqCst) {
+                    break;
+                }
+                thread::sleep(Duration::from_millis(5));
+            }
+            act = Act::Obey;
+            locked = state.lock().unwrap();
+        }
+        let mut state = locked;
         let (status, text) = match &act {
             Act::Hang | Act::Bytes(_) | Act::Answer(..) => (0, String::new()),
             _ => state.obey(&name, &request, &body),
@@ -158,7 +173,7 @@ fn serve(connection: &UnixStream, state: &Mutex<State>) {
             )
         };
         let answer = match act {
-            Act::Obey => whole(status, &text),
+            Act::Obey | Act::ObeyAfter(_) => whole(status, &text),
             Act::Answer(status, text) | Act::ObeyAndAnswer(status, text) => whole(status, &text),
             Act::ObeyAndCut => return,
             Act::ObeyHalf => {

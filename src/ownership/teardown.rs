@@ -1,0 +1,143 @@
+//! Teardowns in the background: by a few threads for each engine, which end when they have nothing to do.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::{process, thread};
+
+use crate::error::Error;
+use crate::plan::NetworkPlanned;
+
+/// The bundles that are launched or torn down on an engine at the same time. Docker makes and removes networks one by one,
+/// and takes longer for each of more.
+pub(crate) const IN_FLIGHT: usize = 4;
+
+/// By process, since a fork has none of the threads, and by engine.
+static POOLS: Mutex<BTreeMap<(u32, String), Pool>> = Mutex::new(BTreeMap::new());
+
+#[derive(Default)]
+struct Pool {
+    waiting: VecDeque<(Arc<Teardown>, Work)>,
+    under_way: Vec<Arc<Teardown>>,
+    threads: usize,
+}
+
+/// Removes a bundle and releases its slug.
+type Work = Box<dyn FnOnce() -> Result<(), Error> + Send>;
+
+/// What the work returned or panicked with.
+type End = thread::Result<Result<(), Error>>;
+
+/// The teardown of one bundle.
+#[derive(Debug)]
+pub(crate) struct Teardown {
+    plan: NetworkPlanned,
+    /// Set at its end; empty when it was taken.
+    end: OnceLock<Mutex<Option<End>>>,
+}
+
+impl Teardown {
+    /// One that is over.
+    pub(crate) fn over(plan: NetworkPlanned, result: Result<(), Error>) -> Arc<Self> {
+        Arc::new(Self { plan, end: Mutex::new(Some(Ok(result))).into() })
+    }
+
+    /// Begins one on an engine, after those that came before it.
+    pub(crate) fn begin(
+        engine: &str,
+        plan: NetworkPlanned,
+        work: impl FnOnce() -> Result<(), Error> + Send + 'static,
+    ) -> Arc<Self> {
+        let teardown = Arc::new(Self { plan, end: OnceLock::new() });
+        let key = (process::id(), engine.to_owned());
+        let mut pools = pools();
+        let pool = pools.entry(key.clone()).or_default();
+        pool.waiting.push_back((Arc::clone(&teardown), Box::new(work)));
+        if pool.threads < IN_FLIGHT {
+            pool.threads += 1;
+            drop(pools);
+            let its = key.clone();
+            if thread::Builder::new().spawn(move || take_turns(&its)).is_err() {
+                take_turns(&key);
+            }
+        }
+        teardown
+    }
+
+    pub(crate) fn plan(&self) -> &NetworkPlanned {
+        &self.plan
+    }
+
+    pub(crate) fn has_ended(&self) -> bool {
+        self.end.get().is_some()
+    }
+
+    /// Waits for its end and takes its result.
+    pub(crate) fn wait(&self) -> Result<(), Error> {
+        match lock(self.end.wait()).take() {
+            Some(Ok(result)) => result,
+            Some(Err(panic)) => resume_unwind(panic),
+            None => Ok(()),
+        }
+    }
+}
+
+/// A failure that nobody has waited for is logged.
+impl Drop for Teardown {
+    fn drop(&mut self) {
+        if let Some(end) = self.end.get()
+            && let Some(Ok(Err(error))) = &*lock(end)
+        {
+            let (slug, cause, error) = (self.plan.slug(), error.cause(), error.chain());
+            tracing::warn!(%slug, ?cause, %error, "a bundle may be left");
+        }
+    }
+}
+
+/// Does what waits on an engine, until nothing does.
+fn take_turns(key: &(u32, String)) {
+    while let Some((teardown, work)) = next(key) {
+        let result = catch_unwind(AssertUnwindSafe(work));
+        if let Some(pool) = pools().get_mut(key) {
+            pool.under_way.retain(|it| !Arc::ptr_eq(it, &teardown));
+        }
+        // It is set here alone.
+        let _ = teardown.end.set(Mutex::new(Some(result)));
+    }
+}
+
+fn next(key: &(u32, String)) -> Option<(Arc<Teardown>, Work)> {
+    let mut pools = pools();
+    let pool = pools.get_mut(key)?;
+    let next = pool.waiting.pop_front();
+    match &next {
+        Some((teardown, _)) => pool.under_way.push(Arc::clone(teardown)),
+        None if pool.threads == 1 => drop(pools.remove(key)),
+        None => pool.threads -= 1,
+    }
+    next
+}
+
+/// Waits for the teardowns of this process on an engine that a step would collide with.
+pub(crate) fn join(engine: &str, collides: impl Fn(&NetworkPlanned) -> bool) {
+    let found: Vec<_> = match pools().get(&(process::id(), engine.to_owned())) {
+        Some(pool) => {
+            let waiting = pool.waiting.iter().map(|(teardown, _)| teardown);
+            let all = waiting.chain(&pool.under_way);
+            all.filter(|it| collides(&it.plan)).map(Arc::clone).collect()
+        }
+        None => return,
+    };
+    for teardown in found {
+        tracing::debug!(slug = %teardown.plan.slug(), "a teardown in the background is waited for");
+        teardown.end.wait();
+    }
+}
+
+fn pools() -> MutexGuard<'static, BTreeMap<(u32, String), Pool>> {
+    lock(&POOLS)
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
