@@ -41,6 +41,10 @@
 //!                   nothing
 //! ```
 //!
+//! Docker can do some of this at the same time. Over its API, [`launch`](NetworkPlanned::launch) has it create the container
+//! beside the network, and start it when both are there. [`close`](BundleRunning::close) takes the container off its network
+//! first, and has both removed at once.
+//!
 //! A step that fails hands the state before it back, in a [`StepError`]. In a function that returns
 //! `Result<_, Error>`, `?` gives up and cleans up; a `match` can try again. [`NetworkPlanned::launch`] takes
 //! both steps at once.
@@ -178,6 +182,17 @@
 //! [`file`](BundleSpec::file) gives the bundle its configuration, [`read_file`](Container::read_file) takes out the
 //! certificate that it makes, and [`proxy_variables`](NetworkPlanned::proxy_variables) lead the guest's programs to it.
 //!
+//! # Many bundles
+//!
+//! [`launch_all`] launches bundles four at a time: an engine makes and removes networks one by one, and more at once take
+//! longer. It returns [`RunningBundles`], which are closed in the same way by a drop, [`close`](RunningBundles::close) or
+//! [`close_all`]. Each failure is an [`Error::Bundle`] with the slug.
+//!
+//! [`close_in_background`](BundleRunning::close_in_background) returns at once, and so does each drop with
+//! [`Engine::with_background_drop`]. Threads tear the bundle down, four at most for each engine, and end when they have nothing
+//! to do. A step of the same process that would meet the teardown waits for its end. If the process ends first, the reaper
+//! removes the rest.
+//!
 //! # In async code
 //!
 //! Every call blocks its thread for as long as the engine takes, and needs no runtime. In async code, call it
@@ -285,7 +300,8 @@
 //! # Logging
 //!
 //! Steps are `tracing` spans at level `INFO`: `create_network`, `start`, `close`, `attach`, `discard` and `wait`,
-//! with the slug, and `sweep` and `bundles`. Each request to an engine is an event at level `DEBUG`, without secret values.
+//! with the slug, and `sweep` and `bundles`. [`launch_all`] and [`close_all`] have an event at level `INFO` for each bundle.
+//! Each request to an engine is an event at level `DEBUG`, without secret values.
 //! A resource that a drop could not remove is a `WARN`. The target is `sidecar_bundle`.
 //!
 //! The HTTP client logs by the crate `log`. At level `TRACE`, its part `ureq_proto` prints the bodies of answers,

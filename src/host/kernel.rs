@@ -8,6 +8,7 @@ use ipnet::IpNet;
 use netlink_packet_core::{
     NLM_F_DUMP, NLM_F_REQUEST, NetlinkHeader, NetlinkMessage, NetlinkPayload,
 };
+use netlink_packet_route::address::{AddressAttribute, AddressMessage};
 use netlink_packet_route::route::{
     RouteAddress, RouteAttribute, RouteFlags, RouteMessage, RouteType,
 };
@@ -41,6 +42,31 @@ pub(super) fn diversion(ip: IpAddr, subnet: IpNet) -> Option<Holder> {
     let first = &rules[..main.unwrap_or(rules.len())];
     let Some(route) = found else { return rejection(ip, first) };
     first.iter().any(|it| it.table() == route.table).then(|| route.holder(ip, first))
+}
+
+/// As for [`host::interfaces_in`](super::interfaces_in).
+pub(super) fn interfaces_in(range: IpNet) -> Vec<Holder> {
+    let mut message = AddressMessage::default();
+    message.header.family = family(range.addr());
+    dump(RouteNetlinkMessage::GetAddress(message), |it| match it {
+        RouteNetlinkMessage::NewAddress(address) => interface_in(range, &address),
+        _ => None,
+    })
+}
+
+fn interface_in(range: IpNet, message: &AddressMessage) -> Option<Holder> {
+    // The address of a link between two points is the other's.
+    let own = message.attributes.iter().find_map(|it| match it {
+        AddressAttribute::Local(ip) => Some(*ip),
+        _ => None,
+    });
+    let any = message.attributes.iter().find_map(|it| match it {
+        AddressAttribute::Address(ip) => Some(*ip),
+        _ => None,
+    });
+    let ip = own.or(any).filter(|ip| range.contains(ip))?;
+    let name = nix::net::if_::if_indextoname(message.header.index).ok()?.into_string().ok()?;
+    Some(Holder::Interface { name, address: IpNet::new(ip, message.header.prefix_len).ok()? })
 }
 
 /// A route of a table.
@@ -477,6 +503,23 @@ mod tests {
                 assert_eq!(said(diversion(address, subnet)), diverted, "{commands:?}");
             });
         }
+    }
+
+    #[test]
+    fn an_interface_is_found_by_its_own_address_in_a_range() {
+        in_a_namespace(|| {
+            furnish();
+            let found = |range: &str| -> Vec<_> {
+                interfaces_in(range.parse().unwrap()).iter().map(Holder::to_string).collect()
+            };
+            assert_eq!(found("192.0.2.0/28"), ["interface up0 (192.0.2.2/24)"]);
+            assert_eq!(found("192.0.2.16/28"), [] as [&str; 0]);
+            assert_eq!(found("2001:db8::/120"), ["interface up0 (2001:db8::2/64)"]);
+            // The other end's address is not this host's.
+            ip("address add 10.48.1.5 peer 198.51.100.7 dev up0");
+            assert_eq!(found("198.51.100.0/24"), [] as [&str; 0]);
+            assert_eq!(found("10.48.1.0/24"), ["interface up0 (10.48.1.5/32)"]);
+        });
     }
 
     #[test]

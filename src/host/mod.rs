@@ -102,12 +102,39 @@ pub(crate) fn interfaces() -> Vec<Holder> {
     interfaces.into_iter().filter_map(holder).collect()
 }
 
+/// The interfaces with an address of their own in a range.
+pub(crate) fn interfaces_in(range: IpNet) -> Vec<Holder> {
+    // One dump of the kernel's: `getifaddrs` also describes each interface, and a host may have hundreds.
+    #[cfg(target_os = "linux")]
+    return kernel::interfaces_in(range);
+    #[cfg(not(target_os = "linux"))]
+    {
+        let mut all = interfaces();
+        all.retain(
+            |it| matches!(it, Holder::Interface { address, .. } if range.contains(&address.addr())),
+        );
+        all
+    }
+}
+
+/// The routes of the main table to a range or to a part of it, and for IPv6 of all tables.
+pub(crate) fn routes_in(range: IpNet) -> Vec<Holder> {
+    let mut routes: Vec<_> = match range {
+        IpNet::V4(_) => table("route").lines().skip(1).filter_map(route).collect(),
+        IpNet::V6(_) => table("ipv6_route").lines().filter_map(ipv6_route).collect(),
+    };
+    routes.retain(|it| range.contains(&it.range()));
+    routes
+}
+
+/// A table of this thread's network namespace; the process's first thread may be in another.
+fn table(name: &str) -> String {
+    fs::read_to_string(format!("/proc/thread-self/net/{name}")).unwrap_or_default()
+}
+
 /// The routes of the main table, and for IPv6 of all tables, but for default routes, whole or in halves;
 /// none where the kernel is not Linux.
 pub(crate) fn routes() -> Vec<Holder> {
-    // Of this thread's network namespace; the process's first thread may be in another.
-    let table =
-        |name| fs::read_to_string(format!("/proc/thread-self/net/{name}")).unwrap_or_default();
     let (ipv4, ipv6) = (table("route"), table("ipv6_route"));
     ipv4.lines().skip(1).filter_map(route).chain(ipv6.lines().filter_map(ipv6_route)).collect()
 }

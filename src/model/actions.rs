@@ -141,6 +141,7 @@ pub(super) struct Model {
 
 impl Model {
     pub(super) fn new() -> Self {
+        super::IS_FIRST.set(Some(true));
         // In memory where there is such a place: each sequence writes and syncs its leases.
         let room = || tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap();
         let directories = vec![room(), room()];

@@ -4,12 +4,12 @@ use std::net::Ipv4Addr;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
-use super::world::{Fault, Item, World};
+use super::world::{EngineState, Fault, Item, World};
 use crate::container::CheckedSpec;
 use crate::engine::Refused;
 use crate::engine::backend::{
     Attachment, Backend, ContainerInfo, ContainerRequest, CreateError, Endpoint, Filter, Id,
-    Listed, Made, NetworkInfo, NetworkRequest, Notice, ReaperSpec, Resource,
+    Listed, Made, NetworkInfo, NetworkRequest, Notice, ReaperSpec, Resource, Stepwise,
 };
 use crate::engine::cause::diagnose;
 use crate::engine::clock::Clock;
@@ -57,6 +57,36 @@ impl ModelBackend {
         Some(world.faults.pop_front().unwrap_or(Fault::Obey))
     }
 
+    /// Changes a container.
+    fn change(
+        &self,
+        id: &Id,
+        change: fn(&mut EngineState, &Id) -> Result<(), &'static str>,
+    ) -> Result<(), EngineError> {
+        let mut world = self.world();
+        let fault = self.begin(&mut world).ok_or_else(dead)?;
+        if fault.kills() {
+            world.die(&self.process);
+        }
+        let (clock, engine) = (world.clock, world.ways[self.way]);
+        let engine = &mut world.engines[engine];
+        match fault {
+            Fault::Obey => change(engine, id).map_err(EngineError::for_test),
+            Fault::NotStarted => Err(EngineError::for_test("docker: Address already in use")),
+            Fault::LoseAnswer | Fault::DieAfter => {
+                let _ = change(engine, id);
+                Err(EngineError::for_test("the moon is full"))
+            }
+            Fault::ActLate(after) | Fault::DieLate(after) => {
+                engine.change_late(clock + after, id.clone(), change);
+                Err(EngineError::for_test("the moon is full"))
+            }
+            Fault::Refuse | Fault::Away | Fault::DieBefore => {
+                Err(EngineError::for_test("the moon is full"))
+            }
+        }
+    }
+
     fn create(&self, item: Item) -> Result<Id, CreateError> {
         let failed = |text: &str, made| CreateError { error: EngineError::for_test(text), made };
         let unmade = |text: &str| {
@@ -90,6 +120,38 @@ impl ModelBackend {
             }
             Fault::Obey | Fault::NotStarted => engine.make(item).map_err(unmade),
         }
+    }
+}
+
+/// A container as it is asked for.
+fn container(id: Id, request: &ContainerRequest<'_>, state: State) -> Item {
+    let Attachment::Pinned { network, ip, .. } = request.attachment else {
+        unreachable!("the model has no guests");
+    };
+    Item {
+        resource: Resource::Container,
+        id,
+        name: request.name.to_owned(),
+        labels: request.labels.clone(),
+        subnet: None,
+        network: network.to_owned(),
+        ip,
+        state,
+    }
+}
+
+impl Stepwise for ModelBackend {
+    fn create_container(
+        &self,
+        request: &ContainerRequest<'_>,
+        _: Instant,
+    ) -> Result<Id, CreateError> {
+        let id = self.world().next_id();
+        self.create(container(id, request, State::Created))
+    }
+
+    fn start_created(&self, id: &Id, _: &CheckedSpec, _: Instant) -> Result<(), EngineError> {
+        self.change(id, EngineState::start)
     }
 }
 
@@ -141,19 +203,11 @@ impl Backend for ModelBackend {
         _: Instant,
     ) -> Result<Id, CreateError> {
         let id = self.world().next_id();
-        let Attachment::Pinned { network, ip, .. } = request.attachment else {
-            unreachable!("the model has no guests");
-        };
-        self.create(Item {
-            resource: Resource::Container,
-            id,
-            name: request.name.to_owned(),
-            labels: request.labels.clone(),
-            subnet: None,
-            network: network.to_string(),
-            ip,
-            state: State::Running,
-        })
+        self.create(container(id, request, State::Running))
+    }
+
+    fn stepwise(&self) -> Option<&dyn Stepwise> {
+        Some(self)
     }
 
     fn start_container(&self, id: &Id, _: Instant) -> Result<(), EngineError> {
@@ -267,6 +321,16 @@ impl Backend for ModelBackend {
             created: None,
         };
         Ok(world.engines[engine].items.iter().filter(fits).map(listed).collect())
+    }
+
+    fn disconnect(&self, _: &Id, container: &Id, _: Instant) -> Result<bool, EngineError> {
+        self.change(container, |engine, id| {
+            if let Some(item) = engine.items.iter_mut().find(|it| it.id == *id) {
+                item.network.clear();
+            }
+            Ok(())
+        })?;
+        Ok(true)
     }
 
     fn remove(&self, resource: Resource, id: &Id, _: Instant) -> Result<(), EngineError> {

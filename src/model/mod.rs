@@ -9,6 +9,7 @@ mod engine;
 mod laws;
 pub(crate) mod world;
 
+use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Instant;
@@ -19,6 +20,18 @@ use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 use crate::engine::backend::{NetworkRequest, Resource};
 use crate::ownership::guard::Guard;
 use crate::ownership::session::Session;
+
+thread_local! {
+    static IS_FIRST: Cell<Option<bool>> = const { Cell::new(None) };
+}
+
+/// Of two requests at the same time, each may come first: the model has no threads, and takes turns. None outside of the
+/// model.
+pub(crate) fn is_first() -> Option<bool> {
+    let is_first = IS_FIRST.get()?;
+    IS_FIRST.set(Some(!is_first));
+    Some(is_first)
+}
 
 /// The number of sequences unless `SIDECAR_BUNDLE_MODEL` sets another.
 const SEQUENCES: u32 = 10_000;

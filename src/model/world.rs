@@ -69,9 +69,18 @@ impl Item {
 #[derive(Debug, Default)]
 pub(super) struct EngineState {
     pub(super) items: Vec<Item>,
-    /// Items that are yet to appear, each at its time.
-    late: Vec<(u64, Item)>,
+    /// What is yet to happen, each at its time.
+    late: Vec<(u64, Late)>,
 }
+
+#[derive(Debug)]
+enum Late {
+    Made(Item),
+    Changed(Id, Change),
+}
+
+/// A change of a container.
+type Change = fn(&mut EngineState, &Id) -> Result<(), &'static str>;
 
 impl EngineState {
     pub(super) fn get(&self, id: &str) -> Option<&Item> {
@@ -83,7 +92,23 @@ impl EngineState {
     }
 
     pub(super) fn act_late(&mut self, due: u64, item: Item) {
-        self.late.push((due, item));
+        self.late.push((due, Late::Made(item)));
+    }
+
+    pub(super) fn change_late(&mut self, due: u64, id: Id, change: Change) {
+        self.late.push((due, Late::Changed(id, change)));
+    }
+
+    /// Starts a container that was created, on the network that it knows by its name.
+    pub(super) fn start(&mut self, id: &Id) -> Result<(), &'static str> {
+        let Some(item) = self.get(id.as_str()).cloned() else { return Err("No such container: C") };
+        let is_it = |it: &&Item| it.resource == Resource::Network && it.name == item.network;
+        let Some(network) = self.items.iter().find(is_it).map(|it| it.id.to_string()) else {
+            return Err("network N not found");
+        };
+        let started = Item { network, state: State::Running, ..item };
+        self.items.iter_mut().filter(|it| it.id == *id).for_each(|it| *it = started.clone());
+        Ok(())
     }
 
     /// Makes an item by an engine's rules.
@@ -108,7 +133,8 @@ impl EngineState {
                         "Conflict. The container name \"/C\" is already in use by container",
                     );
                 }
-                if self.get(&item.network).is_none() {
+                // One that is not started knows its network by a name.
+                if item.state == State::Running && self.get(&item.network).is_none() {
                     return Err("network N not found");
                 }
             }
@@ -166,8 +192,11 @@ impl World {
             let late = std::mem::take(&mut engine.late);
             let (due, late): (Vec<_>, Vec<_>) = late.into_iter().partition(|it| it.0 <= self.clock);
             engine.late = late;
-            for (_, item) in due {
-                let _ = engine.make(item);
+            for (_, late) in due {
+                match late {
+                    Late::Made(item) => drop(engine.make(item)),
+                    Late::Changed(id, change) => drop(change(engine, &id)),
+                }
             }
         }
     }

@@ -30,10 +30,14 @@ pub(crate) fn remove_by_id(
     deadline: Instant,
 ) -> Result<(), Error> {
     const PAUSE: Duration = Duration::from_millis(100);
+    // Podman refuses it in the moment in which a container ends by itself, and Docker while its file system is busy.
+    const TRIES_OF_A_CONTAINER: usize = 4;
     let engine = connection.engine();
+    let mut tries = 0;
     // The rest is for a look after a removal that did not answer.
     let answered = engine.now() + deadline.saturating_duration_since(engine.now()) / 4 * 3;
     loop {
+        tries += 1;
         let Err(error) = connection.remove(resource, id, answered) else { return Ok(()) };
         let error = match connection.is_gone(resource, id, deadline) {
             Ok(true) => return Ok(()),
@@ -44,7 +48,9 @@ pub(crate) fn remove_by_id(
         let may_be_going = matches!(
             error.cause(),
             Cause::RemovalInProgress | Cause::ContainerMissing | Cause::NetworkMissing
-        );
+        ) || resource == Resource::Container
+            && error.cause() != Cause::AnotherEngine
+            && tries < TRIES_OF_A_CONTAINER;
         if !may_be_going || engine.now() + PAUSE >= answered {
             let target = Filter::Id(id.clone());
             return Err(not_removed(connection, resource, name, &target, Some(error), deadline));

@@ -4,7 +4,7 @@
 //! whatever way, and then removes what carries a held owner's label. The lease file tells it what has been
 //! kept or adopted; so it needs to be told nothing but the owners. A reaper that was not told of an owner's
 //! end does no harm. One that was not told of an owner leaves what that one made to the next launch, so each
-//! creating request tells it again.
+//! creating request replaces one that has ended.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, PipeWriter, Read};
@@ -19,7 +19,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
-use nix::sys::socket::{MsgFlags, send};
+use nix::sys::socket::{MsgFlags, recv, send};
 
 use super::labels::OWNER;
 use super::lease::Lease;
@@ -133,8 +133,9 @@ impl Reaper {
 
     fn add(&self, owner: &str, lease: &Path, spec: impl FnOnce() -> ReaperSpec) {
         let mut state = self.state();
-        state.held.insert(owner.to_owned(), lease.to_owned());
-        state.untold.insert(owner.to_owned());
+        if state.held.insert(owner.to_owned(), lease.to_owned()).is_none() {
+            state.untold.insert(owner.to_owned());
+        }
         if state.tell() {
             return;
         }
@@ -197,7 +198,12 @@ impl State {
     fn tell(&mut self) -> bool {
         while let Some(process) = &mut self.process {
             if process.rest.is_empty() {
-                let Some(owner) = self.untold.pop_first() else { return true };
+                let Some(owner) = self.untold.pop_first() else {
+                    if process.has_ended() {
+                        self.process = None;
+                    }
+                    return self.process.is_some();
+                };
                 process.rest = message(&owner, self.held.get(&owner));
             }
             match send(process.messages.as_raw_fd(), &process.rest, FLAGS) {
@@ -329,6 +335,12 @@ fn start(shell: &str, spec: &ReaperSpec) -> io::Result<Process> {
 }
 
 impl Process {
+    /// Returns true if it listened and has ended.
+    fn has_ended(&self) -> bool {
+        let flags = MsgFlags::MSG_PEEK | MsgFlags::MSG_DONTWAIT;
+        self.starting.is_none() && recv(self.messages.as_raw_fd(), &mut [0], flags) == Ok(0)
+    }
+
     /// Waits until it listens.
     fn confirm(&mut self) -> io::Result<()> {
         let Some(mut starting) = self.starting.take() else { return Ok(()) };

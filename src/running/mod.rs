@@ -27,7 +27,8 @@ use crate::plan::NetworkPlanned;
 
 /// A running bundle, the last state. [`close`](Self::close) or a drop ends it.
 ///
-/// Dropping it removes the container and the network, and logs a failure. Hold it by a name:
+/// Dropping it removes the container and the network, and logs a failure; with
+/// [`Engine::with_background_drop`](crate::Engine::with_background_drop) it returns before that. Hold it by a name:
 /// `let _bundle = ...` lives to the end of the scope, `let _ = ...` is dropped at once.
 ///
 /// ```no_run

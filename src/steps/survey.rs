@@ -166,13 +166,9 @@ pub(crate) fn in_the_way(
 }
 
 fn in_range(connection: &Connection, range: IpNet) -> Option<Holder> {
-    let mut in_the_way = host::interfaces();
-    in_the_way.extend(host::routes().into_iter().filter(|it| range.contains(&it.range())));
-    in_the_way.retain(|it| match it {
-        // One in a wider range that has its own address elsewhere is as far as a wider route.
-        Holder::Interface { address, .. } => range.contains(&address.addr()),
-        it => it.overlaps(range),
-    });
+    // One in a wider range that has its own address elsewhere is as far as a wider route.
+    let mut in_the_way = host::interfaces_in(range);
+    in_the_way.extend(host::routes_in(range));
     if in_the_way.is_empty() || !may_be_here(connection) {
         return None;
     }

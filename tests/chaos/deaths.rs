@@ -90,9 +90,14 @@ fn phases() -> Vec<(&'static str, &'static str)> {
 }
 
 /// The number of owners that die side by side, and that of the deaths in a phase. Docker is not faster with more than four,
-/// and most reapers wait. Each request of a reaper to podman is a program that starts.
+/// and most reapers wait. Each request of a reaper to podman is a program that starts, and so is each of an owner that runs
+/// docker's commands.
 fn scale() -> (usize, usize) {
-    if engine::is_podman() { (4, 6) } else { (8, 10) }
+    match (engine::is_podman(), engine::is_api()) {
+        (true, _) => (4, 6),
+        (false, false) => (8, 6),
+        (false, true) => (8, 10),
+    }
 }
 
 #[derive(Default)]

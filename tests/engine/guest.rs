@@ -83,7 +83,7 @@ fn a_guests_death_is_no_harm_to_its_bundle() {
     // Its name is free again, and so is that of one that restarts again and again. It may be seen dead.
     match bundle.guest("dead", dead.restart(RestartPolicy::Always)) {
         Err(Error::Died { .. }) if is_podman() => {}
-        again => drop(again.unwrap()),
+        again => again.unwrap().close().unwrap(),
     }
     assert_eq!(bundle.status().unwrap().state, State::Running);
     bundle.close().unwrap();

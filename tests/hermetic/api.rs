@@ -727,7 +727,7 @@ fn a_launch_takes_five_requests_and_a_close_three() {
             up,
             [
                 "GET /containers/ID/json",
-                "GET /info",
+                "GET /_ping",
                 "POST /containers/ID/start",
                 "POST /containers/create",
                 "POST /networks/create",
@@ -738,6 +738,24 @@ fn a_launch_takes_five_requests_and_a_close_three() {
             down,
             ["DELETE /containers/ID", "DELETE /networks/ID", "POST /networks/ID/disconnect"]
         );
+    }
+}
+
+/// Podman refuses it in the moment in which a container ends by itself.
+#[test]
+fn a_removal_of_a_container_that_is_refused_for_a_moment_is_tried_again() {
+    for refusals in [1, 2] {
+        let engine = Scripted::new(|_, _| Act::Obey);
+        let bundle = plan().launch(&engine.engine(), BundleSpec::new()).unwrap();
+        let asked = AtomicUsize::new(0);
+        engine.script(move |request, _| {
+            let is_refused = request.starts_with("DELETE /containers")
+                && asked.fetch_add(1, Ordering::SeqCst) < refusals;
+            let words = r#"{"message": "could not be stopped: container state improper"}"#;
+            if is_refused { Act::Answer(500, words.into()) } else { Act::Obey }
+        });
+        bundle.close().unwrap();
+        assert_eq!(engine.resources(), 0);
     }
 }
 

@@ -1,184 +1,245 @@
-//! The time and the processor time of a bundle, launched and closed, by this library and by its peers, in turns. The
-//! README has the command.
+//! Bundles, launched and closed by this library and by its peers, in turns. The README has the command.
+//!
+//! It prints tables, and with `--picture FILE` it draws one of them. `--rounds N` replaces the number of rounds.
+//!
+//! Bundles that come and go side by side, and the start of a process, are measured in processes of their own:
+//! `child WAY COUNT`.
 #![expect(clippy::unwrap_used, reason = "a benchmark may panic")]
 
 #[path = "../../../tests/support/engine.rs"]
 #[expect(dead_code, reason = "tests use the rest")]
 mod engine;
+mod measure;
+mod picture;
+mod ways;
 
-use std::io::{Read, Write};
-use std::os::unix::net::UnixStream;
-use std::thread;
+use std::io::{BufRead, BufReader};
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use nix::sys::resource::{UsageWho, getrusage};
-use nix::sys::time::TimeValLike;
-use serde_json::{Value, json};
-use sidecar_bundle::{BundleSpec, Engine};
-use testcontainers::runners::SyncRunner;
-use testcontainers::{GenericImage, ImageExt};
+use engine::{World, cli, is_podman, plan_apart, world};
+use measure::{Ratio, median, ninetieth, processor_time, ratio};
+use ways::Site;
 
-use engine::{World, cli, is_podman, world};
-
-const ROUNDS: usize = 24;
-
-/// A way to make and remove a bundle.
-type Way = (&'static str, fn(&World));
-
-const WAYS: [Way; 6] = [
-    ("the plain API", plain_api),
-    ("the best order", best_order),
-    ("Engine::docker()", |world| bundle(world, &Engine::docker())),
-    ("docker's commands", commands),
-    ("Engine::docker_cli()", |world| bundle(world, &Engine::docker_cli())),
-    ("testcontainers", test_container),
-];
+struct Options {
+    rounds: usize,
+    picture: Option<String>,
+}
 
 fn main() {
-    let Some(world) = world("bundle-cost") else { return };
-    assert!(!is_podman(), "the plain API is Docker's");
-    let mut taken = [(); WAYS.len()].map(|()| Vec::new());
-    for _ in 0..ROUNDS {
-        for ((_, way), taken) in WAYS.iter().zip(&mut taken) {
-            let (start, before) = (Instant::now(), processor_time());
-            way(&world);
-            taken.push((start.elapsed(), processor_time().saturating_sub(before)));
+    let words: Vec<_> = std::env::args().skip(1).collect();
+    let words: Vec<_> = words.iter().map(String::as_str).collect();
+    if let ["child", way, count] = words[..] {
+        return ways::child(way, count.parse().unwrap());
+    }
+    let mut options = Options { rounds: 24, picture: None };
+    for pair in words.chunks(2) {
+        match pair {
+            ["--rounds", rounds] => options.rounds = rounds.parse().unwrap(),
+            ["--picture", file] => options.picture = Some((*file).to_owned()),
+            other => panic!("there is no {other:?}"),
         }
     }
-    let median = |mut all: Vec<Duration>| {
-        all.sort();
-        all[all.len() / 2]
-    };
-    let medians: Vec<_> = taken
-        .iter()
-        .map(|taken| {
-            let (wall, processor) = taken.iter().copied().unzip();
-            (median(wall), median(processor))
-        })
-        .collect();
-    for ((name, _), (wall, processor)) in WAYS.iter().zip(&medians) {
-        let ratio = wall.as_secs_f64() / medians[0].0.as_secs_f64();
-        println!(
-            "{name:<22} {wall:>10.1?}  {ratio:.3} of the plain API, {processor:>8.1?} of processor time"
-        );
+    let Some(world) = world("peers") else { return };
+    println!("{}, {} rounds", world.engine().version().unwrap(), options.rounds);
+    let bars = one_after_another(&world, &options);
+    if !is_podman() {
+        many(&world);
+        suites(&world, &options);
+        beside_networks(&world, &options);
+        from_nothing(&options);
     }
-    for (a, b) in [(2, 1), (2, 5), (4, 3)] {
-        let ratio = medians[a].0.as_secs_f64() / medians[b].0.as_secs_f64();
-        println!("{} is {ratio:.3} of {}", WAYS[a].0, WAYS[b].0);
+    if let Some(file) = &options.picture {
+        let title = world.engine().version().unwrap();
+        std::fs::write(file, picture::draw(&title, &bars)).unwrap();
     }
     world.assert_nothing_left();
 }
 
-/// The processor time of this process and of the children that it has waited for.
-fn processor_time() -> Duration {
-    let of = |who| {
-        let usage = getrusage(who).unwrap();
-        let time = usage.user_time() + usage.system_time();
-        Duration::from_micros(time.num_microseconds().try_into().unwrap())
-    };
-    of(UsageWho::RUSAGE_SELF) + of(UsageWho::RUSAGE_CHILDREN)
+/// One bundle up and down, by each way in turns.
+fn one_after_another(world: &World, options: &Options) -> Vec<(&'static str, Ratio)> {
+    let site = Site::new(world.state.path());
+    let ways: Vec<_> = ways::all().into_iter().filter(|way| way.is_there()).collect();
+    let mut walls: Vec<Vec<Duration>> = vec![Vec::new(); ways.len()];
+    let mut processor = walls.clone();
+    for round in 0..=options.rounds {
+        for (number, way) in ways.iter().enumerate() {
+            let (start, before) = (Instant::now(), processor_time());
+            (way.up)(&site, &world.plan())();
+            // The first round warms up.
+            if round > 0 {
+                walls[number].push(start.elapsed());
+                processor[number].push(processor_time().saturating_sub(before));
+            }
+        }
+    }
+    println!("\none bundle up and down, in ratios to the first line with the bounds of 95 %");
+    println!("{:<34} {:>9} {:>9} {:>22} {:>9}", "", "median", "p90", "ratio", "processor");
+    let mut bars = Vec::new();
+    for (number, way) in ways.iter().enumerate() {
+        let ratio = ratio(&walls[number], &walls[0]);
+        println!(
+            "{:<34} {:>9.1?} {:>9.1?} {:>22} {:>9.1?}",
+            way.name,
+            median(&walls[number]),
+            ninetieth(&walls[number]),
+            ratio.to_string(),
+            median(&processor[number])
+        );
+        bars.push((way.name, ratio));
+    }
+    let of = |name: &str| ways.iter().position(|way| way.name == name);
+    for (a, b) in ways::BARS {
+        if let (Some(a), Some(b)) = (of(a), of(b)) {
+            let ratio = ratio(&walls[a], &walls[b]);
+            println!("{} is {ratio} of {}", ways[a].name, ways[b].name);
+        }
+    }
+    bars
 }
 
-fn bundle(world: &World, engine: &Engine) {
-    let engine = engine.clone().with_state_dir(world.state.path());
-    world.plan().launch(&engine, BundleSpec::new()).unwrap().close().unwrap();
+/// Bundles that come and go side by side, each time in a process of its own.
+fn many(world: &World) {
+    const ROUNDS: usize = 3;
+    println!("\nmany at once, medians of {ROUNDS}");
+    let head = ["up", "down", "processor", "memory"];
+    println!("{:<34} {:>5} {:>9} {:>9} {:>11} {:>9}", "", "", head[0], head[1], head[2], head[3]);
+    for count in [1, 8, 32] {
+        let mut all = vec![Vec::new(); ways::MANY.len()];
+        for _ in 0..ROUNDS {
+            for (way, told) in ways::MANY.iter().zip(&mut all) {
+                told.push(Child::run(way, count));
+                world.assert_nothing_left();
+            }
+        }
+        for (way, told) in ways::MANY.iter().zip(&all) {
+            let of =
+                |what: fn(&Child) -> Duration| median(&told.iter().map(what).collect::<Vec<_>>());
+            let each = of(|it| it.processor) / u32::try_from(count).unwrap();
+            let memory = told.iter().map(|it| it.memory).max().unwrap() as f64 / 1024.0;
+            let failed = told.iter().map(|it| it.failed).max().unwrap();
+            let note = if failed > 0 { format!(", {failed} failed") } else { String::new() };
+            println!(
+                "{way:<34} {count:>5} {:>9.1?} {:>9.1?} {each:>8.1?} each {memory:>6.1} MB{note}",
+                of(|it| it.up),
+                of(|it| it.down)
+            );
+        }
+    }
 }
 
-/// The requests of a bundle in plain order, by hand.
-fn plain_api(world: &World) {
-    let (network, container) = bodies(world);
-    let network = id(&request("POST", "/networks/create", Some(network)));
-    let container = id(&request("POST", &create(world), Some(container)));
-    request("POST", &format!("/containers/{container}/start"), None);
-    request("GET", &format!("/containers/{container}/json"), None);
-    request("DELETE", &format!("/containers/{container}?force=1&v=1"), None);
-    request("DELETE", &format!("/networks/{network}"), None);
+/// Eight bundles one after another, as a suite of tests has them.
+fn suites(world: &World, options: &Options) {
+    let rounds = options.rounds.div_ceil(4);
+    let site = Site::new(world.state.path());
+    let mut walls = vec![Vec::new(); ways::SUITES.len()];
+    for _ in 0..rounds {
+        for ((_, suite), walls) in ways::SUITES.iter().zip(&mut walls) {
+            let start = Instant::now();
+            suite(&site);
+            walls.push(start.elapsed());
+        }
+    }
+    println!("\na suite of eight, medians of {rounds}, in ratios to the first line");
+    for ((name, _), wall) in ways::SUITES.iter().zip(&walls) {
+        println!("{name:<50} {:>9.1?} {:>22}", median(wall), ratio(wall, &walls[0]).to_string());
+    }
 }
 
-/// The same, with what the engine can do at the same time.
-fn best_order(world: &World) {
-    let (network, container) = bodies(world);
-    let (network, container) = thread::scope(|scope| {
-        let network = scope.spawn(|| id(&request("POST", "/networks/create", Some(network))));
-        let container = id(&request("POST", &create(world), Some(container)));
-        (network.join().unwrap(), container)
-    });
-    request("POST", &format!("/containers/{container}/start"), None);
-    request("GET", &format!("/containers/{container}/json"), None);
-    let body = json!({"Container": container, "Force": true});
-    request("POST", &format!("/networks/{network}/disconnect"), Some(body));
-    thread::scope(|scope| {
-        scope.spawn(|| request("DELETE", &format!("/networks/{network}"), None));
-        request("DELETE", &format!("/containers/{container}?force=1&v=1"), None);
-    });
+/// The same with other networks on the engine: what this library adds to the engine's own time.
+fn beside_networks(world: &World, options: &Options) {
+    let rounds = options.rounds.div_ceil(2);
+    let site = Site::new(world.state.path());
+    let (ours, engines) = (ways::named("launch"), ways::named("the best order"));
+    println!("\nwith other networks, medians of {rounds}");
+    let mut others: Vec<String> = Vec::new();
+    let mut first = None;
+    for count in [0, 50, 150] {
+        while others.len() < count {
+            let number = others.len();
+            let (name, subnet) = (format!("other-{number}"), format!("10.120.{number}.0/24"));
+            cli(&["network", "create", "--subnet", &subnet, &name]);
+            others.push(name);
+        }
+        let mut walls = [Vec::new(), Vec::new()];
+        for _ in 0..rounds {
+            for (way, walls) in [&ours, &engines].iter().zip(&mut walls) {
+                let start = Instant::now();
+                (way.up)(&site, &world.plan())();
+                walls.push(start.elapsed());
+            }
+        }
+        let [ours, engines] = [median(&walls[0]), median(&walls[1])];
+        let beyond = ours.as_secs_f64() - engines.as_secs_f64();
+        let (alone, at_first) = *first.get_or_insert((ours.as_secs_f64(), beyond));
+        let grown = (beyond - at_first) / alone * 100.0;
+        println!(
+            "{count:>4} networks: launch {ours:.1?}, the best order {engines:.1?}; grown by {grown:.1} %"
+        );
+    }
+    for name in others {
+        cli(&["network", "rm", &name]);
+    }
 }
 
-fn create(world: &World) -> String {
-    format!("/containers/create?name={}", world.plan().container_name())
+/// From the start of a process to a running bundle.
+fn from_nothing(options: &Options) {
+    let rounds = options.rounds.div_ceil(2);
+    let mut all = vec![Vec::new(); ways::MANY.len()];
+    for _ in 0..rounds {
+        for (way, walls) in ways::MANY.iter().zip(&mut all) {
+            walls.push(Child::run(way, 1).running);
+        }
+    }
+    println!("\nfrom the start of a process to a running bundle, medians of {rounds}");
+    for (way, walls) in ways::MANY.iter().zip(&all) {
+        println!("{way:<34} {:>9.1?} {:>22}", median(walls), ratio(walls, &all[0]).to_string());
+    }
 }
 
-fn id(answer: &Value) -> String {
-    answer["Id"].as_str().unwrap().to_owned()
+/// What a process of its own told of bundles side by side.
+#[derive(Clone)]
+struct Child {
+    /// Since its start, seen from here.
+    running: Duration,
+    up: Duration,
+    down: Duration,
+    processor: Duration,
+    /// The most that it had, in KiB.
+    memory: u64,
+    failed: u64,
 }
 
-/// The bodies that create a network, and a container in it by its name.
-fn bodies(world: &World) -> (Value, Value) {
-    let plan = world.plan();
-    let network = json!({
-        "Name": plan.network_name(), "Driver": "bridge", "CheckDuplicate": true,
-        "IPAM": {"Config": [{"Subnet": plan.subnet().to_string(), "Gateway": plan.gateway()}]},
-    });
-    let name = plan.network_name();
-    let address = json!({"IPAMConfig": {"IPv4Address": plan.ip()}});
-    let container = json!({
-        "Image": "claude-bottle-sidecars:latest",
-        "HostConfig": {"NetworkMode": name},
-        "NetworkingConfig": {"EndpointsConfig": {name: address}},
-    });
-    (network, container)
+impl Child {
+    fn run(way: &str, count: usize) -> Self {
+        let start = Instant::now();
+        let mut child = Command::new(std::env::current_exe().unwrap())
+            .args(["child", way, &count.to_string()])
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let mut next = || {
+            let line = lines.next().unwrap().unwrap();
+            line.split(' ').map(|word| word.parse().unwrap()).collect::<Vec<u64>>()
+        };
+        let up = next();
+        let running = start.elapsed();
+        let down = next();
+        assert!(child.wait().unwrap().success(), "{way} {count}");
+        let time = Duration::from_micros;
+        Self {
+            running,
+            up: time(up[0]),
+            failed: up[1],
+            down: time(down[0]),
+            processor: time(down[1]),
+            memory: down[2],
+        }
+    }
 }
 
-fn request(method: &str, path: &str, body: Option<Value>) -> Value {
-    let host =
-        std::env::var("DOCKER_HOST").unwrap_or_else(|_| "unix:///var/run/docker.sock".into());
-    let mut engine = UnixStream::connect(host.strip_prefix("unix://").unwrap()).unwrap();
-    let body = body.map(|it| it.to_string()).unwrap_or_default();
-    write!(
-        engine,
-        "{method} {path} HTTP/1.0\r\nHost: engine\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
-        body.len()
-    )
-    .unwrap();
-    let mut answer = String::new();
-    engine.read_to_string(&mut answer).unwrap();
-    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
-    assert!(head.contains(" 20"), "{answer}");
-    serde_json::from_str(body).unwrap_or_default()
-}
-
-/// A container on a network of its own, at whatever address it gets.
-fn test_container(world: &World) {
-    let plan = world.plan();
-    let image = GenericImage::new("claude-bottle-sidecars", "latest");
-    let container = image
-        .with_container_name(plan.container_name())
-        .with_network(plan.network_name())
-        .start()
-        .unwrap();
-    container.get_bridge_ip_address().unwrap();
-    container.rm().unwrap();
-}
-
-/// The commands of a bundle in plain order.
-fn commands(world: &World) {
-    let plan = world.plan();
-    let (subnet, gateway, ip) =
-        (plan.subnet().to_string(), plan.gateway().to_string(), plan.ip().to_string());
-    let (network, container) = (plan.network_name(), plan.container_name());
-    cli(&["network", "create", "--subnet", &subnet, "--gateway", &gateway, &network]);
-    let image = "claude-bottle-sidecars:latest";
-    cli(&["run", "--detach", "--name", &container, "--network", &network, "--ip", &ip, image]);
-    cli(&["inspect", &container]);
-    cli(&["rm", "--force", "--volumes", &container]);
-    cli(&["network", "rm", &network]);
+/// The plans of bundles side by side.
+fn plans(count: usize) -> impl Iterator<Item = sidecar_bundle::NetworkPlanned> {
+    (0..count).map(|number| plan_apart(&format!("peer-{number}"), 100, number))
 }

@@ -229,19 +229,14 @@ impl Client {
         matches!(self.way, Way::Service(_)) && !Path::new("/run/systemd/system").exists()
     }
 
-    /// Asks the engine that answers now what it is.
+    /// Asks the engine that answers now what it is. On a connection that was kept, it is the one that it was.
     pub(super) fn info(&self, deadline: Instant) -> Result<EngineInfo, Unanswered> {
-        let request = Request::get(INFO);
-        let (info, line) = self.on_a_line(&request, None, deadline, |line| {
-            if line.is_new {
-                return Ok(line.info.clone());
+        let ping = Request::get(PING);
+        let (info, line) = self.on_a_line(&ping, None, deadline, |line| {
+            if !line.is_new {
+                line.ask(&ping, deadline)?;
             }
-            if self.way.known().is_some() {
-                // It has not become another one since.
-                line.ask(&Request::get(PING), deadline)?;
-                return Ok(line.info.clone());
-            }
-            self.described(&line.ask(&request, deadline)?)
+            Ok(line.info.clone())
         })?;
         self.keep(line);
         Ok(info)
