@@ -332,6 +332,7 @@ fn errors(catalogue: &mut Catalogue) {
         not_removed(Some(id()), &["a", "b"]),
         not_removed(None, &[]),
         lease().and(Err(not_removed(Some(id()), &[]))),
+        lease().of(NetworkPlanned::new(slug())),
     ] {
         catalogue.error(&error);
     }

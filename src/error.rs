@@ -404,39 +404,55 @@ impl Error {
         Chain(self)
     }
 
+    /// The errors of which this is made: those of [`Error::Several`], or else this one. None of them is itself several.
+    #[must_use]
+    pub fn each(&self) -> &[Self] {
+        match self {
+            Self::Several(errors) => errors.as_slice(),
+            error => std::slice::from_ref(error),
+        }
+    }
+
     /// The error as that of one bundle of many.
-    pub(crate) fn of(self, slug: &Slug) -> Self {
-        Self::Bundle(BundleError(Box::new((slug.clone(), self))))
+    pub(crate) fn of(self, plan: NetworkPlanned) -> Self {
+        Self::Bundle(BundleError(Box::new((plan, self))))
     }
 
     /// Joins errors; none is a success.
-    pub(crate) fn all(mut errors: Vec<Self>) -> Result<(), Self> {
-        match errors.len() {
-            0 | 1 => errors.pop().map_or(Ok(()), Err),
-            _ => Err(Self::Several(Errors(errors))),
-        }
+    pub(crate) fn all(errors: Vec<Self>) -> Result<(), Self> {
+        let mut errors = errors.into_iter();
+        let Some(first) = errors.next() else { return Ok(()) };
+        Err(errors.fold(first, Self::then))
     }
 
     /// Adds the errors of cleaning up.
     pub(crate) fn and(self, cleaning_up: Result<(), Self>) -> Self {
         match cleaning_up {
             Ok(()) => self,
-            Err(Self::Several(Errors(more))) => {
-                Self::Several(Errors(std::iter::once(self).chain(more).collect()))
-            }
-            Err(more) => Self::Several(Errors(vec![self, more])),
+            Err(more) => self.then(more),
         }
+    }
+
+    /// Both errors, side by side.
+    fn then(self, other: Self) -> Self {
+        let flat = |error| match error {
+            Self::Several(Errors(errors)) => errors,
+            error => vec![error],
+        };
+        let mut errors = flat(self);
+        errors.extend(flat(other));
+        Self::Several(Errors(errors))
     }
 }
 
-/// The error of one bundle of many.
+/// The error of one bundle of many. It prints `bundle SLUG: ERROR`; the source is the error's.
 #[derive(Debug)]
-pub struct BundleError(Box<(Slug, Error)>);
+pub struct BundleError(Box<(NetworkPlanned, Error)>);
 
 impl BundleError {
-    /// The bundle's slug.
+    /// The plan of the bundle, with its slug.
     #[must_use]
-    pub fn slug(&self) -> &Slug {
+    pub fn plan(&self) -> &NetworkPlanned {
         &self.0.0
     }
 
@@ -445,11 +461,17 @@ impl BundleError {
     pub fn error(&self) -> &Error {
         &self.0.1
     }
+
+    /// The plan, to try again, and the error.
+    #[must_use]
+    pub fn into_parts(self) -> (NetworkPlanned, Error) {
+        *self.0
+    }
 }
 
 impl fmt::Display for BundleError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "bundle {}: {}", self.slug(), self.error())
+        write!(f, "bundle {}: {}", self.plan().slug(), self.error())
     }
 }
 

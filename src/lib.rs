@@ -55,6 +55,7 @@
 //!
 //! - [`Slug`], [`AddressPool`], [`Addressing`], [`Ipv6Addressing`]: names and addresses, pure values.
 //! - [`NetworkPlanned`], [`NetworkCreated`], [`BundleRunning`]: the states.
+//! - [`launch_all`], [`RunningBundles`], [`close_all`], [`Closing`]: many bundles, and teardown in the background.
 //! - [`Container`], [`Guest`]: the observation of a running container, and other containers beside the bundle's.
 //! - [`BundleSpec`], [`Daemon`], [`ContainerFile`], [`Ready`], [`NetworkOptions`], [`Naming`]: the configuration of a bundle.
 //! - [`Engine`]: Docker or podman, here or elsewhere.
@@ -185,13 +186,13 @@
 //! # Many bundles
 //!
 //! [`launch_all`] launches bundles four at a time: an engine makes and removes networks one by one, and more at once take
-//! longer. It returns [`RunningBundles`], which are closed in the same way by a drop, [`close`](RunningBundles::close) or
-//! [`close_all`]. Each failure is an [`Error::Bundle`] with the slug.
+//! longer. It returns [`RunningBundles`]. A drop, [`close`](RunningBundles::close) or [`close_all`] closes four at a time, too.
+//! Each failure is an [`Error::Bundle`] with the plan.
 //!
-//! [`close_in_background`](BundleRunning::close_in_background) returns at once, and so does each drop with
-//! [`Engine::with_background_drop`]. Threads tear the bundle down, four at most for each engine, and end when they have nothing
-//! to do. A step of the same process that would meet the teardown waits for its end. If the process ends first, the reaper
-//! removes the rest.
+//! [`close_in_background`](BundleRunning::close_in_background) returns at once, and so does each drop of a bundle with
+//! [`Engine::with_background_drop`]. At most four threads for each engine do the work, and end when nothing is left to do. A
+//! step of the same process that would meet the teardown waits for its end. If the process ends first, the reaper removes the
+//! rest, without a grace period and without a saved log; [`wait_for_teardowns`] waits for both.
 //!
 //! # In async code
 //!
@@ -209,7 +210,7 @@
 //! ```
 //!
 //! When the task that holds a bundle is dropped, so is the bundle; the thread that drops the task waits for the
-//! teardown. A blocking launch cannot be cancelled. If its future is dropped, the launch runs to its end, and its
+//! teardown, unless the engine value is [`with_background_drop`](Engine::with_background_drop). A blocking launch cannot be cancelled. If its future is dropped, the launch runs to its end, and its
 //! bundle is then removed.
 //!
 //! # Differences from a launcher around `docker` command lines
@@ -299,10 +300,14 @@
 //!
 //! # Logging
 //!
-//! Steps are `tracing` spans at level `INFO`: `create_network`, `start`, `close`, `attach`, `discard` and `wait`,
-//! with the slug, and `sweep` and `bundles`. [`launch_all`] and [`close_all`] have an event at level `INFO` for each bundle.
-//! Each request to an engine is an event at level `DEBUG`, without secret values.
-//! A resource that a drop could not remove is a `WARN`. The target is `sidecar_bundle`.
+//! Steps are `tracing` spans at level `INFO`: `create_network`, `start`, `close`, `attach`, `discard`, `guest` and `wait`,
+//! with the slug, and `sweep`, `bundles` and `pull`. A bundle that runs and one that is closed are events at level `INFO`, and
+//! so is each failure of a [`launch_all`] when it comes. Each request to an engine is an event at level `DEBUG`, without
+//! secret values. What a drop, or a close in the background, could not remove is a `WARN`. All targets begin with
+//! `sidecar_bundle`.
+//!
+//! [`launch_all`], [`close_all`] and a teardown in the background log from threads of their own: a subscriber must not need a
+//! lock that the caller holds meanwhile. Of two requests at the same time, one is logged at its end, by the caller's thread.
 //!
 //! The HTTP client logs by the crate `log`. At level `TRACE`, its part `ureq_proto` prints the bodies of answers,
 //! and the description of a container has its environment, secrets included: leave that level off.
@@ -347,6 +352,7 @@ pub use host::Holder;
 pub use host::ports::PortHolder;
 pub use invalid::InvalidInput;
 pub use ipnet;
+pub use ownership::teardown::wait_for_teardowns;
 pub use plan::{
     AddressPool, AddressPools, Addressing, GatewayMode, Ipv6Addressing, Naming, NetworkOptions,
     NetworkPlanned, Slug,

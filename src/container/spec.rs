@@ -357,7 +357,8 @@ impl BundleSpec {
     }
 
     /// Sets the time that the container has to end by itself before it is removed. It gets the image's stop
-    /// signal first. The time is rounded up to whole seconds; with zero, the default, it is ended at once.
+    /// signal first. The time is rounded up to whole seconds; with zero, the default, it is ended at once. The reaper, which
+    /// removes what a process leaves, gives it none.
     pub fn stop_grace(mut self, grace: Duration) -> Self {
         self.options.grace = grace;
         self
@@ -369,7 +370,7 @@ impl BundleSpec {
     /// with a [grace period](Self::stop_grace) has ended by then. A start that fails saves nothing but what its error has.
     ///
     /// A failure is logged, and hinders no removal. Nothing is saved of a bundle that is kept, and nothing if the process
-    /// is killed. [`Error::Unsupported`](crate::Error::Unsupported) for an engine that is driven by commands.
+    /// is killed, or ends before a close [in the background](crate::Engine::with_background_drop). [`Error::Unsupported`](crate::Error::Unsupported) for an engine that is driven by commands.
     pub fn save_log(mut self, path: impl Into<PathBuf>) -> Self {
         let path = path.into();
         self.options.save_log = Some(path::absolute(&path).unwrap_or(path));

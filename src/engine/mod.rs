@@ -288,8 +288,13 @@ impl Engine {
         self
     }
 
-    /// Bundles that are dropped are closed in the background, as by
-    /// [`BundleRunning::close_in_background`](crate::BundleRunning::close_in_background): a drop returns at once.
+    /// A [`BundleRunning`](crate::BundleRunning) that is dropped is closed in the background, as by
+    /// [`close_in_background`](crate::BundleRunning::close_in_background): the drop returns at once where a reaper runs. That of
+    /// a guest, of a network alone, or of a state in an error does not.
+    ///
+    /// The next launch then overlaps the teardown before it, unless it is of the same slug or in the same subnet.
+    /// [`wait_for_teardowns`](crate::wait_for_teardowns) is for the end of the program: what is left to the reaper gets no grace
+    /// period, and its log is not saved.
     #[must_use]
     pub fn with_background_drop(mut self) -> Self {
         self.drops_in_background = true;

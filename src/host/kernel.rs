@@ -248,7 +248,7 @@ fn dump<T>(
     read: impl Fn(RouteNetlinkMessage) -> Option<T>,
 ) -> Vec<T> {
     let answers = ask(question, NLM_F_REQUEST | NLM_F_DUMP).unwrap_or_else(|error| {
-        tracing::warn!(%error, "the kernel's routes cannot be read");
+        tracing::warn!(%error, "the kernel's tables cannot be read");
         Vec::new()
     });
     answers.into_iter().filter_map(read).collect()

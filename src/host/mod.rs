@@ -119,10 +119,7 @@ pub(crate) fn interfaces_in(range: IpNet) -> Vec<Holder> {
 
 /// The routes of the main table to a range or to a part of it, and for IPv6 of all tables.
 pub(crate) fn routes_in(range: IpNet) -> Vec<Holder> {
-    let mut routes: Vec<_> = match range {
-        IpNet::V4(_) => table("route").lines().skip(1).filter_map(route).collect(),
-        IpNet::V6(_) => table("ipv6_route").lines().filter_map(ipv6_route).collect(),
-    };
+    let mut routes = if range.addr().is_ipv4() { ipv4_routes() } else { ipv6_routes() };
     routes.retain(|it| range.contains(&it.range()));
     routes
 }
@@ -135,8 +132,15 @@ fn table(name: &str) -> String {
 /// The routes of the main table, and for IPv6 of all tables, but for default routes, whole or in halves;
 /// none where the kernel is not Linux.
 pub(crate) fn routes() -> Vec<Holder> {
-    let (ipv4, ipv6) = (table("route"), table("ipv6_route"));
-    ipv4.lines().skip(1).filter_map(route).chain(ipv6.lines().filter_map(ipv6_route)).collect()
+    [ipv4_routes(), ipv6_routes()].concat()
+}
+
+fn ipv4_routes() -> Vec<Holder> {
+    table("route").lines().skip(1).filter_map(route).collect()
+}
+
+fn ipv6_routes() -> Vec<Holder> {
+    table("ipv6_route").lines().filter_map(ipv6_route).collect()
 }
 
 /// A line of the kernel's table: interface, destination, gateway, flags, ..., mask at the eighth place.

@@ -519,11 +519,14 @@ pub(super) fn failed_once() -> Vec<(Vec<Action>, bool)> {
     use Fault::{Away, LoseAnswer, Obey, Refuse};
     let who = Who { owner: 0, value: 0, slug: 0 };
     let moving = Who { value: 2, ..who };
+    // A look after each try, between two checks of the identity.
+    let refused = [Refuse, Obey, Obey, Obey];
+    let never_removed = [&[Obey, Away][..], &refused.repeat(4)].concat();
     let sequences = [
         // The remains of a failed start stay beside the network that was kept.
         vec![
             Action::Create { who, free: false, faults: Vec::new() },
-            Action::Start(who, vec![Obey, Away, Refuse]),
+            Action::Start(who, never_removed),
             Action::Keep(who),
         ],
         // The answer to a create is lost.

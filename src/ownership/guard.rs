@@ -3,17 +3,20 @@
 use std::fs::File;
 use std::io::{self, Write};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
 use nix::fcntl::OFlag;
+use tracing::dispatcher::{Dispatch, with_default};
 
 use super::labels::{self, LabelMap};
 use super::orphans;
 use super::session::Session;
 use crate::engine::backend::{CreateError, Filter, Id, Made, Notice, Resource};
+use crate::engine::cause::Cause;
 use crate::engine::clock::deadline;
 use crate::engine::connection::Connection;
 use crate::engine::error::EngineError;
@@ -78,6 +81,8 @@ impl Guard {
         (self.made, other.made) = (Made::Perhaps, Made::Perhaps);
         let [result, others] = at_once(|| request(&notice), other_request);
         drop(notice);
+        let name = &other.name;
+        tracing::debug!(name, is_made = others.is_ok(), "it was asked for at the same time");
         let results = [self.note(result), other.note(others)];
         self.session.settle(self.made == Made::Perhaps || other.made == Made::Perhaps);
         Ok(results)
@@ -159,23 +164,21 @@ impl Guard {
         }
         removed
     }
-
-    fn warn(&self, error: &Error) {
-        tracing::warn!(
-            resource = %self.resource,
-            name = self.name,
-            cause = ?error.cause(),
-            error = %error.chain(),
-            "a resource may be left"
-        );
-    }
 }
 
 /// Removes a container and its network, at the same time if the engine takes the one off the other first.
 pub(crate) fn remove_both(container: &mut Guard, network: &mut Guard) -> [Result<(), Error>; 2] {
     container.end();
     let removed = if are_apart(container, network) {
-        at_once(|| container.remove_made(), || network.remove_made())
+        let [of_container, mut of_network] =
+            at_once(|| container.remove_made(), || network.remove_made());
+        tracing::debug!("container and network were removed at the same time");
+        let is_in_use = |error: &Error| error.cause() == Some(Cause::NetworkInUse);
+        // The container may have come back to it for a moment.
+        if of_container.is_ok() && of_network.as_ref().is_err_and(is_in_use) {
+            of_network = network.remove_made();
+        }
+        [of_container, of_network]
     } else {
         [container.remove_made(), network.remove_made()]
     };
@@ -185,9 +188,10 @@ pub(crate) fn remove_both(container: &mut Guard, network: &mut Guard) -> [Result
 }
 
 /// Does one thing here, and the other at the same time in a thread of its own, or afterwards if there is no room for one.
+///
+/// The other is not logged: the caller, which waits for it, may hold a lock that a subscriber needs.
 fn at_once<T: Send>(here: impl FnOnce() -> T, beside: impl Fn() -> T + Sync) -> [T; 2] {
-    let span = tracing::Span::current();
-    let beside = || span.in_scope(&beside);
+    let beside = || with_default(&Dispatch::none(), &beside);
     #[cfg(test)]
     match crate::model::is_first() {
         Some(true) => {
@@ -211,24 +215,16 @@ fn at_once<T: Send>(here: impl FnOnce() -> T, beside: impl Fn() -> T + Sync) -> 
     })
 }
 
-/// The same at the end of both, which logs a failure.
-pub(crate) fn drop_both(container: &mut Guard, network: &mut Guard) {
-    let [first, second] = remove_both(container, network);
-    for (guard, removed) in [(container, first), (network, second)] {
-        if let Err(error) = removed {
-            guard.warn(&error);
-        }
-    }
-}
-
 /// Takes a container off its network; false if it may be on it yet.
 fn are_apart(container: &Guard, network: &Guard) -> bool {
     let (Made::Id(container), Made::Id(id)) = (&container.made, &network.made) else {
         return false;
     };
     let connection = network.session.connection();
-    let deadline = connection.engine().look_deadline();
-    // The removals that follow report what matters.
+    let now = connection.engine().now();
+    let whole = connection.engine().look_deadline().saturating_duration_since(now);
+    // The removals that follow report what matters, and have all the time.
+    let deadline = deadline(now, whole / 3);
     connection.backend().disconnect(id, container, deadline).unwrap_or_else(|error| {
         tracing::debug!(%error, "a container was not taken off its network before its removal");
         false
@@ -259,8 +255,25 @@ fn save_log(connection: &Connection, id: &Id, path: &Path) -> io::Result<()> {
 
 impl Drop for Guard {
     fn drop(&mut self) {
-        if let Err(error) = self.remove() {
-            self.warn(&error);
-        }
+        without_a_second_panic(|| {
+            if let Err(error) = self.remove() {
+                tracing::warn!(
+                    resource = %self.resource,
+                    name = self.name,
+                    cause = ?error.cause(),
+                    error = %error.chain(),
+                    "a resource may be left"
+                );
+            }
+        });
+    }
+}
+
+/// Does the work of a drop. One more panic, as of a subscriber, while another unwinds would end the process.
+pub(crate) fn without_a_second_panic(work: impl FnOnce()) {
+    if thread::panicking() {
+        let _ = catch_unwind(AssertUnwindSafe(work));
+    } else {
+        work();
     }
 }

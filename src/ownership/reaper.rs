@@ -271,7 +271,7 @@ impl Hold {
 
     pub(crate) fn has_process(&self) -> bool {
         match &self.reaper {
-            Handle::Process(reaper) => reaper.state().process.is_some(),
+            Handle::Process(reaper) => reaper.state().tell(),
             #[cfg(test)]
             Handle::Model(_) => true,
         }
@@ -338,7 +338,9 @@ impl Process {
     /// Returns true if it listened and has ended.
     fn has_ended(&self) -> bool {
         let flags = MsgFlags::MSG_PEEK | MsgFlags::MSG_DONTWAIT;
-        self.starting.is_none() && recv(self.messages.as_raw_fd(), &mut [0], flags) == Ok(0)
+        let said = || recv(self.messages.as_raw_fd(), &mut [0], flags);
+        // One that has not read everything resets the connection.
+        self.starting.is_none() && !matches!(said(), Ok(1..) | Err(Errno::EAGAIN | Errno::EINTR))
     }
 
     /// Waits until it listens.
@@ -470,6 +472,30 @@ mod tests {
         assert_eq!(processes(&program), [pid]);
         reaper.remove(&owner(0));
         wait_until("it ends when nothing is held", || processes(&program).is_empty());
+    }
+
+    #[test]
+    fn a_reaper_that_was_killed_is_replaced_whether_it_had_read_everything_or_not() {
+        for is_stopped in [false, true] {
+            let room = tempfile::tempdir().unwrap();
+            let program = room.path().join("engine");
+            let reaper = Reaper::default();
+            reaper.add(&owner(0), room.path(), || spec(&program));
+            reaper.confirm(|| spec(&program));
+            let [pid] = processes(&program)[..] else { panic!("one reaper") };
+            let stopped = is_stopped.then(|| Stopped::new(pid));
+            reaper.add(&owner(1), room.path(), || spec(&program));
+            kill(pid, Signal::SIGKILL).unwrap();
+            wait_until("it is dead", || !processes(&program).contains(&pid));
+            std::mem::forget(stopped);
+            // Nothing new is to be told.
+            reaper.add(&owner(1), room.path(), || spec(&program));
+            reaper.confirm(|| spec(&program));
+            assert_eq!(processes(&program).len(), 1, "{is_stopped}");
+            reaper.remove(&owner(0));
+            reaper.remove(&owner(1));
+            wait_until("it ends when nothing is held", || processes(&program).is_empty());
+        }
     }
 
     #[test]

@@ -157,12 +157,16 @@ impl Session {
                 tracing::debug!(error = %error.chain(), "a lease could not be written");
             }
         };
-        // A reaper that was killed meanwhile is replaced.
-        let liveness = self.reaper.as_ref().and_then(|hold| {
-            hold.renew(&self.connection, self.lease.path());
-            hold.liveness()
-        });
+        self.renew_reaper();
+        let liveness = self.reaper.as_ref().and_then(Hold::liveness);
         Ok(Notice { liveness, started: Box::new(started) })
+    }
+
+    /// Replaces a reaper that was killed meanwhile.
+    pub(crate) fn renew_reaper(&self) {
+        if let Some(hold) = &self.reaper {
+            hold.renew(&self.connection, self.lease.path());
+        }
     }
 
     /// The creating requests have ended; if an answer is lost, its effect may be yet to come.

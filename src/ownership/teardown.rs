@@ -5,6 +5,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::{process, thread};
 
+use tracing::dispatcher::{get_default, with_default};
+
 use crate::error::Error;
 use crate::plan::NetworkPlanned;
 
@@ -12,7 +14,7 @@ use crate::plan::NetworkPlanned;
 /// and takes longer for each of more.
 pub(crate) const IN_FLIGHT: usize = 4;
 
-/// By process, since a fork has none of the threads, and by engine.
+/// By process, since a fork has none of the threads that are counted, and by engine.
 static POOLS: Mutex<BTreeMap<(u32, String), Pool>> = Mutex::new(BTreeMap::new());
 
 #[derive(Default)]
@@ -56,8 +58,9 @@ impl Teardown {
         if pool.threads < IN_FLIGHT {
             pool.threads += 1;
             drop(pools);
-            let its = key.clone();
-            if thread::Builder::new().spawn(move || take_turns(&its)).is_err() {
+            let (its, log) = (key.clone(), get_default(Clone::clone));
+            let thread = move || with_default(&log, || take_turns(&its));
+            if thread::Builder::new().spawn(thread).is_err() && !is_left_to_others(&key) {
                 take_turns(&key);
             }
         }
@@ -72,7 +75,11 @@ impl Teardown {
         self.end.get().is_some()
     }
 
-    /// Waits for its end and takes its result.
+    pub(crate) fn wait_for_its_end(&self) {
+        self.end.wait();
+    }
+
+    /// Waits for its end and takes its result. It panics if the work did.
     pub(crate) fn wait(&self) -> Result<(), Error> {
         match lock(self.end.wait()).take() {
             Some(Ok(result)) => result,
@@ -82,15 +89,14 @@ impl Teardown {
     }
 }
 
-/// A failure that nobody has waited for is logged.
-impl Drop for Teardown {
-    fn drop(&mut self) {
-        if let Some(end) = self.end.get()
-            && let Some(Ok(Err(error))) = &*lock(end)
-        {
-            let (slug, cause, error) = (self.plan.slug(), error.cause(), error.chain());
-            tracing::warn!(%slug, ?cause, %error, "a bundle may be left");
+/// Takes back a thread that did not start, if there are others that will do its work.
+fn is_left_to_others(key: &(u32, String)) -> bool {
+    match pools().get_mut(key) {
+        Some(pool) if pool.threads > 1 => {
+            pool.threads -= 1;
+            true
         }
+        _ => false,
     }
 }
 
@@ -98,6 +104,12 @@ impl Drop for Teardown {
 fn take_turns(key: &(u32, String)) {
     while let Some((teardown, work)) = next(key) {
         let result = catch_unwind(AssertUnwindSafe(work));
+        if result.is_err() {
+            // Of whatever panicked, a subscriber perhaps.
+            let slug = teardown.plan.slug();
+            let warn = || tracing::warn!(%slug, "a teardown panicked: a bundle may be left");
+            let _ = catch_unwind(AssertUnwindSafe(warn));
+        }
         if let Some(pool) = pools().get_mut(key) {
             pool.under_way.retain(|it| !Arc::ptr_eq(it, &teardown));
         }
@@ -118,19 +130,32 @@ fn next(key: &(u32, String)) -> Option<(Arc<Teardown>, Work)> {
     next
 }
 
+/// Waits until no bundle is being closed in the background by this process, on any engine: those that were handed over
+/// before.
+///
+/// It is for the end of a program whose bundles have a [grace period](crate::BundleSpec::stop_grace) or a
+/// [saved log](crate::BundleSpec::save_log), which the reaper does not know. Failures are in the log.
+pub fn wait_for_teardowns() {
+    wait(|(process, _), _| *process == process::id());
+}
+
 /// Waits for the teardowns of this process on an engine that a step would collide with.
 pub(crate) fn join(engine: &str, collides: impl Fn(&NetworkPlanned) -> bool) {
-    let found: Vec<_> = match pools().get(&(process::id(), engine.to_owned())) {
-        Some(pool) => {
-            let waiting = pool.waiting.iter().map(|(teardown, _)| teardown);
-            let all = waiting.chain(&pool.under_way);
-            all.filter(|it| collides(&it.plan)).map(Arc::clone).collect()
-        }
-        None => return,
+    wait(|(process, on), plan| {
+        (*process, on.as_str()) == (process::id(), engine) && collides(plan)
+    });
+}
+
+fn wait(is_meant: impl Fn(&(u32, String), &NetworkPlanned) -> bool) {
+    let of_pool = |(key, pool): (_, &Pool)| {
+        let waiting = pool.waiting.iter().map(|(teardown, _)| teardown);
+        let all = waiting.chain(&pool.under_way).map(Arc::clone);
+        all.filter(|it| is_meant(key, &it.plan)).collect::<Vec<_>>()
     };
+    let found: Vec<_> = pools().iter().flat_map(of_pool).collect();
     for teardown in found {
         tracing::debug!(slug = %teardown.plan.slug(), "a teardown in the background is waited for");
-        teardown.end.wait();
+        teardown.wait_for_its_end();
     }
 }
 

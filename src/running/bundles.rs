@@ -4,13 +4,14 @@ use std::fmt;
 use std::ops::{Deref, DerefMut};
 use std::vec;
 
-use super::BundleRunning;
+use super::{BundleRunning, Running};
 use crate::error::{Error, StepError};
+use crate::ownership::guard::without_a_second_panic;
 
-/// Running bundles that are closed together, four at a time. [`launch_all`](crate::launch_all) returns it, and bundles
-/// are collected into it. It dereferences to a slice.
+/// Running bundles that are closed together, four at a time. [`launch_all`](crate::launch_all) returns it, and bundles are
+/// collected into it. It dereferences to a [`Vec`].
 ///
-/// Dropping it closes the bundles, and logs each failure:
+/// Dropping it closes all bundles in it, and logs each failure. What is taken out of it is a bundle by itself:
 ///
 /// ```no_run
 /// # use sidecar_bundle::{BundleSpec, Engine, NetworkPlanned, RunningBundles, Slug};
@@ -18,32 +19,38 @@ use crate::error::{Error, StepError};
 /// let mut bundles = RunningBundles::default();
 /// for name in ["first", "second"] {
 ///     let plan = NetworkPlanned::new(Slug::new(name)?);
-///     bundles.extend([plan.launch(&engine, BundleSpec::new())?]);
+///     bundles.push(plan.launch(&engine, BundleSpec::new())?);
 /// }
-/// println!("{}", bundles[1].ip());
+/// let first = bundles.iter().position(|it| it.plan().slug().as_str() == "first");
+/// if let Some(first) = first {
+///     bundles.swap_remove(first).close()?;
+/// }
 /// # Ok::<(), sidecar_bundle::Error>(())
 /// ```
 #[must_use = "the bundles are closed when this is dropped; hold it by a name"]
 #[derive(Default)]
 pub struct RunningBundles(Vec<BundleRunning>);
 
-/// Closes many bundles, four at a time on each engine, and returns when all are closed. Each is an event at level `INFO`.
+/// Closes many bundles, four at a time on each engine, and returns when the teardown of each has ended.
 ///
 /// # Errors
 ///
-/// [`Error::OfBundle`] for each bundle of which something may be left; of more than one, [`Error::Several`]. All others are
+/// [`Error::Bundle`] for each bundle of which something may be left; of more than one, [`Error::Several`]. All others are
 /// closed.
 pub fn close_all(bundles: impl IntoIterator<Item = BundleRunning>) -> Result<(), Error> {
-    let teardowns: Vec<_> = bundles.into_iter().filter_map(BundleRunning::begin_to_close).collect();
-    let (all, mut failures) = (teardowns.len(), Vec::new());
-    for (closed, teardown) in teardowns.into_iter().enumerate() {
-        let slug = teardown.plan().slug();
-        match teardown.wait() {
-            Ok(()) => tracing::info!(%slug, all, closed = closed + 1, "a bundle is closed"),
-            Err(error) => failures.push(error.of(slug)),
-        }
+    close_each(bundles, Running::close)
+}
+
+fn close_each(
+    bundles: impl IntoIterator<Item = BundleRunning>,
+    close: fn(Running) -> Result<(), Error>,
+) -> Result<(), Error> {
+    let begun: Vec<_> = bundles.into_iter().filter_map(|it| it.begin(close)).collect();
+    for teardown in &begun {
+        teardown.wait_for_its_end();
     }
-    Error::all(failures)
+    let closed = begun.iter().map(|it| it.wait().map_err(|error| error.of(it.plan().clone())));
+    Error::all(closed.filter_map(Result::err).collect())
 }
 
 impl RunningBundles {
@@ -59,31 +66,23 @@ impl RunningBundles {
 
 impl Drop for RunningBundles {
     fn drop(&mut self) {
-        // One whose drop is to go on in the background does.
-        let (drop_now, drop_later): (Vec<_>, Vec<_>) =
-            self.0.drain(..).partition(|it| !it.running().drops_in_background());
-        drop(drop_later);
-        if let Err(error) = close_all(drop_now) {
-            tracing::warn!(cause = ?error.cause(), error = %error.chain(), "bundles may be left");
-        }
+        let in_background = |it: &BundleRunning| it.running().drops_in_background();
+        let (later, now): (Vec<_>, Vec<_>) = self.0.drain(..).partition(in_background);
+        drop(later);
+        without_a_second_panic(|| {
+            // Each failure is logged.
+            let _ = close_each(now, Running::close_and_log);
+        });
     }
 }
 
 impl FromIterator<BundleRunning> for RunningBundles {
     fn from_iter<I: IntoIterator<Item = BundleRunning>>(bundles: I) -> Self {
-        let mut all = Self::default();
-        all.extend(bundles);
-        all
+        Self(bundles.into_iter().collect())
     }
 }
 
-impl Extend<BundleRunning> for RunningBundles {
-    fn extend<I: IntoIterator<Item = BundleRunning>>(&mut self, bundles: I) {
-        self.0.extend(bundles);
-    }
-}
-
-/// Each bundle is then dropped by itself.
+/// Takes the bundles out: each is then closed by its own drop.
 impl IntoIterator for RunningBundles {
     type Item = BundleRunning;
     type IntoIter = vec::IntoIter<BundleRunning>;
@@ -94,15 +93,15 @@ impl IntoIterator for RunningBundles {
 }
 
 impl Deref for RunningBundles {
-    type Target = [BundleRunning];
+    type Target = Vec<BundleRunning>;
 
-    fn deref(&self) -> &[BundleRunning] {
+    fn deref(&self) -> &Vec<BundleRunning> {
         &self.0
     }
 }
 
 impl DerefMut for RunningBundles {
-    fn deref_mut(&mut self) -> &mut [BundleRunning] {
+    fn deref_mut(&mut self) -> &mut Vec<BundleRunning> {
         &mut self.0
     }
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use crate::error::Error;
 use crate::ownership::teardown::Teardown;
+use crate::plan::NetworkPlanned;
 
 /// A bundle that is being closed, by [`BundleRunning::close_in_background`](super::BundleRunning::close_in_background).
 ///
@@ -12,13 +13,19 @@ use crate::ownership::teardown::Teardown;
 pub struct Closing(pub(super) Arc<Teardown>);
 
 impl Closing {
-    /// Returns true if nothing of the bundle is left to do.
+    /// The plan of the bundle.
+    #[must_use]
+    pub fn plan(&self) -> &NetworkPlanned {
+        self.0.plan()
+    }
+
+    /// Returns true if the teardown has ended, with success or not.
     #[must_use]
     pub fn is_finished(&self) -> bool {
         self.0.has_ended()
     }
 
-    /// Waits until the bundle is closed.
+    /// Waits for the end of the teardown.
     ///
     /// # Errors
     ///
@@ -32,7 +39,7 @@ impl Closing {
 impl fmt::Debug for Closing {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Closing")
-            .field("slug", &self.0.plan().slug().as_str())
+            .field("slug", &self.plan().slug().as_str())
             .field("is_finished", &self.is_finished())
             .finish()
     }

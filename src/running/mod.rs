@@ -21,7 +21,7 @@ use crate::container::{CheckedSpec, Ready};
 use crate::created::NetworkCreated;
 use crate::engine::backend::Id;
 use crate::error::{Error, StepError};
-use crate::ownership::guard::{Guard, drop_both, remove_both};
+use crate::ownership::guard::{Guard, remove_both, without_a_second_panic};
 use crate::ownership::teardown::Teardown;
 use crate::plan::NetworkPlanned;
 
@@ -95,15 +95,22 @@ impl BundleRunning {
         self.0.take().map_or(Ok(()), Running::close)
     }
 
-    /// Closes the bundle in the background, and returns at once.
+    /// Closes the bundle in the background, and returns at once. The [`Closing`] may be waited for, or dropped.
     ///
-    /// Four bundles are torn down at the same time on an engine, and others wait for their turn. What is not removed when the
-    /// process ends is removed by the reaper, which knows neither grace period nor saved log. Where no
-    /// [reaper](crate::Engine::has_reaper) runs, the bundle is closed before this returns.
+    /// Of all bundles that are closed in the background or [together](close_all), four are torn down at the same time on an
+    /// engine; the others wait for their turn.
     ///
-    /// A step of this process that would meet the teardown waits for its end: one of the same slug, into the same subnet, with
-    /// the same bridge, or one that publishes a chosen port of the host. Other processes get the same errors as while the
-    /// bundle ran. A failure is logged, unless [`Closing::wait`] returns it.
+    /// The reaper removes what is left when the process ends. It gives a container no
+    /// [grace period](crate::BundleSpec::stop_grace), and [saves no log](crate::BundleSpec::save_log):
+    /// [`wait_for_teardowns`](crate::wait_for_teardowns) at the end of `main` does both. Where no reaper runs, the bundle is closed before this
+    /// returns; [`has_reaper`](crate::Engine::has_reaper) tells beforehand.
+    ///
+    /// A launch or a creation of a network by this process waits for the end of a teardown of the same slug, in the same subnet,
+    /// or with the same bridge, and so do an attach, a discard, and a look for a free subnet. A start that publishes a chosen port
+    /// of the host waits for all teardowns on its engine. Other processes find the bundle as if it ran, and its slug
+    /// [taken](Error::Taken).
+    ///
+    /// A failure is logged as that of a drop is, and [`Closing::wait`] returns it.
     ///
     /// ```no_run
     /// # use sidecar_bundle::{BundleSpec, Engine, NetworkPlanned, Slug};
@@ -111,20 +118,21 @@ impl BundleRunning {
     /// for name in ["first", "second"] {
     ///     let bundle = NetworkPlanned::new(Slug::new(name)?).launch(&engine, BundleSpec::new())?;
     ///     // ... the second launch does not wait for the removal of the first bundle.
-    ///     let _ = bundle.close_in_background();
+    ///     bundle.close_in_background();
     /// }
     /// # Ok::<(), sidecar_bundle::Error>(())
     /// ```
     pub fn close_in_background(mut self) -> Closing {
         let plan = self.plan().clone();
         Closing(match self.0.take() {
-            Some(running) if running.has_reaper() => running.begin_to_close(),
-            running => Teardown::over(plan, running.map_or(Ok(()), Running::close)),
+            Some(running) if running.has_reaper() => running.begin(Running::close_and_log),
+            running => Teardown::over(plan, running.map_or(Ok(()), Running::close_and_log)),
         })
     }
 
-    fn begin_to_close(mut self) -> Option<Arc<Teardown>> {
-        self.0.take().map(Running::begin_to_close)
+    /// Begins to close it as one of many, whether a reaper runs or not: it is waited for.
+    fn begin(mut self, close: fn(Running) -> Result<(), Error>) -> Option<Arc<Teardown>> {
+        Some(self.0.take()?.begin(close))
     }
 
     /// Leaves container and network where they are and releases the slug.
@@ -152,13 +160,13 @@ impl BundleRunning {
     /// ```
     pub fn keep(mut self) -> Result<NetworkPlanned, StepError<Self>> {
         let plan = self.plan().clone();
-        if let Some(running) = &mut self.0 {
-            let container = running.container.id().clone();
-            if let Err(error) = running.network.keep_with(Some(container)) {
-                return Err(StepError::new(error, self));
-            }
-            running.container.guard().disarm();
+        let Some(mut running) = self.0.take() else { return Ok(plan) };
+        let container = running.container.id().clone();
+        if let Err(error) = running.network.keep_with(Some(container)) {
+            self.0 = Some(running);
+            return Err(StepError::new(error, self));
         }
+        running.container.guard().disarm();
         Ok(plan)
     }
 
@@ -191,7 +199,17 @@ impl Running {
     fn close(mut self) -> Result<(), Error> {
         let _entered = tracing::info_span!("close", slug = %self.network.plan().slug()).entered();
         let removed = remove_both(self.container.guard(), self.network.guard());
-        Error::all(removed.into_iter().filter_map(Result::err).collect())
+        Error::all(removed.into_iter().filter_map(Result::err).collect())?;
+        tracing::info!("the bundle is closed");
+        Ok(())
+    }
+
+    fn close_and_log(self) -> Result<(), Error> {
+        let slug = self.network.plan().slug().clone();
+        self.close().inspect_err(|error| {
+            let (cause, error) = (error.cause(), error.chain());
+            tracing::warn!(%slug, ?cause, %error, "a bundle may be left");
+        })
     }
 
     fn has_reaper(&self) -> bool {
@@ -202,21 +220,24 @@ impl Running {
         self.container.session().connection().engine().drops_in_background() && self.has_reaper()
     }
 
-    fn begin_to_close(self) -> Arc<Teardown> {
+    fn begin(self, close: fn(Self) -> Result<(), Error>) -> Arc<Teardown> {
         let (plan, span) = (self.network.plan().clone(), tracing::Span::current());
         let engine = self.container.session().engine();
-        Teardown::begin(&engine, plan, move || span.in_scope(|| self.close()))
+        Teardown::begin(&engine, plan, move || span.in_scope(|| close(self)))
     }
 }
 
 impl Drop for BundleRunning {
     fn drop(&mut self) {
-        let Some(mut running) = self.0.take() else { return };
-        if running.drops_in_background() {
-            drop(running.begin_to_close());
-        } else {
-            drop_both(running.container.guard(), running.network.guard());
-        }
+        let Some(running) = self.0.take() else { return };
+        without_a_second_panic(|| {
+            if running.drops_in_background() {
+                drop(running.begin(Running::close_and_log));
+            } else {
+                // It is logged.
+                let _ = running.close_and_log();
+            }
+        });
     }
 }
 

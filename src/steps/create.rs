@@ -133,8 +133,12 @@ fn create(
         match created {
             Ok(id) => return Ok((id, guard, early)),
             Err(error) => {
-                drop(early);
-                if let Err(error) = check_in_the_way(plan, &session, error, patience) {
+                let closed = early.map_or(Ok(()), Early::close);
+                let failed = match check_in_the_way(plan, &session, error, patience) {
+                    Err(error) => Err(error.and(closed)),
+                    Ok(()) => closed,
+                };
+                if let Err(error) = failed {
                     return Err(error.and(guard.close()));
                 }
                 session.remove_orphans(plan.slug())?;

@@ -1,8 +1,9 @@
 //! Both steps at once.
 
-use std::sync::Mutex;
-use std::sync::PoisonError;
+use std::sync::{Mutex, PoisonError};
 use std::thread;
+
+use tracing::dispatcher::{get_default, with_default};
 
 use crate::container::BundleSpec;
 use crate::engine::Engine;
@@ -24,8 +25,9 @@ impl NetworkPlanned {
     /// # Ok::<(), sidecar_bundle::Error>(())
     /// ```
     ///
-    /// It returns within the deadlines of the [`Engine`], and cannot be stopped before. If the process ends meanwhile,
-    /// as by Ctrl-C, the reaper removes what was made.
+    /// It returns within the deadlines of the [`Engine`], after the end of a teardown in the
+    /// [background](BundleRunning::close_in_background) that it would meet, and cannot be stopped before. If the process ends
+    /// meanwhile, as by Ctrl-C, the reaper removes what was made.
     ///
     /// # Errors
     ///
@@ -52,24 +54,35 @@ impl NetworkPlanned {
 }
 
 /// Launches many bundles, four at a time, and returns when each runs or has failed. Those that run are in the order of their
-/// plans. Each is an event at level `INFO`.
+/// plans. Each failure is an event at level `INFO` when it comes.
 ///
 /// ```no_run
-/// use sidecar_bundle::{BundleSpec, Engine, NetworkPlanned, Slug, launch_all};
+/// use sidecar_bundle::{BundleSpec, Engine, Error, NetworkPlanned, Slug, launch_all};
 ///
-/// let plan = |name| Ok(NetworkPlanned::new(Slug::new(name)?));
-/// let plans = ["first", "second"].map(|name| Ok((plan(name)?, BundleSpec::new())));
-/// let plans: Vec<_> = plans.into_iter().collect::<Result<_, sidecar_bundle::Error>>()?;
-/// let bundles = launch_all(&Engine::docker(), plans)?;
-/// println!("{}", bundles[1].ip());
+/// let mut plans = Vec::new();
+/// for name in ["first", "second"] {
+///     plans.push((NetworkPlanned::new(Slug::new(name)?), BundleSpec::new()));
+/// }
+/// let bundles = launch_all(&Engine::docker(), plans).unwrap_or_else(|failed| {
+///     // Go on with those that run; a `?` would close them.
+///     let (error, bundles) = failed.into_parts();
+///     for error in error.each() {
+///         if let Error::Bundle(failed) = error {
+///             eprintln!("{} does not run: {}", failed.plan().slug(), failed.error());
+///         }
+///     }
+///     bundles
+/// });
 /// bundles.close()?;
 /// # Ok::<(), sidecar_bundle::Error>(())
 /// ```
 ///
+/// Of plans with one slug, or whose subnets overlap, all but one fail. No subnet is searched for.
+///
 /// # Errors
 ///
-/// [`Error::Bundle`] for each that failed, with the error of its [`launch`](NetworkPlanned::launch); of more than one,
-/// [`Error::Several`]. The others run, and are handed back: with `?` in a function that returns [`Error`] they are closed.
+/// [`Error::Bundle`] for each that failed, with its plan and the error of its [`launch`](NetworkPlanned::launch); of more than
+/// one, [`Error::Several`]. The others run, and are handed back: with `?` in a function that returns [`Error`] they are closed.
 pub fn launch_all(
     engine: &Engine,
     plans: impl IntoIterator<Item = (NetworkPlanned, BundleSpec)>,
@@ -83,18 +96,21 @@ pub fn launch_all(
     let take_turns = || {
         let _entered = span.enter();
         while let Some((number, (plan, spec))) = next() {
-            let slug = plan.slug().clone();
-            let result = plan.launch(engine, spec).map_err(|failed| Error::from(failed).of(&slug));
+            let result = plan.launch(engine, spec).map_err(|failed| {
+                let (error, plan) = failed.into_parts();
+                tracing::info!(slug = %plan.slug(), error = %error.chain(), "a bundle does not run");
+                error.of(plan)
+            });
             let mut results = results.lock().unwrap_or_else(PoisonError::into_inner);
             results.push((number, result));
-            let is_running = results.last().is_some_and(|(_, result)| result.is_ok());
-            tracing::info!(%slug, is_running, all, done = results.len(), "a bundle was launched");
         }
     };
     thread::scope(|scope| {
         for _ in 1..IN_FLIGHT.min(all) {
             // Without room for a thread, the others take its turns.
-            let _ = thread::Builder::new().spawn_scoped(scope, take_turns);
+            let log = get_default(Clone::clone);
+            let turns = move || with_default(&log, take_turns);
+            let _ = thread::Builder::new().spawn_scoped(scope, turns);
         }
         take_turns();
     });

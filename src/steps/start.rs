@@ -73,7 +73,10 @@ impl NetworkCreated {
         let (name, labels) = (&plan.container_name(), network.session().labels(plan));
         let start = Start { network, name, attachment, labels, spec: &spec };
         match start.run(early) {
-            Ok((id, guard, _)) => Ok(BundleRunning::new(id, spec.ready, guard, self)),
+            Ok((id, guard, _)) => {
+                tracing::info!("the bundle runs");
+                Ok(BundleRunning::new(id, spec.ready, guard, self))
+            }
             Err(error) => Err(StepError::new(error, self)),
         }
     }
@@ -113,11 +116,20 @@ impl Early {
         let [created, early] = network.create_beside(&mut guard, request, container)?;
         match early {
             Ok(id) => Ok((created, Some(Self { guard, id }))),
-            Err(error) => {
-                tracing::debug!(%error, "the container was not created beside its network");
+            Err(source) => {
+                tracing::debug!(error = %source, "the container was not created beside its network");
+                if let Err(left) = guard.close() {
+                    let error = Error::Start { container: name, image: spec.image.clone(), source };
+                    return Err(error.and(Err(left)));
+                }
                 Ok((created, None))
             }
         }
+    }
+
+    /// Removes it now.
+    pub(super) fn close(self) -> Result<(), Error> {
+        self.guard.close()
     }
 }
 
@@ -172,10 +184,17 @@ impl Start<'_> {
             teardown::join(&session.engine(), |_| true);
         }
         if let (Some(Early { guard, id }), Some(stepwise)) = (early, backend.stepwise()) {
+            session.renew_reaper();
             match stepwise.start_created(&id, spec, engine.start_deadline()) {
                 Ok(()) => return self.looked_at(id, guard),
                 // Its network is known by its name, and another may have that.
-                Err(error) if leads_elsewhere(&error) => guard.close()?,
+                Err(error) if leads_elsewhere(&error) => {
+                    if let Err(left) = guard.close() {
+                        let (container, image) = (name.to_owned(), spec.image.clone());
+                        let error = Error::Start { container, image, source: error };
+                        return Err(error.and(Err(left)));
+                    }
+                }
                 Err(error) => return Err(self.failed(error, guard)),
             }
         }

@@ -32,7 +32,7 @@ fn many_are_launched_and_closed_a_few_at_a_time() {
     let more = plans(1, 3).chain([(other, BundleSpec::new())]);
     let failed = launch_all(&world.engine(), more).unwrap_err();
     let Error::Bundle(error) = failed.error() else { panic!("{failed:?}") };
-    assert_eq!(error.slug().as_str(), "many-other");
+    assert_eq!(error.plan().slug().as_str(), "many-other");
     assert!(matches!(error.error(), Error::SubnetTaken { .. }), "{error:?}");
     let mut all: RunningBundles = bundles.into_iter().collect();
     all.extend(failed.into_state());

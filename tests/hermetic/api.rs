@@ -3,7 +3,7 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use serde_json::json;
@@ -726,8 +726,8 @@ fn a_launch_takes_five_requests_and_a_close_three() {
         assert_eq!(
             up,
             [
-                "GET /containers/ID/json",
                 "GET /_ping",
+                "GET /containers/ID/json",
                 "POST /containers/ID/start",
                 "POST /containers/create",
                 "POST /networks/create",
@@ -739,6 +739,61 @@ fn a_launch_takes_five_requests_and_a_close_three() {
             ["DELETE /containers/ID", "DELETE /networks/ID", "POST /networks/ID/disconnect"]
         );
     }
+}
+
+#[test]
+fn what_is_left_of_a_container_comes_with_the_error_of_its_network_or_start() {
+    let refusals: [(&str, u16, &str); 2] = [
+        (CREATE, 403, r#"{"message": "Pool overlaps with other one on this address space"}"#),
+        (
+            "POST /containers/0",
+            404,
+            r#"{"message": "network claude-bottle-bundle-demo not found"}"#,
+        ),
+    ];
+    for (request, status, words) in refusals {
+        let engine = Scripted::new(move |made, _| match made {
+            _ if made.starts_with(request) => Act::Answer(status, words.to_owned()),
+            _ if made.starts_with("DELETE /containers") => Act::Answer(500, "{}".into()),
+            _ => Act::Obey,
+        });
+        let failed = plan().launch(&engine.engine(), BundleSpec::new()).unwrap_err();
+        let [first, left] = failed.error().each() else { panic!("{failed:?}") };
+        let is_first = match first {
+            Error::SubnetTaken { .. } => request == CREATE,
+            Error::Start { .. } => request != CREATE,
+            _ => false,
+        };
+        assert!(is_first && matches!(left, Error::NotRemoved { .. }), "{failed:?}");
+        assert_eq!(engine.resources(), 1);
+    }
+}
+
+#[test]
+fn a_network_that_is_in_use_while_its_container_goes_is_asked_again() {
+    let engine = Scripted::new(|_, _| Act::Obey);
+    let bundle = plan().launch(&engine.engine(), BundleSpec::new()).unwrap();
+    let asked = AtomicUsize::new(0);
+    engine.script(move |request, _| {
+        let is_first =
+            request.starts_with("DELETE /networks") && asked.fetch_add(1, Ordering::SeqCst) == 0;
+        let words = r#"{"message": "network demo has active endpoints"}"#;
+        if is_first { Act::Answer(403, words.into()) } else { Act::Obey }
+    });
+    bundle.close().unwrap();
+    assert_eq!(engine.resources(), 0);
+}
+
+#[test]
+fn a_kept_connection_on_which_something_else_answers_is_not_believed() {
+    let engine = Scripted::new(|_, _| Act::Obey);
+    plan().launch(&engine.engine(), BundleSpec::new()).unwrap().close().unwrap();
+    let docker = engine.engine();
+    plan().launch(&docker, BundleSpec::new()).unwrap().close().unwrap();
+    engine.script(|_, _| Act::Answer(502, "<html>no engine</html>".into()));
+    let failed = plan().launch(&docker, BundleSpec::new()).unwrap_err();
+    assert!(matches!(failed.error(), Error::Look { what: "its identity", .. }), "{failed:?}");
+    assert!(!engine.requests().iter().rev().take(3).any(|it| it.starts_with("POST")));
 }
 
 /// Podman refuses it in the moment in which a container ends by itself.
@@ -813,20 +868,27 @@ fn a_container_whose_network_is_not_found_by_its_name_is_created_by_its_id() {
 
 #[test]
 fn a_container_that_stays_on_its_network_goes_before_it() {
-    let engine = Scripted::new(|request, _| {
-        if request.ends_with("/disconnect") {
-            Act::Answer(500, r#"{"message": "it stays"}"#.to_owned())
-        } else {
-            Act::Obey
-        }
-    });
+    let (engine, gate) = (Scripted::new(|_, _| Act::Obey), Arc::new(AtomicBool::new(false)));
     let bundle = plan().launch(&engine.engine(), BundleSpec::new()).unwrap();
-    bundle.close().unwrap();
+    let its = Arc::clone(&gate);
+    engine.script(move |request, _| match request {
+        _ if request.ends_with("/disconnect") => {
+            Act::Answer(500, r#"{"message": "it stays"}"#.to_owned())
+        }
+        _ if request.starts_with("DELETE /containers/") => Act::ObeyAfter(Arc::clone(&its)),
+        _ => Act::Obey,
+    });
+    let closing = std::thread::spawn(move || bundle.close());
+    let asked = |what: &str| engine.requests().iter().any(|it| it.starts_with(what));
+    while !asked("DELETE /containers/") {
+        assert!(!closing.is_finished());
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    std::thread::sleep(Duration::from_millis(100));
+    assert!(!asked("DELETE /networks/"), "{:?}", engine.requests());
+    gate.store(true, Ordering::SeqCst);
+    closing.join().unwrap().unwrap();
     assert_eq!(engine.resources(), 0);
-    let requests = engine.requests();
-    let [.., first, last] = &requests[..] else { panic!("{requests:?}") };
-    assert!(first.starts_with("DELETE /containers/"), "{requests:?}");
-    assert!(last.starts_with("DELETE /networks/"), "{requests:?}");
 }
 
 #[test]

@@ -12,10 +12,13 @@ fn the_next_launch_removes_what_a_failed_close_left() {
     let bundle = fake.up();
     let id = bundle.network_id().to_owned();
     for operation in ["rm", "network-rm"] {
-        fake.once(operation, &refuse(1, "Error response from daemon: the disk is tired"));
+        fake.on(operation, &refuse(1, "Error response from daemon: the disk is tired"));
     }
     bundle.close().unwrap_err();
     assert_eq!(fake.resources().len(), 2);
+    for operation in ["rm", "network-rm"] {
+        fake.obey(operation);
+    }
     let before = fake.operations().len();
     let bundle = fake.up();
     assert_ne!(bundle.network_id(), id);

@@ -57,6 +57,8 @@ pub(super) struct Line {
     pub(super) time: Option<String>,
     /// The prefix of every path, such as `/v1.41`.
     version: String,
+    /// When the engine said what it is.
+    told: Instant,
     /// Nothing else was asked on it yet.
     is_new: bool,
 }
@@ -229,16 +231,22 @@ impl Client {
         matches!(self.way, Way::Service(_)) && !Path::new("/run/systemd/system").exists()
     }
 
-    /// Asks the engine that answers now what it is. On a connection that was kept, it is the one that it was.
+    /// Asks the engine that answers now what it is. On a connection that was kept, it is the one that it was a moment ago.
     pub(super) fn info(&self, deadline: Instant) -> Result<EngineInfo, Unanswered> {
-        let ping = Request::get(PING);
-        let (info, line) = self.on_a_line(&ping, None, deadline, |line| {
-            if !line.is_new {
-                line.ask(&ping, deadline)?;
+        let request = Request::get(INFO);
+        let ((info, told), line) = self.on_a_line(&request, None, deadline, |line| {
+            if line.is_new {
+                return Ok((line.info.clone(), line.told));
             }
-            Ok(line.info.clone())
+            if line.told.elapsed() > IDLE_TIME && self.way.known().is_none() {
+                return Ok((self.described(&line.ask(&request, deadline)?)?, Instant::now()));
+            }
+            match line.ask(&Request::get(PING), deadline)? {
+                answer if answer.is_success() => Ok((line.info.clone(), line.told)),
+                answer => Err(Unanswered::refused(&answer)),
+            }
         })?;
-        self.keep(line);
+        self.keep(Line { info: info.clone(), told, ..line });
         Ok(info)
     }
 
@@ -282,7 +290,7 @@ impl Client {
     /// The engine's description of itself.
     fn described(&self, answer: &Answer) -> Result<EngineInfo, Unanswered> {
         if !answer.is_success() {
-            return Err(Unanswered::with_words(End::Refused(answer.status), answer.message()));
+            return Err(Unanswered::refused(answer));
         }
         let mut info = EngineInfo::read(&answer.json()).ok_or_else(Unanswered::no_engine)?;
         if self.dialect == Dialect::Podman {
@@ -377,7 +385,14 @@ impl Client {
             // A service on this host has this host's time.
             None => self.way.known().map(|_| humantime::format_rfc3339_nanos(now).to_string()),
         };
-        Ok(Line { agent, info, time, version: format!("/v{major}.{minor}"), is_new: true })
+        Ok(Line {
+            agent,
+            info,
+            time,
+            version: format!("/v{major}.{minor}"),
+            told: Instant::now(),
+            is_new: true,
+        })
     }
 }
 
@@ -426,6 +441,10 @@ impl Unanswered {
 
     fn with_words(end: End, words: String) -> Self {
         Self { end, cause: Cause::Other, words }
+    }
+
+    fn refused(answer: &Answer) -> Self {
+        Self::with_words(End::Refused(answer.status), answer.message())
     }
 
     fn withheld(why: impl Into<String>) -> Self {
