@@ -129,8 +129,16 @@ impl Guard {
     fn remove(&mut self) -> Result<(), Error> {
         self.end();
         let removed = self.remove_made();
-        self.disarm();
+        self.settle(&removed);
         removed
+    }
+
+    /// Notes the result of the removal.
+    fn settle(&mut self, removed: &Result<(), Error>) {
+        self.disarm();
+        if removed.is_err() {
+            self.session.set_left();
+        }
     }
 
     /// Lets a container end by itself, and saves its log.
@@ -149,8 +157,8 @@ impl Guard {
     fn remove_made(&self) -> Result<(), Error> {
         let connection = self.session.connection();
         let (resource, name) = (self.resource, &self.name);
-        let removed = match &self.made {
-            Made::Nothing => return Ok(()),
+        match &self.made {
+            Made::Nothing => Ok(()),
             Made::Id(id) => {
                 let deadline = connection.engine().look_deadline();
                 orphans::remove_by_id(connection, resource, name, id, deadline)
@@ -158,11 +166,7 @@ impl Guard {
             Made::Perhaps => {
                 orphans::remove_as_it_appears(connection, resource, name, &self.filter)
             }
-        };
-        if removed.is_err() {
-            self.session.set_left();
         }
-        removed
     }
 }
 
@@ -182,8 +186,8 @@ pub(crate) fn remove_both(container: &mut Guard, network: &mut Guard) -> [Result
     } else {
         [container.remove_made(), network.remove_made()]
     };
-    container.disarm();
-    network.disarm();
+    container.settle(&removed[0]);
+    network.settle(&removed[1]);
     removed
 }
 

@@ -5,8 +5,6 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::{process, thread};
 
-use tracing::dispatcher::{get_default, with_default};
-
 use crate::error::Error;
 use crate::plan::NetworkPlanned;
 
@@ -58,9 +56,9 @@ impl Teardown {
         if pool.threads < IN_FLIGHT {
             pool.threads += 1;
             drop(pools);
-            let (its, log) = (key.clone(), get_default(Clone::clone));
-            let thread = move || with_default(&log, || take_turns(&its));
-            if thread::Builder::new().spawn(thread).is_err() && !is_left_to_others(&key) {
+            let its = key.clone();
+            let spawned = thread::Builder::new().spawn(move || take_turns(&its));
+            if spawned.is_err() && !is_left_to_others(&key) {
                 take_turns(&key);
             }
         }

@@ -16,6 +16,7 @@ pub use container::Container;
 pub use guest::Guest;
 pub(crate) use guest::GuestPlace;
 pub use stopper::Stopper;
+use tracing::dispatcher::{get_default, with_default};
 
 use crate::container::{CheckedSpec, Ready};
 use crate::created::NetworkCreated;
@@ -101,9 +102,9 @@ impl BundleRunning {
     /// engine; the others wait for their turn.
     ///
     /// The reaper removes what is left when the process ends. It gives a container no
-    /// [grace period](crate::BundleSpec::stop_grace), and [saves no log](crate::BundleSpec::save_log):
-    /// [`wait_for_teardowns`](crate::wait_for_teardowns) at the end of `main` does both. Where no reaper runs, the bundle is closed before this
-    /// returns; [`has_reaper`](crate::Engine::has_reaper) tells beforehand.
+    /// [grace period](crate::BundleSpec::stop_grace), and [saves no log](crate::BundleSpec::save_log). A program that wants both
+    /// calls [`wait_for_teardowns`](crate::wait_for_teardowns) at its end. Where no reaper runs, the bundle is closed before
+    /// this returns; [`has_reaper`](crate::Engine::has_reaper) tells beforehand.
     ///
     /// A launch or a creation of a network by this process waits for the end of a teardown of the same slug, in the same subnet,
     /// or with the same bridge, and so do an attach, a discard, and a look for a free subnet. A start that publishes a chosen port
@@ -221,9 +222,11 @@ impl Running {
     }
 
     fn begin(self, close: fn(Self) -> Result<(), Error>) -> Arc<Teardown> {
-        let (plan, span) = (self.network.plan().clone(), tracing::Span::current());
-        let engine = self.container.session().engine();
-        Teardown::begin(&engine, plan, move || span.in_scope(|| close(self)))
+        let (plan, engine) = (self.network.plan().clone(), self.container.session().engine());
+        // As if it were done here.
+        let (log, span) = (get_default(Clone::clone), tracing::Span::current());
+        let work = move || with_default(&log, || span.in_scope(|| close(self)));
+        Teardown::begin(&engine, plan, work)
     }
 }
 

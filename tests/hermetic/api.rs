@@ -782,6 +782,8 @@ fn a_network_that_is_in_use_while_its_container_goes_is_asked_again() {
     });
     bundle.close().unwrap();
     assert_eq!(engine.resources(), 0);
+    // Nothing is left, and so no lease.
+    assert_eq!(fs::read_dir(engine.path("leases")).unwrap().count(), 0);
 }
 
 #[test]
