@@ -94,8 +94,8 @@ fn phases() -> Vec<(&'static str, &'static str)> {
 /// docker's commands.
 fn scale() -> (usize, usize) {
     match (engine::is_podman(), engine::is_api()) {
-        (true, _) => (4, 6),
-        (false, false) => (8, 6),
+        (true, _) => (4, 4),
+        (false, false) => (8, 4),
         (false, true) => (8, 10),
     }
 }
