@@ -522,6 +522,24 @@ mod tests {
         });
     }
 
+    /// A host whose one address is the gateway's gives it to packets that leave by any interface.
+    #[test]
+    fn packets_that_a_rule_leads_elsewhere_do_not_leave_by_the_gateway() {
+        in_a_namespace(|| {
+            ip("link set lo up");
+            bridge();
+            let address = Ipv4Addr::new(10, 48, 1, 2);
+            let gateway = Ipv4Addr::new(10, 48, 1, 1);
+            let leaves = || {
+                super::super::leaves_by_gateway(address, gateway, "10.48.1.0/24".parse().unwrap())
+            };
+            assert!(leaves());
+            ip("route add default dev lo table 100");
+            ip("rule add priority 100 to 10.48.0.0/16 lookup 100");
+            assert!(!leaves());
+        });
+    }
+
     #[test]
     fn nothing_leads_anywhere_in_an_empty_namespace() {
         in_a_namespace(|| {

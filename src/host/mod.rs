@@ -225,14 +225,14 @@ fn speaks_as(from: Ipv4Addr, to: Ipv4Addr) -> bool {
 /// Returns true if packets of this process to an address of this subnet leave by the interface with this gateway. No
 /// packet is sent.
 pub(crate) fn leaves_by_gateway(ip: Ipv4Addr, gateway: Ipv4Addr, subnet: Ipv4Net) -> bool {
-    // A route of that interface's may give packets another source.
-    let has_route = || match way_to(ip.into()) {
+    match way_to(ip.into()) {
         Some(Holder::Route { destination, interface, .. }) => {
             IpNet::V4(subnet).contains(&destination) && has(&interface, gateway.into())
         }
-        _ => false,
-    };
-    speaks_as(gateway, ip) || has_route()
+        // The kernel does not say it. The source of packets is a sign, and no proof: a route by another interface may give
+        // them this one, and a route by this one another.
+        _ => speaks_as(gateway, ip),
+    }
 }
 
 /// Returns true if an interface of this host has this name and, among others, this address.
