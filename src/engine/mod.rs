@@ -290,7 +290,7 @@ impl Engine {
 
     /// A [`BundleRunning`](crate::BundleRunning) that is dropped is closed in the background, as by
     /// [`close_in_background`](crate::BundleRunning::close_in_background): the drop returns at once where a reaper runs. That of
-    /// a guest, of a network alone, or of a state in an error does not.
+    /// a guest or of a network alone does not, nor does a `?` that closes a state.
     ///
     /// The next launch then overlaps the teardown before it, unless it is of the same slug or in the same subnet.
     /// [`wait_for_teardowns`](crate::wait_for_teardowns) is for the end of the program: what is left to the reaper gets no grace

@@ -69,7 +69,7 @@ impl Item {
 #[derive(Debug, Default)]
 pub(super) struct EngineState {
     pub(super) items: Vec<Item>,
-    /// What is yet to happen, each at its time.
+    /// Changes that are yet to come, each at its time.
     late: Vec<(u64, Late)>,
 }
 

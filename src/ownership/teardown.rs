@@ -25,7 +25,7 @@ struct Pool {
 /// Removes a bundle and releases its slug.
 type Work = Box<dyn FnOnce() -> Result<(), Error> + Send>;
 
-/// What the work returned or panicked with.
+/// The result of the work, or its panic.
 type End = thread::Result<Result<(), Error>>;
 
 /// The teardown of one bundle.

@@ -54,7 +54,7 @@ use crate::plan::NetworkPlanned;
 #[must_use = "container and network are removed when this is dropped; hold it by a name"]
 pub struct BundleRunning(Option<Running>);
 
-/// What a bundle has until it ends.
+/// The parts of a bundle that has not ended.
 struct Running {
     // In the order of teardown, should that be cut short: a network goes after what is attached to it.
     container: Container,

@@ -126,7 +126,10 @@ fn create(
             |notice: &Notice<'_>| connection.backend().create_network(&request, notice, deadline);
         let (created, early) = match (early.take(), connection.backend().stepwise()) {
             (Some(spec), Some(stepwise)) => {
-                Early::create(plan, spec, stepwise, &mut guard, create)?
+                match Early::create(plan, spec, stepwise, &mut guard, create) {
+                    Ok(made) => made,
+                    Err(error) => return Err(error.and(guard.close())),
+                }
             }
             _ => (guard.create(create)?, None),
         };

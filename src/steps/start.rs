@@ -118,9 +118,10 @@ impl Early {
             Ok(id) => Ok((created, Some(Self { guard, id }))),
             Err(source) => {
                 tracing::debug!(error = %source, "the container was not created beside its network");
-                if let Err(left) = guard.close() {
-                    let error = Error::Start { container: name, image: spec.image.clone(), source };
-                    return Err(error.and(Err(left)));
+                let closed = guard.close();
+                if closed.is_err() {
+                    let error = ports::start_error(session.connection(), &name, spec, source);
+                    return Err(error.and(closed));
                 }
                 Ok((created, None))
             }
@@ -189,10 +190,9 @@ impl Start<'_> {
                 Ok(()) => return self.looked_at(id, guard),
                 // Its network is known by its name, and another may have that.
                 Err(error) if leads_elsewhere(&error) => {
-                    if let Err(left) = guard.close() {
-                        let (container, image) = (name.to_owned(), spec.image.clone());
-                        let error = Error::Start { container, image, source: error };
-                        return Err(error.and(Err(left)));
+                    let closed = guard.close();
+                    if closed.is_err() {
+                        return Err(ports::start_error(connection, name, spec, error).and(closed));
                     }
                 }
                 Err(error) => return Err(self.failed(error, guard)),

@@ -11,6 +11,7 @@ use sidecar_bundle::{
 };
 
 use crate::scripted::{Act, Scripted};
+use crate::surroundings::{trace_everything, traced};
 
 fn plan(slug: &str) -> NetworkPlanned {
     NetworkPlanned::new(Slug::new(slug).unwrap())
@@ -216,6 +217,44 @@ fn of_many_that_are_launched_each_failure_has_its_slug_and_the_others_run() {
     given_up().unwrap_err();
     assert_eq!(engine.resources(), 0);
     assert!(launch_all(&engine.engine(), []).unwrap().is_empty());
+}
+
+/// From whatever thread, for the subscriber of the caller.
+#[test]
+fn each_of_many_is_an_event_with_its_slug_and_without_a_secret() {
+    trace_everything();
+    let engine = Scripted::new(|_, _| Act::Obey);
+    engine.script(|request, _| match request {
+        _ if request.contains("-bad") => Act::Answer(500, "{}".into()),
+        _ => Act::Obey,
+    });
+    let spec = || BundleSpec::new().secret("TOKEN", "hunter2hunter2");
+    let slugs = ["a", "bad", "b", "c", "d", "e"];
+    let ((), trace) = traced(|| {
+        let failed = launch_all(&engine.engine(), slugs.map(|slug| (plan(slug), spec())));
+        failed.unwrap_err().into_state().close().unwrap();
+        up(&with_reaper(&engine), plan("f")).close_in_background().wait().unwrap();
+    });
+    let told = |slug: &str, words: &str| {
+        let slug = format!("slug={slug}");
+        trace
+            .lines()
+            .filter(|it| it.contains(" INFO ") && it.contains(words) && it.contains(&slug))
+            .count()
+    };
+    for slug in ["a", "b", "c", "d", "e", "f"] {
+        assert_eq!(
+            (told(slug, "the bundle runs"), told(slug, "the bundle is closed")),
+            (1, 1),
+            "{trace}"
+        );
+    }
+    assert_eq!(
+        (told("bad", "a bundle does not run"), told("bad", "the bundle runs")),
+        (1, 0),
+        "{trace}"
+    );
+    assert!(!trace.contains("hunter2"), "{trace}");
 }
 
 fn slug_of(error: &Error) -> &str {

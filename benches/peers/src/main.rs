@@ -197,7 +197,7 @@ fn from_nothing(options: &Options) {
     }
 }
 
-/// What a process of its own told of bundles side by side.
+/// The report of a process of its own on bundles side by side.
 #[derive(Clone)]
 struct Child {
     /// Since its start, seen from here.
