@@ -35,8 +35,8 @@ const PING: &str = "/_ping";
 /// The description of the engine, of whatever version.
 pub(super) const INFO: &str = "/info";
 
-/// The connections that are kept while nothing is asked.
-const IDLE: usize = 2;
+/// The connections that are kept while nothing is asked: those of four bundles, each with two requests at a time.
+const IDLE: usize = 8;
 
 /// The time for which a connection is kept: relays cut those that are idle, and podman does after 20 s.
 const IDLE_TIME: Duration = Duration::from_secs(15);
@@ -316,9 +316,14 @@ impl Client {
     /// Keeps a connection on which everything was answered.
     fn keep(&self, line: Line) {
         let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        let old = idle.iter().take_while(|(_, since)| since.elapsed() >= IDLE_TIME).count();
+        let old: Vec<_> = idle.drain(..old).collect();
         if idle.len() < IDLE {
             idle.push((line, Instant::now()));
         }
+        // The end of a program takes a moment.
+        drop(idle);
+        drop(old);
     }
 
     /// A client for one connection, which it opens with the first request. `Agent::shutdown` ends it at any time.
