@@ -4,10 +4,10 @@ use std::io::{Read, Write};
 use std::net::Shutdown;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 use std::thread;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bollard::Docker;
 use bollard::query_parameters::{
@@ -56,6 +56,7 @@ pub(crate) fn all() -> Vec<Way> {
     if is_podman() {
         return vec![
             way("podman's commands", commands),
+            way("podman's API", podmans_api),
             way("launch", launch),
             way("create_network, start", steps),
         ];
@@ -76,12 +77,13 @@ pub(crate) fn all() -> Vec<Way> {
 }
 
 /// The pairs whose ratio is told.
-pub(crate) const BARS: [(&str, &str); 5] = [
+pub(crate) const BARS: [(&str, &str); 6] = [
     ("launch", "the best order"),
     ("launch", "testcontainers"),
     ("launch", "testcontainers, blocking"),
     ("launch, by docker's commands", "docker's commands"),
     ("launch", "podman's commands"),
+    ("launch", "podman's API"),
 ];
 
 pub(crate) fn named(name: &str) -> Way {
@@ -176,10 +178,56 @@ fn bodies(plan: &NetworkPlanned) -> (Value, Value) {
     (network, container)
 }
 
+/// The requests of a bundle in plain order to podman's own API, by hand.
+fn podmans_api(_: &Site, plan: &NetworkPlanned) -> Down {
+    const API: &str = "/v4.0.0/libpod";
+    let (subnet, gateway, ip) = (plan.subnet().to_string(), plan.gateway(), plan.ip());
+    let name = plan.network_name();
+    let network = json!({
+        "name": name, "driver": "bridge", "dns_enabled": true,
+        "subnets": [{"subnet": subnet, "gateway": gateway}],
+    });
+    let container = json!({
+        "name": plan.container_name(), "image": format!("{IMAGE}:latest"),
+        "netns": {"nsmode": "bridge"}, "Networks": {&name: {"static_ips": [ip]}},
+    });
+    request("POST", &format!("{API}/networks/create"), Some(network));
+    let container = id(&request("POST", &format!("{API}/containers/create"), Some(container)));
+    let container = format!("{API}/containers/{container}");
+    request("POST", &format!("{container}/start"), None);
+    request("GET", &format!("{container}/json"), None);
+    Box::new(move || {
+        request("DELETE", &format!("{container}?force=true&v=true&timeout=0"), None);
+        request("DELETE", &format!("{API}/networks/{name}"), None);
+    })
+}
+
+/// The socket of the engine: of podman, a service of this process, which ends a while after the last request.
+fn socket() -> &'static str {
+    static SOCKET: OnceLock<String> = OnceLock::new();
+    SOCKET.get_or_init(|| {
+        if !is_podman() {
+            let host = std::env::var("DOCKER_HOST");
+            let host = host.unwrap_or_else(|_| "unix:///var/run/docker.sock".into());
+            return host.strip_prefix("unix://").unwrap().to_owned();
+        }
+        let path = format!("/tmp/peers-{}.sock", std::process::id());
+        let address = format!("unix://{path}");
+        let mut service = Command::new("podman");
+        service.args(["system", "service", "--time", "10", &address]).stderr(Stdio::null());
+        let mut service = service.spawn().unwrap();
+        thread::spawn(move || service.wait());
+        let is_there = |_: &usize| {
+            thread::sleep(Duration::from_millis(20));
+            UnixStream::connect(&path).is_ok()
+        };
+        (0..500).find(is_there).unwrap();
+        path
+    })
+}
+
 fn request(method: &str, path: &str, body: Option<Value>) -> Value {
-    let host =
-        std::env::var("DOCKER_HOST").unwrap_or_else(|_| "unix:///var/run/docker.sock".into());
-    let mut engine = UnixStream::connect(host.strip_prefix("unix://").unwrap()).unwrap();
+    let mut engine = UnixStream::connect(socket()).unwrap();
     let body = body.map(|it| it.to_string()).unwrap_or_default();
     write!(
         engine,
