@@ -25,14 +25,14 @@ use crate::plan::NetworkPlanned;
 ///
 /// A plan without a network cannot be started:
 ///
-/// ```compile_fail,E0599
+/// ```compile_fail,E0277
 /// # use sidecar_bundle::{BundleSpec, Engine, NetworkPlanned, Slug};
 /// # let plan = NetworkPlanned::new(Slug::new("demo")?);
 /// let bundle = plan.start(BundleSpec::new())?;
 /// # bundle.close()
 /// # ; Ok::<(), sidecar_bundle::Error>(())
 /// ```
-#[must_use = "the network is removed when this is dropped"]
+#[must_use = "the network is removed when this is dropped; bind it to a name, and not to `_`"]
 pub struct NetworkCreated {
     guard: Guard,
     network: Arc<Network>,

@@ -24,8 +24,8 @@
 //!
 //! # The states
 //!
-//! Each state is a type, and each step takes the state before it: a wrong order does not compile. The steps ask the
-//! engine's API for what these commands do:
+//! Each state is a type, and each step takes the state before it: a wrong order does not compile, and the compiler's message
+//! names the missing step. The steps ask the engine's API for what these commands do:
 //!
 //! ```text
 //! &str ──> Slug ──> NetworkPlanned        data: clone it, compare it, print it
@@ -238,6 +238,9 @@
 //! # Ok(())
 //! # }
 //! ```
+//!
+//! A bundle that is bound to nothing at all is a warning. For the underscore, rustc has a lint that is off by default:
+//! `#![warn(let_underscore_drop)]`.
 //!
 //! # When no drop runs
 //!

@@ -26,7 +26,7 @@ use super::readiness::Ready;
 /// # let _ = spec;
 /// ```
 #[derive(Clone, Debug, PartialEq)]
-#[must_use]
+#[must_use = "a daemon is a part of a specification: `BundleSpec::daemon` adds it"]
 pub struct Daemon {
     pub(super) name: String,
     pub(super) parts: Parts,

@@ -23,7 +23,7 @@ use crate::invalid::InvalidInput;
 /// assert!(!format!("{spec:?}").contains("BEGIN"));
 /// ```
 #[derive(Clone, PartialEq, Eq)]
-#[must_use]
+#[must_use = "`BundleSpec::file` or `Daemon::file` adds it"]
 pub struct ContainerFile {
     path: PathBuf,
     pub(crate) contents: Arc<[u8]>,

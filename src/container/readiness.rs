@@ -25,7 +25,7 @@ use crate::invalid::{InvalidInput, filled};
 /// );
 /// ```
 #[derive(Clone, Debug)]
-#[must_use]
+#[must_use = "nothing waits for it until `Daemon::ready` or `Container::wait_for` takes it"]
 pub struct Ready(pub(crate) Condition);
 
 #[derive(Clone)]

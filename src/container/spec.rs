@@ -33,7 +33,7 @@ use super::parts::{Mount, Parts, Relabel, Source, Tmpfs};
 /// assert!(!format!("{spec:?}").contains("hunter2"));
 /// ```
 #[derive(Clone, Debug, Default, PartialEq)]
-#[must_use]
+#[must_use = "nothing has these options until `launch` or `start` takes them"]
 pub struct BundleSpec {
     pub(super) image: Option<String>,
     pub(super) require_digest: bool,

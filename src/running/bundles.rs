@@ -27,7 +27,7 @@ use crate::ownership::guard::without_a_second_panic;
 /// }
 /// # Ok::<(), sidecar_bundle::Error>(())
 /// ```
-#[must_use = "the bundles are closed when this is dropped; hold it by a name"]
+#[must_use = "the bundles are closed when this is dropped; bind it to a name, and not to `_`"]
 #[derive(Default)]
 pub struct RunningBundles(Vec<BundleRunning>);
 

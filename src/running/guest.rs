@@ -14,7 +14,7 @@ use crate::ownership::guard::Guard;
 ///
 /// It borrows the bundle, and dropping it removes the container, and logs a failure. When the process is killed, it is
 /// removed with its bundle.
-#[must_use = "the container is removed when this is dropped; hold it by a name"]
+#[must_use = "the container is removed when this is dropped; bind it to a name, and not to `_`"]
 pub struct Guest<'a> {
     // In the order of teardown: the name is free when the container is gone.
     container: Container,

@@ -51,7 +51,7 @@ use crate::plan::NetworkPlanned;
 /// println!("{}", bundle.ip());
 /// # Ok::<(), sidecar_bundle::Error>(())
 /// ```
-#[must_use = "container and network are removed when this is dropped; hold it by a name"]
+#[must_use = "container and network are removed when this is dropped; bind it to a name, and not to `_`"]
 pub struct BundleRunning(Option<Running>);
 
 /// The parts of a bundle that has not ended.

@@ -16,6 +16,7 @@ pub(crate) mod sweep;
 #[cfg(feature = "serde")]
 mod texts;
 mod wait;
+mod wrong_order;
 
 pub use discard::Discarded;
 pub use events::{BundleEvent, Events};

@@ -1,0 +1,11 @@
+use sidecar_bundle::{BundleSpec, NetworkPlanned};
+
+fn program(plan: NetworkPlanned) {
+    let bundle = plan;
+    let guest = bundle.guest("agent", BundleSpec::new()).unwrap();
+    guest.close().unwrap();
+}
+
+fn main() {
+    let _ = program;
+}

@@ -1,0 +1,10 @@
+use sidecar_bundle::NetworkCreated;
+
+fn program(network: NetworkCreated) {
+    let bundle = network;
+    println!("{:?}", bundle.logs(10).unwrap());
+}
+
+fn main() {
+    let _ = program;
+}

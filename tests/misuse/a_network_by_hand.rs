@@ -1,0 +1,10 @@
+use sidecar_bundle::{Engine, NetworkCreated, NetworkPlanned};
+
+fn program(plan: NetworkPlanned, engine: &Engine) {
+    let network = NetworkCreated { plan };
+    println!("{network:?} {engine:?}");
+}
+
+fn main() {
+    let _ = program;
+}

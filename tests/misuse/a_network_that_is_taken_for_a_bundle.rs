@@ -1,0 +1,10 @@
+use sidecar_bundle::{BundleRunning, BundleSpec, NetworkCreated};
+
+fn program(network: NetworkCreated) {
+    let bundle: BundleRunning = network;
+    println!("{} {:?}", bundle.ip(), BundleSpec::new());
+}
+
+fn main() {
+    let _ = program;
+}

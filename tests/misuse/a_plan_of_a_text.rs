@@ -1,0 +1,10 @@
+use sidecar_bundle::{NetworkPlanned, Slug};
+
+fn program() {
+    let plan = NetworkPlanned::new("demo");
+    println!("{plan} {:?}", Slug::new("demo"));
+}
+
+fn main() {
+    let _ = program;
+}

@@ -1,0 +1,11 @@
+#![deny(unused_must_use)]
+
+use sidecar_bundle::BundleRunning;
+
+fn program(bundle: BundleRunning) {
+    bundle.keep();
+}
+
+fn main() {
+    let _ = program;
+}

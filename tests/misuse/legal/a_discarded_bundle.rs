@@ -1,0 +1,11 @@
+#![deny(unused_must_use)]
+
+use sidecar_bundle::{BundleSpec, Engine, NetworkPlanned};
+
+fn program(plan: NetworkPlanned, engine: &Engine) {
+    let _bundle = plan.launch(engine, BundleSpec::new()).unwrap();
+}
+
+fn main() {
+    let _ = program;
+}

@@ -1,0 +1,12 @@
+#![deny(unused_must_use)]
+
+use sidecar_bundle::BundleSpec;
+
+fn program(spec: BundleSpec) {
+    let spec = spec.clone().hardened();
+    println!("{spec:?}");
+}
+
+fn main() {
+    let _ = program;
+}

@@ -1,0 +1,9 @@
+use sidecar_bundle::BundleRunning;
+
+fn program(bundle: BundleRunning) {
+    bundle.close().unwrap();
+}
+
+fn main() {
+    let _ = program;
+}

@@ -1,0 +1,11 @@
+#![deny(unused_must_use)]
+
+use sidecar_bundle::{launch_all, BundleSpec, Engine, NetworkPlanned};
+
+fn program(plan: NetworkPlanned, engine: &Engine) {
+    let _bundles = launch_all(engine, [(plan, BundleSpec::new())]).unwrap();
+}
+
+fn main() {
+    let _ = program;
+}

@@ -1,0 +1,10 @@
+use sidecar_bundle::{BundleSpec, NetworkCreated};
+
+fn program(network: NetworkCreated) {
+    let bundle = network.start(BundleSpec::new()).unwrap();
+    bundle.close().unwrap();
+}
+
+fn main() {
+    let _ = program;
+}

@@ -1,0 +1,11 @@
+use sidecar_bundle::{BundleSpec, NetworkPlanned};
+
+fn program(plan: NetworkPlanned) {
+    let network = plan;
+    let bundle = network.start(BundleSpec::new()).unwrap();
+    bundle.close().unwrap();
+}
+
+fn main() {
+    let _ = program;
+}

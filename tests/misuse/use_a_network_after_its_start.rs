@@ -1,0 +1,11 @@
+use sidecar_bundle::{BundleSpec, NetworkCreated};
+
+fn program(network: NetworkCreated) {
+    let bundle = network.start(BundleSpec::new()).unwrap();
+    println!("{}", network.network_id());
+    bundle.close().unwrap();
+}
+
+fn main() {
+    let _ = program;
+}

@@ -1,0 +1,12 @@
+use sidecar_bundle::BundleRunning;
+
+fn program(bundle: BundleRunning) {
+    let ip = bundle.ip();
+    bundle.close().unwrap();
+    println!("{}", bundle.ip());
+    println!("{ip}");
+}
+
+fn main() {
+    let _ = program;
+}

@@ -1,0 +1,10 @@
+use sidecar_bundle::NetworkCreated;
+
+fn program(network: NetworkCreated) {
+    let bundle = network;
+    bundle.wait_ready(std::time::Duration::from_secs(10)).unwrap();
+}
+
+fn main() {
+    let _ = program;
+}

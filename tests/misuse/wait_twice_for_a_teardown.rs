@@ -1,0 +1,12 @@
+use sidecar_bundle::BundleRunning;
+
+fn program(bundle: BundleRunning) {
+    let closing = bundle.close_in_background();
+    println!("{}", closing.is_finished());
+    closing.wait().unwrap();
+    closing.wait().unwrap();
+}
+
+fn main() {
+    let _ = program;
+}
