@@ -1,0 +1,28 @@
+//! The guarantees, the tests that show each of them, and the limits.
+//!
+//! The commands run in a clone of the repository. `tests/with-docker` starts a private engine where there is none.
+//!
+//! | guarantee | shown by |
+//! |---|---|
+//! | Subnet, gateway and address follow from the slug alone, and are the same on every machine. | `cargo test --test vectors --test properties` |
+//! | A bundle that runs has the planned address, or the step is an error. | `tests/with-docker cargo test --test engine` |
+//! | A wrong order of steps does not compile, and the message names the missing step. | `cargo test --test misuse`: 56 programs |
+//! | An owner that is killed at a random moment leaves nothing. | `tests/with-docker cargo test --test chaos`: 160 kills |
+//! | Whatever fails in whatever order, nothing is lost, left behind, or taken from others. | `cargo test --lib model`: 10,000 random sequences against a modelled engine |
+//! | Each of these tests notices if its guarantee is broken. | `tests/break-guarantees`: one patch for each |
+//! | A secret is in no argument, environment, log, error or file of this library's. | `tests/with-docker cargo test --test engine redactor` |
+//!
+//! # Limits
+//!
+//! - The library runs on Unix hosts, and needs Linux for [looks](crate::Error::SubnetTaken) at interfaces and routes.
+//! - A container that the engine [restarts](crate::BundleSpec::restart) keeps its address; the library does not watch it in
+//!   between.
+//! - It builds no images.
+//! - A slug has one bundle, a container, and guests that live no longer: no composition of services.
+//! - It writes no firewall rules. It connects to a bundle only while the bundle's own bridge is an interface of this host, or
+//!   to its ports that are published on loopback.
+//! - Two slugs may be derived to the same one of the default pool's 4096 subnets: among 76 slugs, two collide with
+//!   probability 1/2. The second launch is [`Error::SubnetTaken`](crate::Error::SubnetTaken).
+//! - Whoever may use the engine's socket is root on its host, and can read every secret and forge every label.
+//! - Leases are files. Owners on hosts that share no state directory do not see each other; see
+//!   [`Error::UnknownOwner`](crate::Error::UnknownOwner).

@@ -1,0 +1,47 @@
+//! A guest is another container of a bundle: the sandbox itself, a client of a test, a probe.
+//!
+//! [`guest`](crate::BundleRunning::guest) starts it in the bundle's network, at an address of its own.
+//! [`guest_in_namespace`](crate::BundleRunning::guest_in_namespace) starts it in the bundle's network namespace, where it
+//! shares the bundle's address. A [`Guest`] borrows its bundle: closing or keeping the bundle under it does not compile.
+//! Reaper, sweep and [`discard`](crate::NetworkPlanned::discard) remove guests with their bundle.
+//!
+//! # A sandbox without a way out
+//!
+//! The network is [internal](crate::NetworkOptions::internal), and the bundle is [also on](crate::BundleSpec::also_on) a
+//! network with a way out. The guest reaches the bundle and, at the gateway's address, whatever listens on the engine's
+//! host there, unless the gateway is [isolated](GatewayMode::Isolated).
+//!
+//! ```no_run
+//! use std::time::Duration;
+//!
+//! use sidecar_bundle::{
+//!     BundleSpec, ContainerFile, Engine, Error, NetworkOptions, NetworkPlanned, Ready, Slug,
+//! };
+//!
+//! fn run() -> Result<(), Error> {
+//!     let plan = NetworkPlanned::new(Slug::new("demo")?);
+//!     let plan = plan.with_options(NetworkOptions::new().internal(true));
+//!     let proxy = BundleSpec::new()
+//!         .image("acme/proxy:7")
+//!         .file(ContainerFile::new("/etc/proxy.yaml", "listen: 8080\n"))
+//!         .also_on("egress"); // a network that exists
+//!     let bundle = plan.launch(&Engine::docker(), proxy)?;
+//!     // The proxy renames it into place.
+//!     bundle.wait_for(&Ready::file("/var/lib/proxy/ca.pem"), Duration::from_secs(10))?;
+//!     let certificate = bundle.read_file("/var/lib/proxy/ca.pem")?;
+//!     let mut agent = BundleSpec::new().image("acme/agent:7").hardened();
+//!     agent = agent.file(ContainerFile::new("/etc/ssl/proxy.pem", certificate));
+//!     for (name, value) in bundle.plan().proxy_variables(8080) {
+//!         agent = agent.variable(name, value);
+//!     }
+//!     let guest = bundle.guest("agent", agent)?;
+//!     guest.wait_exit(Duration::MAX)?;
+//!     guest.close()?;
+//!     bundle.close()
+//! }
+//! ```
+//!
+//! `examples/agent.rs` runs this with the tests' image.
+
+#[cfg(doc)]
+use crate::{GatewayMode, Guest};

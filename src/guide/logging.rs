@@ -1,0 +1,24 @@
+//! Steps are `tracing` spans, and each request to an engine is an event. All targets begin with `sidecar_bundle`.
+//!
+//! | level | span or event |
+//! |---|---|
+//! | `INFO` | the spans `create_network`, `start`, `close`, `attach`, `discard`, `guest` and `wait`, with the slug |
+//! | `INFO` | the spans `sweep`, `bundles` and `pull` |
+//! | `INFO` | a bundle that runs, and one that is closed |
+//! | `INFO` | each failure of a [`launch_all`](crate::launch_all), when it comes |
+//! | `WARN` | a resource that a drop, or a close in the background, could not remove |
+//! | `DEBUG` | each request to an engine, with its path, time and status, without secret values |
+//!
+//! With [tracing-subscriber](https://docs.rs/tracing-subscriber), `RUST_LOG=sidecar_bundle=info` shows each bundle that goes
+//! up and down:
+//!
+//! ```no_run
+//! tracing_subscriber::fmt().with_max_level(tracing::Level::INFO).init();
+//! ```
+//!
+//! [`launch_all`](crate::launch_all), [`close_all`](crate::close_all) and a teardown in the background log from threads of
+//! their own: a subscriber must not need a lock that the caller holds meanwhile. Of two requests at the same time, one is
+//! logged at its end, by the caller's thread.
+//!
+//! The HTTP client logs by the crate `log`. At level `TRACE`, its part `ureq_proto` prints the bodies of answers, and the
+//! description of a container has its environment, secrets included: leave that level off.
