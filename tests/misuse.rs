@@ -15,7 +15,7 @@ use std::sync::OnceLock;
 use expect_test::expect_file;
 use serde_json::Value;
 
-/// What the compiler printed of each program that it refused, by the program's name.
+/// The compiler's messages of each program that it refused, by the name of the program.
 type Messages = BTreeMap<String, String>;
 
 #[test]

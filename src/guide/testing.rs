@@ -38,7 +38,7 @@
 //!
 //! /// The plan of a test. Those of two slots never meet.
 //! fn plan(slot: u64) -> Result<NetworkPlanned, Error> {
-//!     let pool: AddressPool = "10.48.0.0/16:/24".parse()?;
+//!     let pool: AddressPool = "10.48.0.0/13:/24".parse()?;
 //!     let subnet = pool.addressing(&Slug::new("suite")?, slot)?;
 //!     Ok(NetworkPlanned::new(Slug::new(format!("suite-{slot}"))?).with_addressing(subnet))
 //! }
@@ -76,7 +76,8 @@
 //! use sidecar_bundle::{BundleSpec, Engine, Error, NetworkPlanned, Slug};
 //!
 //! fn plan() -> Result<NetworkPlanned, Error> {
-//!     Ok(NetworkPlanned::new(Slug::new("suite")?))
+//!     // Not the pool of the slots.
+//!     Ok(NetworkPlanned::new(Slug::new("shared")?).with_pool("10.56.0.0/13:/24".parse()?))
 //! }
 //!
 //! /// Before the tests. A bundle of an earlier run is taken back, or replaced if it differs.

@@ -206,7 +206,7 @@ fn find(ip: IpAddr) -> Option<Route> {
     })
 }
 
-/// What drops the packets to an address, which the kernel does not name.
+/// The rule or route that drops the packets to an address. The kernel does not name it.
 fn rejection(ip: IpAddr, rules: &[Rule]) -> Option<Holder> {
     let routes = routes(ip);
     for rule in rules.iter().filter(|it| it.may_match(ip)) {

@@ -1,4 +1,4 @@
-//! What happens to a running bundle, as it happens.
+//! The events of a running bundle, as they come.
 
 use std::collections::VecDeque;
 use std::fmt;
