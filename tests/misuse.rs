@@ -53,8 +53,8 @@ fn a_twin_differs_in_one_line() {
 
 #[test]
 fn what_is_shown_of_the_library_is_no_part_of_a_message() {
-    let shown = "error: no\n  --> src/bin/x.rs:4:5\n   |\n 4 | f();\n   | ^^^\nnote: here\n  --> /its/src/lib.rs:9:1\n   |\n 9 | fn f();\n   | ^^^\n...\n   = note: why\n";
-    let message = "error: no\n  --> x.rs:4:5\n   |\n 4 | f();\n   | ^^^\nnote: here\n  --> the library\n   = note: why\n";
+    let shown = "error: no\n   --> src/bin/x.rs:4:5\n    |\n  4 | f();\n    | ^^^\n    ::: /its/src/lib.rs:359:1\n    |\n359 | fn f();\n    | ^^^\n...\n    = note: why\nhelp: so\n";
+    let message = "error: no\n   --> x.rs:4:5\n    |\n  4 | f();\n    | ^^^\n   --> the library\n    = note: why\nhelp: so\n";
     assert_eq!(without_the_library(shown), message);
 }
 
@@ -123,18 +123,25 @@ fn read_messages(lines: &str) -> Messages {
     messages
 }
 
-/// A message without the lines that it shows of the library, which change with it.
+/// A message without the lines that it shows of the library, and with a margin that does not depend on their numbers.
 fn without_the_library(message: &str) -> String {
     let mut is_program = true;
     let line = |line: &str| {
-        let (start, rest) = line.split_at(line.len() - line.trim_start().len());
-        if let Some(place) = rest.strip_prefix("--> ") {
+        let rest = line.trim_start();
+        let (number, after) = rest.split_at(rest.find(|c: char| !c.is_numeric()).unwrap_or(0));
+        if let Some(place) = ["--> ", "::: "].iter().find_map(|it| rest.strip_prefix(it)) {
             let program = place.strip_prefix("src/bin/");
             is_program = program.is_some();
-            return Some(format!("{start}--> {}\n", program.unwrap_or("the library")));
+            return Some(format!("   --> {}\n", program.unwrap_or("the library")));
         }
-        let is_shown = rest.starts_with(|c: char| "|.".contains(c) || c.is_numeric());
-        (is_program || !is_shown).then(|| format!("{line}\n"))
+        let is_code = rest.starts_with(['|', '.']) || !number.is_empty();
+        if is_code && !is_program {
+            None
+        } else if is_code || rest.starts_with('=') {
+            Some(format!("{number:>3}{}{after}\n", if number.is_empty() { " " } else { "" }))
+        } else {
+            Some(format!("{line}\n"))
+        }
     };
     message.lines().filter_map(line).collect()
 }
