@@ -259,7 +259,9 @@ impl Options {
     /// Checks the names of other hosts, and the addresses of the servers that know more of them.
     fn check_names(&self) -> Result<(), InvalidInput> {
         for (number, (name, address)) in self.hosts.iter().enumerate() {
-            if name.is_empty() || !name.chars().all(|c| c.is_ascii_graphic() && c != ':') {
+            // For docker's program from 25 on, a name ends at an equals sign.
+            let is_fine = |c: char| c.is_ascii_graphic() && !matches!(c, ':' | '=');
+            if name.is_empty() || !name.chars().all(is_fine) {
                 return Err(InvalidInput::new(format_args!("{name:?} is not the name of a host")));
             }
             // One of each version may be given.
@@ -336,6 +338,9 @@ mod tests {
         assert!(refused(&spec().host_gateway("a")));
         assert!(!refused(&spec().extra_host("a", std::net::Ipv6Addr::LOCALHOST)));
         assert!(!refused(&spec().host_gateway("b")));
+        for name in ["", "a b", "a:b", "a=b"] {
+            assert!(refused(&BundleSpec::new().extra_host(name, [10, 0, 0, 1])), "{name:?}");
+        }
         for none in [[0, 0, 0, 0], [224, 0, 0, 1]] {
             assert!(refused(&BundleSpec::new().dns_server(none)));
         }

@@ -46,8 +46,8 @@ pub(super) fn parse_time(time: &str) -> Option<SystemTime> {
     }
     let (local, zone) = time.split_at_checked(time.len().checked_sub(6)?)?;
     let (hours, minutes) = zone.get(1..)?.split_once(':')?;
-    let offset = hours.parse::<u16>().ok()? * 60 + minutes.parse::<u16>().ok()?;
-    let offset = Duration::from_secs(60 * u64::from(offset));
+    let (hours, minutes) = (hours.parse::<u16>().ok()?, minutes.parse::<u16>().ok()?);
+    let offset = Duration::from_secs(60 * (60 * u64::from(hours) + u64::from(minutes)));
     if zone.starts_with('-') {
         utc(local)?.checked_add(offset)
     } else {
@@ -58,6 +58,14 @@ pub(super) fn parse_time(time: &str) -> Option<SystemTime> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_zone_of_any_form_is_no_panic() {
+        for zone in ["+9999:", "-9999:", "+999:9", "+:9999", "++9:+9"] {
+            let _ = parse_time(&format!("2026-01-02T03:04:05{zone}"));
+        }
+        assert_eq!(parse_time("2026-01-02T03:04:05+9999:"), None);
+    }
 
     #[test]
     fn a_timeout_without_end_is_a_far_deadline() {

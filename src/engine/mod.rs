@@ -22,6 +22,8 @@ use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 use std::{env, path};
 
+#[cfg(fuzzing)]
+pub(crate) use api::fuzzing;
 use api::{Api, Connections};
 use backend::Backend;
 use cli::Cli;

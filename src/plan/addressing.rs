@@ -282,7 +282,9 @@ impl FromStr for AddressPool {
         let (range, prefix) = text.split_once(":/").ok_or_else(not_a_pool)?;
         let range = range.parse().map_err(|_| not_a_pool())?;
         let prefix = prefix.parse().map_err(|_| not_a_pool())?;
-        Self::new(range, prefix)
+        let pool = Self::new(range, prefix)?;
+        // A number with a sign or with zeros before it is a number for Rust, too.
+        if pool.to_string() == text { Ok(pool) } else { Err(not_a_pool()) }
     }
 }
 
@@ -344,6 +346,14 @@ mod tests {
             );
             let expected = range.map(|r| r.parse().unwrap());
             assert_eq!(own.unwrap().dynamic_range(), expected, "{subnet} .{gateway} .{bundle}");
+        }
+    }
+
+    #[test]
+    fn a_pool_is_read_only_as_it_prints() {
+        for text in ["10.48.0.0/12:/+24", "10.48.0.0/12:/024", "10.48.0.0/+12:/24"] {
+            let error = text.parse::<AddressPool>().unwrap_err().to_string();
+            assert!(error.contains("is not a pool"), "{error}");
         }
     }
 

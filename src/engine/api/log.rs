@@ -26,10 +26,14 @@ impl Lines {
     /// Adds data, and passes on each line that it completes.
     pub(super) fn push(&mut self, stream: LogStream, data: &[u8], mut line: impl FnMut(LogLine)) {
         let begun = self.of(stream);
-        for part in data.split_inclusive(|byte| *byte == b'\n') {
-            begun.extend(part);
-            if part.ends_with(b"\n") || begun.len() >= MAX_LINE {
-                line(log_line(stream, &std::mem::take(begun)));
+        for mut part in data.split_inclusive(|byte| *byte == b'\n') {
+            while !part.is_empty() {
+                let (piece, rest) = part.split_at(part.len().min(MAX_LINE - begun.len()));
+                begun.extend(piece);
+                part = rest;
+                if begun.ends_with(b"\n") || begun.len() == MAX_LINE {
+                    line(log_line(stream, &std::mem::take(begun)));
+                }
             }
         }
     }
@@ -257,6 +261,17 @@ mod tests {
             });
         }
         assert_eq!((pieces, lines.stdout.len()), (5, 0));
+    }
+
+    #[test]
+    fn a_long_line_is_cut_at_the_same_places_whatever_its_frames() {
+        let line = [vec![b'x'; MAX_LINE + 5], vec![b'\n']].concat();
+        for length in [line.len(), MAX_LINE - 3, 1000] {
+            let parts: Vec<_> = line.chunks(length).map(|it| (LogStream::Stdout, it)).collect();
+            let lengths: Vec<_> =
+                lines(&parts).iter().map(|it| it.len() - "Stdout ".len()).collect();
+            assert_eq!(lengths, [MAX_LINE, 5], "{length}");
+        }
     }
 
     #[test]

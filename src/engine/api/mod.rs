@@ -6,6 +6,8 @@ mod by_curl;
 mod client;
 mod follow;
 mod frames;
+#[cfg(fuzzing)]
+pub(crate) mod fuzzing;
 mod health;
 mod log;
 mod operations;

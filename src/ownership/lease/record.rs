@@ -158,19 +158,29 @@ impl Record {
 
     /// The old end is cut off last: whenever the writer dies, one of the two records can be read.
     pub(super) fn write(&self, mut file: &File) -> io::Result<()> {
+        let text = self.text();
+        file.seek(SeekFrom::Start(0))?;
+        file.write_all(text.as_bytes())?;
+        file.set_len(text.len() as u64)
+    }
+
+    fn text(&self) -> String {
         let Self { id, prefix, slug, owner, pid, kept, sweep, settling, .. } = self;
         let since = seconds(self.since);
         let text_of = |id: &Option<Id>| id.as_ref().map(Id::to_string).unwrap_or_default();
         let (network, container) = (text_of(&self.network), text_of(&self.container));
         let making = self.making.map(|pid| pid.to_string()).unwrap_or_default();
-        let text = format!(
+        format!(
             "{HEADER}\nid={id}\nprefix={prefix}\nslug={slug}\nowner={owner}\npid={pid}\nsince={since}\n\
              network={network}\ncontainer={container}\nkept={kept}\nmaking={making}\nsweep={sweep}\n\
              settling={settling}\nend\n"
-        );
-        file.seek(SeekFrom::Start(0))?;
-        file.write_all(text.as_bytes())?;
-        file.set_len(text.len() as u64)
+        )
+    }
+
+    /// Reads a record, and writes what was read.
+    #[cfg(fuzzing)]
+    pub(crate) fn rewritten(text: &str) -> Option<String> {
+        Some(Self::parse(text)?.text())
     }
 }
 
