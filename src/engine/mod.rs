@@ -45,8 +45,8 @@ pub use support::Unsupported;
 /// them up, and so do `CONTAINER_HOST` and connections. They are read when this value is made, and apply to
 /// every request of every bundle that is made with it: a later `docker context use`, `set_var` or
 /// `set_current_dir` does not send a removal to another engine. Over the API, a connection leads to the engine
-/// that described itself on it; if a new one leads to another engine, nothing is asked of that. Up to two connections
-/// are kept as long as this value and its clones; each that is not a socket is a process of the program.
+/// that described itself on it; if a new one leads to another engine, nothing is asked of that. Up to eight connections
+/// are kept, at most as long as this value and its clones; each that is not a socket is a process of the program.
 ///
 /// Podman has no daemon. If no address and no connection is configured, the first request runs `podman system service`
 /// on a socket that only this user reaches. It is one process for all engine values that lead to the same podman, while one of

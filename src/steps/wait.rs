@@ -65,11 +65,11 @@ impl Container {
     /// - [`Error::Died`] as soon as the container has ended, with its exit code and last lines,
     /// - [`Error::NotReady`] at the deadline, with what was seen last,
     /// - [`Error::Stopped`] as soon as the bundle's [`stopper`](Container::stopper) is used,
-    /// - [`Error::Invalid`] when an HTTP path of the condition is invalid; nothing has been waited for,
+    /// - [`Error::Invalid`] when the condition is invalid, as an HTTP path may be; nothing has been waited for,
     /// - [`Error::Unreachable`] when the address would have to be connected to and is not on this host; nothing was
     ///   sent. Where the engine is rootless or in a virtual machine, ports that are published on loopback are connected
     ///   to instead,
-    /// - [`Error::Unsupported`] when the log would have to be read, and the engine is driven by commands,
+    /// - [`Error::Unsupported`] when it takes the log, a file or a command, and the engine is driven by commands,
     /// - [`Error::Gone`] when somebody else removed the container,
     /// - [`Error::Look`] when the engine cannot be asked.
     pub fn wait_for(&self, condition: &Ready, timeout: Duration) -> Result<(), Error> {
