@@ -22,6 +22,19 @@ use crate::status::{Exit, FileProblem};
 ///
 /// Its text says what was being done, and what to do next where there is something to do. The cause is its
 /// [`source`](std::error::Error::source).
+///
+/// ```
+/// use sidecar_bundle::{Cause, Error, Slug};
+///
+/// fn is_worth_a_retry(error: &Error) -> bool {
+///     match error {
+///         Error::Taken { .. } | Error::PortTaken { .. } | Error::Pull { .. } => true,
+///         Error::Several(errors) => errors.as_slice().iter().all(is_worth_a_retry),
+///         error => error.cause() == Some(Cause::EngineUnreachable),
+///     }
+/// }
+/// assert!(!is_worth_a_retry(&Slug::new("").unwrap_err().into()));
+/// ```
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
@@ -446,6 +459,18 @@ impl Error {
 }
 
 /// The error of one bundle of many. It prints `bundle SLUG: ERROR`; the source is the error's.
+///
+/// ```
+/// use sidecar_bundle::{BundleSpec, Engine, Error, NetworkPlanned, Slug, launch_all};
+///
+/// let wrong = (NetworkPlanned::new(Slug::new("demo")?), BundleSpec::new().image("two words"));
+/// let (error, _) = launch_all(&Engine::docker(), [wrong]).unwrap_err().into_parts();
+/// let Error::Bundle(failed) = error else { panic!("{error}") };
+/// assert_eq!(failed.to_string(), "bundle demo: \"two words\" is not an image reference");
+/// let (plan, _) = failed.into_parts(); // to try again
+/// assert_eq!(plan.slug().as_str(), "demo");
+/// # Ok::<(), Error>(())
+/// ```
 #[derive(Debug)]
 pub struct BundleError(Box<(NetworkPlanned, Error)>);
 
@@ -482,6 +507,16 @@ impl std::error::Error for BundleError {
 }
 
 /// Errors that came together, two or more. It prints one after the other; the source is the first one's.
+///
+/// ```
+/// use sidecar_bundle::{BundleSpec, Engine, Error, NetworkPlanned, Slug, launch_all};
+///
+/// let engine = Engine::docker().with_host("unix:///no/such/socket");
+/// let plans = ["first", "second"].map(|it| NetworkPlanned::new(Slug::new(it).unwrap()));
+/// let failed = launch_all(&engine, plans.map(|it| (it, BundleSpec::new()))).unwrap_err();
+/// let Error::Several(errors) = failed.error() else { panic!("{failed}") };
+/// assert_eq!(errors.as_slice().len(), 2);
+/// ```
 #[derive(Debug)]
 pub struct Errors(Vec<Error>);
 
@@ -545,12 +580,38 @@ impl<S> StepError<S> {
     }
 
     /// The state before the step, to try again. The error is dropped.
+    ///
+    /// ```
+    /// use sidecar_bundle::{BundleSpec, Engine, NetworkPlanned, Slug};
+    ///
+    /// let plan = NetworkPlanned::new(Slug::new("demo")?);
+    /// let failed = plan.clone().launch(&Engine::docker(), BundleSpec::new().pids(0)).unwrap_err();
+    /// assert_eq!(failed.into_state(), plan);
+    /// # Ok::<(), sidecar_bundle::Error>(())
+    /// ```
     #[must_use]
     pub fn into_state(self) -> S {
         self.0.1
     }
 
     /// The error, and the state before the step.
+    ///
+    /// ```no_run
+    /// # use std::{thread, time::Duration};
+    /// # use sidecar_bundle::{BundleSpec, Engine, Error, NetworkPlanned, Slug, StepError};
+    /// # let (engine, spec) = (Engine::docker(), BundleSpec::new());
+    /// # let mut plan = NetworkPlanned::new(Slug::new("demo")?);
+    /// let bundle = loop {
+    ///     match plan.launch(&engine, spec.clone()).map_err(StepError::into_parts) {
+    ///         Ok(bundle) => break bundle,
+    ///         Err((Error::Taken { .. }, back)) => plan = back, // until its owner is done
+    ///         Err((error, _)) => return Err(error),
+    ///     }
+    ///     thread::sleep(Duration::from_secs(1));
+    /// };
+    /// # bundle.close()?;
+    /// # Ok::<(), Error>(())
+    /// ```
     #[must_use]
     pub fn into_parts(self) -> (Error, S) {
         *self.0

@@ -4,6 +4,18 @@ use std::fmt;
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 /// The status of a bundle's container.
+///
+/// ```no_run
+/// # use sidecar_bundle::{BundleRunning, Error};
+/// # fn run(bundle: &BundleRunning) -> Result<(), Error> {
+/// let status = bundle.status()?;
+/// println!("image {}", status.image_id); // for a build log: a tag may move
+/// if let Some(exit) = &status.exit {
+///     println!("ended with {exit}");
+/// }
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
@@ -24,6 +36,19 @@ pub struct Status {
 }
 
 /// The state of a container.
+///
+/// ```
+/// use sidecar_bundle::State;
+///
+/// fn colour(state: State) -> &'static str {
+///     match state {
+///         State::Running => "green",
+///         State::Created | State::Restarting | State::Paused => "yellow",
+///         _ => "red",
+///     }
+/// }
+/// assert_eq!(colour(State::Exited), "red");
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize), serde(rename_all = "snake_case"))]
 #[non_exhaustive]
@@ -43,6 +68,19 @@ pub enum State {
 }
 
 /// The result of a health check.
+///
+/// ```
+/// use sidecar_bundle::Health;
+///
+/// /// Some have no health check.
+/// fn takes_requests(health: Option<Health>) -> bool {
+///     match health {
+///         None | Some(Health::Healthy) => true,
+///         Some(_) => false,
+///     }
+/// }
+/// assert!(takes_requests(None) && !takes_requests(Some(Health::Starting)));
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize), serde(rename_all = "snake_case"))]
 #[non_exhaustive]
@@ -56,6 +94,18 @@ pub enum Health {
 }
 
 /// The exit of a container.
+///
+/// ```no_run
+/// # use sidecar_bundle::Exit;
+/// fn advice(exit: &Exit) -> String {
+///     match (exit.code, exit.signal()) {
+///         _ if exit.out_of_memory => "raise its memory".into(),
+///         (0, _) => "it is done".into(),
+///         (_, Some(signal)) => format!("signal {signal} ended it"),
+///         (code, None) => format!("look up {code} in its manual"),
+///     }
+/// }
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
@@ -91,6 +141,17 @@ impl fmt::Display for Exit {
 }
 
 /// A line of the container's log, without its end.
+///
+/// ```no_run
+/// # use sidecar_bundle::{BundleRunning, Error};
+/// # fn test(bundle: &BundleRunning) -> Result<(), Error> {
+/// // A test of what the proxy logs.
+/// let lines = bundle.logs(None)?;
+/// let denied = lines.iter().filter(|line| line.text.contains("denied evil.example"));
+/// assert_eq!(denied.count(), 1);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
@@ -102,6 +163,18 @@ pub struct LogLine {
 }
 
 /// The stream of a line.
+///
+/// ```
+/// use sidecar_bundle::LogStream;
+///
+/// fn label(stream: LogStream) -> &'static str {
+///     match stream {
+///         LogStream::Stdout => "proxy:",
+///         LogStream::Stderr => "proxy (error):",
+///     }
+/// }
+/// assert_eq!(label(LogStream::Stderr), "proxy (error):");
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize), serde(rename_all = "snake_case"))]
 pub enum LogStream {
@@ -112,6 +185,18 @@ pub enum LogStream {
 }
 
 /// The reason why a file of a container was not read.
+///
+/// ```no_run
+/// # use sidecar_bundle::{BundleRunning, Error, FileProblem};
+/// # fn report(bundle: &BundleRunning) -> Result<Option<Vec<u8>>, Error> {
+/// match bundle.read_file("/var/lib/scanner/report.json") {
+///     Ok(report) => Ok(Some(report)),
+///     // The scanner has found nothing.
+///     Err(Error::File { problem: FileProblem::Missing, .. }) => Ok(None),
+///     Err(error) => Err(error),
+/// }
+/// # }
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum FileProblem {
@@ -132,6 +217,20 @@ impl FileProblem {
 }
 
 /// The output and the exit code of a command in the container.
+///
+/// ```no_run
+/// # use std::time::Duration;
+/// # use sidecar_bundle::{BundleRunning, Error};
+/// # fn run(bundle: &BundleRunning) -> Result<(), Error> {
+/// let output = bundle.exec(["proxy", "--version"], Duration::from_secs(5))?;
+/// match output.code {
+///     0 => println!("{}", output.stdout.trim()),
+///     126 | 127 => eprintln!("no such program: {}", output.stderr),
+///     code => eprintln!("code {code}: {}", output.stderr),
+/// }
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]

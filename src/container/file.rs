@@ -34,6 +34,15 @@ pub struct ContainerFile {
 
 impl ContainerFile {
     /// A file at this absolute path, owned by root, with mode 644.
+    ///
+    /// ```
+    /// use sidecar_bundle::ContainerFile;
+    ///
+    /// let upstreams = ["api.acme.example", "git.acme.example"];
+    /// let file = ContainerFile::new("/etc/proxy/allow", upstreams.join("\n"));
+    /// let shown = r#"ContainerFile("/etc/proxy/allow", 33 bytes, mode 644, owner 0:0)"#;
+    /// assert_eq!(format!("{file:?}"), shown);
+    /// ```
     pub fn new(path: impl Into<PathBuf>, contents: impl Into<Vec<u8>>) -> Self {
         let (path, contents) = (path.into(), contents.into().into());
         Self { path, contents, mode: 0o644, owner: (0, 0), is_secret: false }
@@ -42,17 +51,47 @@ impl ContainerFile {
     /// The same with mode 600, and with contents that this library does not show: the whole, and each line of at
     /// least 8 bytes, are removed from errors and traces. A process that is not root's needs an
     /// [`owner`](Self::owner) to read it.
+    ///
+    /// ```
+    /// use sidecar_bundle::ContainerFile;
+    ///
+    /// let key = ContainerFile::secret("/run/keys/proxy.pem", "-----BEGIN PRIVATE KEY-----");
+    /// assert!(format!("{key:?}").ends_with("27 bytes, mode 600, owner 0:0)"));
+    /// // Errors and traces may have the contents of this one:
+    /// let shown = ContainerFile::new("/run/keys/proxy.pem", "-----BEGIN PRIVATE KEY-----").mode(0o600);
+    /// assert_ne!(key, shown);
+    /// ```
     pub fn secret(path: impl Into<PathBuf>, contents: impl Into<Vec<u8>>) -> Self {
         Self { is_secret: true, mode: 0o600, ..Self::new(path, contents) }
     }
 
     /// Replaces the permission bits, such as `0o640`: at most `0o7777`.
+    ///
+    /// ```
+    /// use sidecar_bundle::{BundleSpec, ContainerFile};
+    ///
+    /// let script = "#!/bin/sh\nexec proxy --listen \"$PORT\"\n";
+    /// let file = ContainerFile::new("/usr/local/bin/run", script).mode(0o755);
+    /// assert!(format!("{file:?}").contains("mode 755"));
+    /// let spec = BundleSpec::new().file(file).entrypoint("/usr/local/bin/run");
+    /// # let _ = spec;
+    /// ```
     pub fn mode(mut self, mode: u32) -> Self {
         self.mode = mode;
         self
     }
 
     /// Replaces the owner, by user and group id in the container.
+    ///
+    /// ```
+    /// use sidecar_bundle::{BundleSpec, ContainerFile};
+    ///
+    /// // The process is user 1000 and may read no file of root's with mode 600.
+    /// let token = ContainerFile::secret("/run/keys/token", "hunter2").owner(1000, 1000);
+    /// assert!(format!("{token:?}").ends_with("mode 600, owner 1000:1000)"));
+    /// let spec = BundleSpec::new().user("1000:1000").file(token);
+    /// # let _ = spec;
+    /// ```
     pub fn owner(mut self, user: u32, group: u32) -> Self {
         self.owner = (user, group);
         self

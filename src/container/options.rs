@@ -102,6 +102,17 @@ impl PortMapping {
     }
 
     /// Sets the port of the host. If it is taken, the start is [`Error::PortTaken`](crate::Error::PortTaken).
+    ///
+    /// ```
+    /// use sidecar_bundle::{BundleSpec, Engine, NetworkPlanned, PortMapping, Slug};
+    ///
+    /// let spec = BundleSpec::new()
+    ///     .publish(PortMapping::tcp(80).host_port(8080))
+    ///     .publish(PortMapping::tcp(9090).host_port(8080));
+    /// let refused = NetworkPlanned::new(Slug::new("demo")?).launch(&Engine::docker(), spec);
+    /// assert!(refused.unwrap_err().to_string().ends_with("both to be published at 127.0.0.1:8080"));
+    /// # Ok::<(), sidecar_bundle::InvalidInput>(())
+    /// ```
     #[must_use]
     pub fn host_port(self, port: u16) -> Self {
         Self { host_port: Some(port), ..self }
@@ -114,6 +125,17 @@ impl PortMapping {
 
     /// Sets the address of the host, such as the slug's own [`loopback`](crate::NetworkPlanned::loopback) address.
     /// `[0, 0, 0, 0]` publishes on every IPv4 address, for other hosts, too.
+    ///
+    /// ```
+    /// use sidecar_bundle::{NetworkPlanned, PortMapping, Slug};
+    ///
+    /// // Each bundle has port 8080 at an address of its own.
+    /// let [first, second] = ["first", "second"].map(|slug| {
+    ///     let plan = NetworkPlanned::new(Slug::new(slug).unwrap());
+    ///     PortMapping::tcp(80).host_port(8080).host_address(plan.loopback())
+    /// });
+    /// assert_ne!(first, second);
+    /// ```
     #[must_use]
     pub fn host_address(self, address: impl Into<IpAddr>) -> Self {
         Self { host_address: address.into(), ..self }
@@ -126,6 +148,15 @@ impl PortMapping {
 }
 
 /// The action of the engine when the container ends by itself.
+///
+/// ```
+/// use sidecar_bundle::{BundleSpec, RestartPolicy};
+///
+/// // A proxy that crashes comes back three times, at the same address.
+/// let spec = BundleSpec::new().image("acme/proxy:7").restart(RestartPolicy::OnFailure(Some(3)));
+/// assert_eq!(RestartPolicy::default(), RestartPolicy::No);
+/// # let _ = spec;
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum RestartPolicy {
@@ -145,6 +176,17 @@ pub enum RestartPolicy {
 /// An image that cannot be pulled is [`Error::Pull`](crate::Error::Pull). A pull is a span `pull` of `tracing`, with the
 /// field `image`. Its begin and its end are events at the level `info`, and each line of the engine's progress is one at
 /// `debug`, with the field `line`.
+///
+/// ```
+/// use sidecar_bundle::{BundleSpec, PullPolicy};
+///
+/// // In CI, an image that was not built before is a mistake.
+/// let in_ci = std::env::var_os("CI").is_some();
+/// let policy = if in_ci { PullPolicy::Never } else { PullPolicy::IfMissing };
+/// let spec = BundleSpec::new().image("acme/proxy:dev").pull(policy);
+/// assert_eq!(PullPolicy::default(), PullPolicy::IfMissing);
+/// # let _ = spec;
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum PullPolicy {

@@ -85,6 +85,17 @@ impl Tmpfs {
 }
 
 /// The `SELinux` label that an engine gives to the source of a mount.
+///
+/// ```
+/// use sidecar_bundle::{BundleSpec, Engine, NetworkPlanned, Relabel, Slug};
+///
+/// // SELinux lets a container read nothing of a home directory without a label.
+/// let spec = BundleSpec::new().mount_read_only("/home/me/rules", "/rules");
+/// let spec = spec.relabel("/rules", Relabel::Shared).relabel("/cache", Relabel::Private);
+/// let refused = NetworkPlanned::new(Slug::new("demo")?).launch(&Engine::podman(), spec);
+/// assert!(refused.unwrap_err().to_string().contains("no path of the host is mounted at /cache"));
+/// # Ok::<(), sidecar_bundle::InvalidInput>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Relabel {
     /// One that every container may use.

@@ -55,6 +55,15 @@ impl Ready {
     ///
     /// The syntax is that of the crate `regex`. Unsupported as [`log`](Self::log) is.
     ///
+    /// ```
+    /// use sidecar_bundle::Ready;
+    ///
+    /// let ready = Ready::log_matching(r"listening on \S+:8080$")?;
+    /// assert_eq!(ready.to_string(), r#"a log line like "listening on \\S+:8080$""#);
+    /// assert!(Ready::log_matching("listening on [").is_err());
+    /// # Ok::<(), sidecar_bundle::InvalidInput>(())
+    /// ```
+    ///
     /// # Errors
     ///
     /// [`InvalidInput`] when the pattern is not a regular expression. Nothing has been touched.
@@ -80,6 +89,17 @@ impl Ready {
     /// beside it, after a second and then less and less often. A redirect is an answer as any other, and is not
     /// followed; the connection is plain TCP, and no proxy is used. `healthz` is the path `/healthz`. One that could
     /// not be sent as it is, as with a space in it, is an [`InvalidInput`] of the step or wait that it is given to.
+    ///
+    /// ```
+    /// use sidecar_bundle::{BundleSpec, Daemon, Engine, NetworkPlanned, Ready, Slug};
+    ///
+    /// assert_eq!(Ready::http(8080, "healthz", 200), Ready::http(8080, "/healthz", 200));
+    /// let egress = Daemon::new("egress").ready(Ready::http(8080, "/all good", 200));
+    /// let plan = NetworkPlanned::new(Slug::new("demo")?);
+    /// let refused = plan.launch(&Engine::docker(), BundleSpec::new().daemon(egress)).unwrap_err();
+    /// assert!(refused.to_string().ends_with("is not an HTTP path; percent-encode it"));
+    /// # Ok::<(), sidecar_bundle::InvalidInput>(())
+    /// ```
     pub fn http(port: u16, path: impl Into<String>, status: u16) -> Self {
         let mut path = path.into();
         if !path.starts_with('/') {
@@ -116,6 +136,16 @@ impl Ready {
 
     /// A closure returns true. It is called about twenty times a second, and must not block: it is not
     /// interrupted at the deadline.
+    ///
+    /// ```
+    /// use std::path::Path;
+    ///
+    /// use sidecar_bundle::Ready;
+    ///
+    /// // The container writes it into a directory that is mounted.
+    /// let ready = Ready::check("the proxy's socket", || Path::new("/srv/proxy/control").exists());
+    /// assert_eq!(ready.to_string(), "the proxy's socket");
+    /// ```
     pub fn check(
         name: impl Into<String>,
         check: impl Fn() -> bool + Send + Sync + 'static,
@@ -124,11 +154,27 @@ impl Ready {
     }
 
     /// All of them have been met, each at some time. Without any condition, it is met at once.
+    ///
+    /// ```
+    /// use sidecar_bundle::Ready;
+    ///
+    /// let ports = [8080, 8443]; // of a configuration
+    /// let every_port = Ready::all(ports.map(Ready::tcp));
+    /// assert_eq!(every_port.to_string(), "TCP port 8080 and TCP port 8443");
+    /// ```
     pub fn all(conditions: impl IntoIterator<Item = Self>) -> Self {
         Self(Condition::All(conditions.into_iter().collect()))
     }
 
     /// One of them has been met. Without any condition, it is never met.
+    ///
+    /// ```
+    /// use sidecar_bundle::Ready;
+    ///
+    /// // Version 8 of the image has no health check any more.
+    /// let either = Ready::any([Ready::healthy(), Ready::log("ready to accept connections")]);
+    /// assert!(either.to_string().ends_with("or the log line \"ready to accept connections\""));
+    /// ```
     pub fn any(conditions: impl IntoIterator<Item = Self>) -> Self {
         Self(Condition::Any(conditions.into_iter().collect()))
     }

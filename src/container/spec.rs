@@ -61,6 +61,16 @@ impl BundleSpec {
     /// Refuses an image whose name may be given to another one later: it must have a digest, such as
     /// `nginx@sha256:` and 64 hexadecimal digits, with or without a tag, or be the [id](crate::Status::image_id) of an image.
     /// [`Error::Invalid`](crate::Error::Invalid) before anything is touched.
+    ///
+    /// ```
+    /// use sidecar_bundle::{BundleSpec, Engine, NetworkPlanned, Slug};
+    ///
+    /// let plan = NetworkPlanned::new(Slug::new("demo")?);
+    /// let spec = BundleSpec::new().image("nginx:1").require_digest();
+    /// let refused = plan.launch(&Engine::docker(), spec).unwrap_err();
+    /// assert!(refused.to_string().starts_with("image nginx:1 has no digest"));
+    /// # Ok::<(), sidecar_bundle::InvalidInput>(())
+    /// ```
     pub fn require_digest(mut self) -> Self {
         self.require_digest = true;
         self
@@ -158,6 +168,18 @@ impl BundleSpec {
     /// nothing into the root: the file's directory is an anonymous volume then, which begins with the image's files and
     /// goes with the container. It is writable for processes with the permission, and cannot be the root itself.
     /// [`Error::Unsupported`](crate::Error::Unsupported) for an engine that is driven by commands.
+    ///
+    /// ```
+    /// use sidecar_bundle::{BundleSpec, ContainerFile, Engine, NetworkPlanned, Slug};
+    ///
+    /// let plan = NetworkPlanned::new(Slug::new("demo")?);
+    /// let spec = BundleSpec::new()
+    ///     .mount_read_only("/srv/proxy", "/etc/proxy")
+    ///     .file(ContainerFile::new("/etc/proxy/listen.yaml", "port: 8080\n"));
+    /// let refused = plan.launch(&Engine::docker(), spec).unwrap_err();
+    /// assert!(refused.to_string().ends_with("is under the mount at /etc/proxy, which hides it"));
+    /// # Ok::<(), sidecar_bundle::InvalidInput>(())
+    /// ```
     pub fn file(mut self, file: ContainerFile) -> Self {
         self.parts.files.push(file);
         self
@@ -226,6 +248,17 @@ impl BundleSpec {
     }
 
     /// Publishes a port on the engine's host, at 127.0.0.1 unless the [`PortMapping`] has another address.
+    ///
+    /// ```no_run
+    /// use sidecar_bundle::{BundleSpec, Engine, NetworkPlanned, PortMapping, Slug};
+    ///
+    /// let plan = NetworkPlanned::new(Slug::new("demo")?);
+    /// let spec = BundleSpec::new().image("nginx:1").publish(PortMapping::tcp(80).host_port(8080));
+    /// let bundle = plan.launch(&Engine::docker(), spec)?;
+    /// println!("open http://127.0.0.1:8080/");
+    /// # bundle.close()?;
+    /// # Ok::<(), sidecar_bundle::Error>(())
+    /// ```
     pub fn publish(mut self, port: PortMapping) -> Self {
         self.options.publish.push(port);
         self
@@ -239,6 +272,18 @@ impl BundleSpec {
     /// there is no such network, the start fails with [`Cause::NetworkMissing`](crate::Cause::NetworkMissing). The
     /// second network itself is left alone. There is one: a later call replaces it.
     /// [`Error::Unsupported`](crate::Error::Unsupported) for an engine that is driven by commands.
+    ///
+    /// ```no_run
+    /// use sidecar_bundle::{BundleSpec, Engine, NetworkOptions, NetworkPlanned, Slug};
+    ///
+    /// // After `docker network create egress`.
+    /// let internal = NetworkOptions::new().internal(true);
+    /// let plan = NetworkPlanned::new(Slug::new("demo")?).with_options(internal);
+    /// let proxy = BundleSpec::new().image("acme/proxy:7").also_on("egress");
+    /// let bundle = plan.launch(&Engine::docker(), proxy)?;
+    /// # bundle.close()?;
+    /// # Ok::<(), sidecar_bundle::Error>(())
+    /// ```
     pub fn also_on(mut self, network: impl Into<String>) -> Self {
         self.options.also_on = Some(network.into());
         self
@@ -359,6 +404,16 @@ impl BundleSpec {
     /// Sets the time that the container has to end by itself before it is removed. It gets the image's stop
     /// signal first. The time is rounded up to whole seconds; with zero, the default, it is ended at once. The reaper, which
     /// removes what a process leaves, gives it none.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// use sidecar_bundle::BundleSpec;
+    ///
+    /// // A database writes its last checkpoint.
+    /// let spec = BundleSpec::new().image("postgres:17").stop_grace(Duration::from_secs(10));
+    /// assert_eq!(spec.stop_grace(Duration::ZERO), BundleSpec::new().image("postgres:17"));
+    /// ```
     pub fn stop_grace(mut self, grace: Duration) -> Self {
         self.options.grace = grace;
         self
@@ -371,6 +426,19 @@ impl BundleSpec {
     ///
     /// A failure is logged, and hinders no removal. Nothing is saved of a bundle that is kept, and nothing if the process
     /// is killed, or ends before a close [in the background](crate::Engine::with_background_drop). [`Error::Unsupported`](crate::Error::Unsupported) for an engine that is driven by commands.
+    ///
+    /// ```no_run
+    /// use sidecar_bundle::{BundleSpec, Engine, NetworkPlanned, Slug};
+    ///
+    /// # fn test_it(_: &sidecar_bundle::BundleRunning) {}
+    /// let log = std::env::temp_dir().join("demo.log");
+    /// let spec = BundleSpec::new().image("acme/proxy:7").save_log(&log);
+    /// let bundle = NetworkPlanned::new(Slug::new("demo")?).launch(&Engine::docker(), spec)?;
+    /// test_it(&bundle); // the log is saved also if this panics
+    /// bundle.close()?;
+    /// assert!(log.is_file());
+    /// # Ok::<(), sidecar_bundle::Error>(())
+    /// ```
     pub fn save_log(mut self, path: impl Into<PathBuf>) -> Self {
         let path = path.into();
         self.options.save_log = Some(path::absolute(&path).unwrap_or(path));
@@ -398,6 +466,18 @@ impl BundleSpec {
     /// A value is no place for a secret: `Debug` of the specification shows it, and so does the engine.
     ///
     /// An engine that is driven by commands has no such fields: see [`engine_flag`](Self::engine_flag).
+    ///
+    /// ```
+    /// use sidecar_bundle::{BundleSpec, Engine, NetworkPlanned, Slug};
+    ///
+    /// let spec = BundleSpec::new()
+    ///     .engine_option("HostConfig.Ulimits", r#"[{"Name": "nofile", "Soft": 4096, "Hard": 4096}]"#)
+    ///     .engine_option("HostConfig.Privileged", "true");
+    /// let plan = NetworkPlanned::new(Slug::new("demo")?);
+    /// let refused = plan.launch(&Engine::docker(), spec).unwrap_err();
+    /// assert!(refused.to_string().starts_with(r#"engine option "HostConfig.Privileged" is refused"#));
+    /// # Ok::<(), sidecar_bundle::InvalidInput>(())
+    /// ```
     pub fn engine_option(mut self, field: impl Into<String>, json: impl Into<String>) -> Self {
         self.options.fields.push(Field { path: field.into(), json: json.into() });
         self
@@ -415,6 +495,16 @@ impl BundleSpec {
     /// `oom-score-adj`, `platform`, `runtime`, `shm-size`, `stop-signal`, `stop-timeout`, `sysctl` and `ulimit`.
     ///
     /// An engine that is asked by its API has no such options: see [`engine_option`](Self::engine_option).
+    ///
+    /// ```
+    /// use sidecar_bundle::{BundleSpec, Engine, NetworkPlanned, Slug};
+    ///
+    /// let spec = BundleSpec::new().engine_flag("--gpus=all").engine_flag("--shm-size");
+    /// let plan = NetworkPlanned::new(Slug::new("demo")?);
+    /// let refused = plan.launch(&Engine::docker_cli(), spec).unwrap_err();
+    /// assert!(refused.to_string().ends_with("it has no value, such as in --shm-size=1g"));
+    /// # Ok::<(), sidecar_bundle::InvalidInput>(())
+    /// ```
     pub fn engine_flag(mut self, flag: impl Into<String>) -> Self {
         self.options.flags.push(flag.into());
         self
@@ -432,6 +522,15 @@ impl BundleSpec {
     /// | 512 MiB of memory | [`memory`](Self::memory)`(None)` |
     ///
     /// A later call replaces its part: `hardened().pids(1024)`.
+    ///
+    /// ```
+    /// use sidecar_bundle::BundleSpec;
+    ///
+    /// let agent = BundleSpec::new().image("acme/agent:7").hardened();
+    /// assert_eq!(agent, agent.clone().pids(256).memory(512 << 20));
+    /// let build = agent.clone().memory(4 << 30).executable_tmpfs("/tmp", 1 << 30);
+    /// assert_eq!(build.hardened(), agent); // the last call decides
+    /// ```
     pub fn hardened(self) -> Self {
         self.clear_dropped_capabilities()
             .drop_capability("ALL")

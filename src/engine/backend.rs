@@ -202,6 +202,19 @@ pub(crate) trait Observer {
 }
 
 /// The two kinds of resources.
+///
+/// ```
+/// use sidecar_bundle::Resource;
+///
+/// fn inspect(resource: Resource, id: &str) -> String {
+///     match resource {
+///         Resource::Container => format!("docker container inspect {id}"),
+///         Resource::Network => format!("docker network inspect {id}"),
+///         other => format!("docker inspect {id} # {other}"),
+///     }
+/// }
+/// assert_eq!(inspect(Resource::Network, "4f2a"), "docker network inspect 4f2a");
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize), serde(rename_all = "snake_case"))]
 #[non_exhaustive]

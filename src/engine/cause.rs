@@ -4,6 +4,19 @@
 ///
 /// A message that no rule knows is [`Other`](Self::Other). Little depends on it: an engine that says that a resource
 /// does not exist, or that nothing was made, is believed; elsewhere the engine is asked again.
+///
+/// ```
+/// use sidecar_bundle::Cause;
+///
+/// fn remedy(cause: Cause) -> &'static str {
+///     match cause {
+///         Cause::EngineUnreachable | Cause::ProgramMissing => "start Docker",
+///         Cause::ImageMissing => "log in to the registry",
+///         _ => "read the log",
+///     }
+/// }
+/// assert_eq!(remedy(Cause::of("No such image: acme/proxy:7")), "log in to the registry");
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize), serde(rename_all = "snake_case"))]
 #[non_exhaustive]

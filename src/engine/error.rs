@@ -14,6 +14,14 @@ use super::redactor::Redactor;
 ///
 /// It prints as one line: the request, how it ended, and the engine's last word. It contains no secret
 /// value.
+///
+/// ```
+/// use sidecar_bundle::{Cause, Engine};
+///
+/// let error = Engine::docker().with_host("unix:///no/such/socket").version().unwrap_err();
+/// assert_eq!(error.cause(), Cause::EngineUnreachable);
+/// assert!(error.to_string().contains("/no/such/socket"), "{error}");
+/// ```
 #[derive(Clone)]
 pub struct EngineError(Box<Inner>);
 

@@ -47,8 +47,8 @@ pub use support::Unsupported;
 /// them up, and so do `CONTAINER_HOST` and connections. They are read when this value is made, and apply to
 /// every request of every bundle that is made with it: a later `docker context use`, `set_var` or
 /// `set_current_dir` does not send a removal to another engine. Over the API, a connection leads to the engine
-/// that described itself on it; if a new one leads to another engine, nothing is asked of that. Up to two connections
-/// are kept as long as this value and its clones; each that is not a socket is a process of the program.
+/// that described itself on it; if a new one leads to another engine, nothing is asked of that. Up to eight connections
+/// are kept, at most as long as this value and its clones; each that is not a socket is a process of the program.
 ///
 /// Podman has no daemon. If no address and no connection is configured, the first request runs `podman system service`
 /// on a socket that only this user reaches. It is one process for all engine values that lead to the same podman, while one of
@@ -178,6 +178,17 @@ impl Engine {
     /// The first that answers: `docker`, then `podman`. A `docker` that is podman under another name is
     /// recognized, and driven as podman.
     ///
+    /// ```no_run
+    /// use sidecar_bundle::{BundleSpec, Engine, NetworkPlanned, Slug};
+    ///
+    /// let engine = Engine::detect()?;
+    /// println!("bundles run on {}", engine.version()?);
+    /// let plan = NetworkPlanned::new(Slug::new("demo")?);
+    /// let bundle = plan.launch(&engine, BundleSpec::new().image("nginx:1"))?;
+    /// # bundle.close()?;
+    /// # Ok::<(), sidecar_bundle::Error>(())
+    /// ```
+    ///
     /// # Errors
     ///
     /// [`NoEngine`] with the error of each, when neither answers.
@@ -217,6 +228,16 @@ impl Engine {
     /// The engine at this address: `unix:///run/docker.sock`, `tcp://host:2376`, `ssh://user@host` ...
     ///
     /// It replaces `DOCKER_HOST` or `CONTAINER_HOST`, and any context.
+    ///
+    /// ```no_run
+    /// use sidecar_bundle::Engine;
+    ///
+    /// // The rootless Docker of this user, beside the one of the system.
+    /// let runtime = std::env::var("XDG_RUNTIME_DIR")?;
+    /// let engine = Engine::docker().with_host(format!("unix://{runtime}/docker.sock"));
+    /// println!("{}", engine.reachability()?);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn with_host(self, address: impl Into<OsString>) -> Self {
         self.with_cli(|cli| cli.with_host(address.into()))
@@ -226,6 +247,16 @@ impl Engine {
     /// TLS material, or a connection of podman's.
     ///
     /// It replaces `DOCKER_HOST` or `CONTAINER_HOST`.
+    ///
+    /// ```no_run
+    /// use sidecar_bundle::{Engine, bundles};
+    ///
+    /// for context in ["default", "builder-1", "builder-2"] {
+    ///     let found = bundles(&Engine::docker().with_context(context))?;
+    ///     println!("{context}: {} bundles", found.len());
+    /// }
+    /// # Ok::<(), sidecar_bundle::Error>(())
+    /// ```
     #[must_use]
     pub fn with_context(self, name: impl Into<OsString>) -> Self {
         self.with_cli(|cli| cli.with_context(name.into()))
@@ -233,6 +264,15 @@ impl Engine {
 
     /// Replaces the program: a name that is looked up on `PATH`, or a path. It must understand the
     /// commands of the program that it replaces. A `unix://` address is connected to without it all the same.
+    ///
+    /// ```
+    /// use sidecar_bundle::{Cause, Engine};
+    ///
+    /// // A wrapper, such as a script with `exec sudo docker "$@"`.
+    /// let engine = Engine::docker_cli().with_program("/no/such/sudo-docker");
+    /// let error = engine.version().unwrap_err();
+    /// assert_eq!(error.cause(), Cause::ProgramMissing);
+    /// ```
     #[must_use]
     pub fn with_program(self, program: impl Into<OsString>) -> Self {
         self.with_cli(|cli| cli.with_program(program.into()))
@@ -253,6 +293,17 @@ impl Engine {
     /// The default is `$XDG_STATE_HOME/sidecar-bundle` or `~/.local/state/sidecar-bundle`. It must outlive
     /// the processes that use it, and must be this user's own: neither a symbolic link nor writable by
     /// others.
+    ///
+    /// ```no_run
+    /// use sidecar_bundle::{Engine, sweep};
+    ///
+    /// /// For the launcher and for its sweep: another directory has other leases.
+    /// fn engine() -> Engine {
+    ///     Engine::docker().with_state_dir("/var/lib/acme/leases")
+    /// }
+    /// println!("{:?}", sweep(&engine())?);
+    /// # Ok::<(), sidecar_bundle::Error>(())
+    /// ```
     #[must_use]
     pub fn with_state_dir(mut self, directory: impl Into<PathBuf>) -> Self {
         let directory = directory.into();
@@ -310,6 +361,16 @@ impl Engine {
     /// Returns true if a reaper could remove what this process leaves when it is killed: the engine's program is there,
     /// or else `curl` for a Docker that is reached by its socket. Without one, the slug's next launch or a
     /// [`sweep`](crate::sweep) removes it. No engine is asked.
+    ///
+    /// ```
+    /// use sidecar_bundle::Engine;
+    ///
+    /// let engine = Engine::docker().without_reaper();
+    /// assert!(!engine.has_reaper());
+    /// if !engine.has_reaper() {
+    ///     eprintln!("after `kill -9`, run `sidecar-bundle sweep`");
+    /// }
+    /// ```
     #[must_use]
     pub fn has_reaper(&self) -> bool {
         !matches!(self.reaper, ReaperChoice::None) && self.backend().can_reap()
@@ -453,6 +514,18 @@ impl fmt::Debug for Engine {
 /// No engine answers. Nothing has been touched.
 ///
 /// It prints the error of each that was tried.
+///
+/// ```no_run
+/// use sidecar_bundle::Engine;
+///
+/// # fn test_on(_: Engine) {}
+/// // A test that is skipped where there is no engine, but not in CI.
+/// match Engine::detect() {
+///     Ok(engine) => test_on(engine),
+///     Err(none) if std::env::var_os("CI").is_none() => eprintln!("skipped: {none}"),
+///     Err(none) => panic!("{none}"),
+/// }
+/// ```
 #[derive(Debug)]
 pub struct NoEngine(Vec<EngineError>);
 

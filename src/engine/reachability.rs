@@ -13,6 +13,19 @@ use crate::host::{self, Holder};
 /// The place of an engine's bridges, which tells if programs of this host reach its containers.
 ///
 /// It prints as a phrase, which ends with the remedy where there is need of one.
+///
+/// ```
+/// use sidecar_bundle::Reachability;
+///
+/// fn has_to_publish(reachability: &Reachability) -> bool {
+///     match reachability {
+///         Reachability::Here => false,
+///         Reachability::Unknown => false, // the running bundle tells
+///         _ => true,
+///     }
+/// }
+/// assert!(has_to_publish(&Reachability::Rootless) && !has_to_publish(&Reachability::Here));
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize), serde(rename_all = "snake_case"))]
 #[non_exhaustive]

@@ -8,6 +8,21 @@ use crate::invalid::InvalidInput;
 use crate::plan::{GatewayMode, NetworkOptions};
 
 /// An option or operation that the engine, or the way to it, does not have. Nothing has been touched.
+///
+/// ```no_run
+/// # use sidecar_bundle::{Engine, Error, GatewayMode, NetworkOptions, NetworkPlanned};
+/// # fn run(plan: NetworkPlanned, engine: &Engine) -> Result<(), Error> {
+/// let isolated = NetworkOptions::new().internal(true).gateway_mode(GatewayMode::Isolated);
+/// let network = match plan.clone().with_options(isolated).create_network(engine).map_err(Error::from) {
+///     Err(Error::Unsupported(it)) => {
+///         eprintln!("without {}: {} does not have it", it.option(), it.engine());
+///         plan.with_options(NetworkOptions::new().internal(true)).create_network(engine)?
+///     }
+///     created => created?,
+/// };
+/// # network.close()
+/// # }
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Unsupported {
     what: String,

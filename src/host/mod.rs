@@ -19,6 +19,17 @@ use nix::sys::socket::sockopt::PeerCredentials;
 ///
 /// It prints as `network acme (10.48.1.0/24)`, `interface wg0 (10.48.1.7/24)` or
 /// `the route to 10.48.0.0/16 via wg0`, of another table than the main one with ` in table 100`.
+///
+/// ```no_run
+/// # use sidecar_bundle::Holder;
+/// fn remedy(holder: &Holder) -> String {
+///     match holder {
+///         Holder::Network { name, .. } => format!("docker network inspect {name}"),
+///         Holder::Route { interface, .. } if interface.starts_with("wg") => "end the VPN".into(),
+///         other => format!("plan with a pool that avoids {}", other.range()),
+///     }
+/// }
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize), serde(rename_all = "snake_case"))]
 #[non_exhaustive]

@@ -10,6 +10,21 @@ use crate::container::collide;
 /// The holder of a port of the engine's host.
 ///
 /// It prints as `container acme` or `process 4711 (nginx)`.
+///
+/// ```no_run
+/// # use sidecar_bundle::{BundleSpec, Engine, Error, NetworkPlanned, PortHolder, StepError};
+/// # fn run(plan: NetworkPlanned, engine: &Engine, spec: BundleSpec) -> Result<(), Error> {
+/// # let failed = plan.launch(engine, spec).unwrap_err();
+/// if let Error::PortTaken { at, holder, .. } = failed.error() {
+///     match holder {
+///         Some(PortHolder::Process { pid, .. }) => eprintln!("{at}: ps --pid {pid}"),
+///         Some(PortHolder::Container { name, .. }) => eprintln!("{at}: docker inspect {name}"),
+///         _ => eprintln!("{at}: taken"),
+///     }
+/// }
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize), serde(rename_all = "snake_case"))]
 #[non_exhaustive]

@@ -133,6 +133,18 @@ fn next(key: &(u32, String)) -> Option<(Arc<Teardown>, Work)> {
 ///
 /// It is for the end of a program whose bundles have a [grace period](crate::BundleSpec::stop_grace) or a
 /// [saved log](crate::BundleSpec::save_log), which the reaper does not know. Failures are in the log.
+///
+/// ```no_run
+/// use std::time::Duration;
+///
+/// use sidecar_bundle::{BundleSpec, Engine, NetworkPlanned, Slug, wait_for_teardowns};
+///
+/// let spec = BundleSpec::new().image("postgres:17").stop_grace(Duration::from_secs(10));
+/// let plan = NetworkPlanned::new(Slug::new("demo")?);
+/// plan.launch(&Engine::docker(), spec)?.close_in_background();
+/// wait_for_teardowns(); // the reaper would not wait for its last checkpoint
+/// # Ok::<(), sidecar_bundle::Error>(())
+/// ```
 pub fn wait_for_teardowns() {
     wait(|(process, _), _| *process == process::id());
 }

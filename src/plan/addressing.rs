@@ -13,6 +13,17 @@ use crate::invalid::InvalidInput;
 ///
 /// Cut from an [`AddressPool`], or given by the caller. It is a pure value: it asks neither an engine nor
 /// the host.
+///
+/// ```
+/// use sidecar_bundle::{NetworkPlanned, Slug};
+///
+/// let addressing = *NetworkPlanned::new(Slug::new("demo")?).addressing();
+/// assert_eq!(addressing.gateway().to_string(), "10.56.132.1");
+/// assert_eq!(addressing.bundle_ip().to_string(), "10.56.132.2");
+/// let guests = addressing.dynamic_range().expect("a /24 has room");
+/// assert_eq!(guests.to_string(), "10.56.132.128/25");
+/// # Ok::<(), sidecar_bundle::InvalidInput>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub struct Addressing {
@@ -157,6 +168,16 @@ impl AddressPool {
 
     /// A pool of all subnets of `subnet_prefix` bits in `range`.
     ///
+    /// ```
+    /// use sidecar_bundle::AddressPool;
+    ///
+    /// let pool = AddressPool::new("172.31.0.0/16".parse()?, 28)?;
+    /// assert_eq!(pool.subnets(), 4096);
+    /// let refused = AddressPool::new("172.31.0.0/16".parse()?, 30).unwrap_err();
+    /// assert!(refused.to_string().ends_with("the prefix must be 16 to 29"));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
     /// # Errors
     ///
     /// [`InvalidInput`] when `range` has host bits set, or `subnet_prefix` is not between the range's own prefix and 29.
@@ -192,6 +213,19 @@ impl AddressPool {
     }
 
     /// The addresses of the slug's attempt of this number, from 0, by [derivation v1](Self#derivation-v1).
+    ///
+    /// ```
+    /// use std::collections::BTreeSet;
+    ///
+    /// use sidecar_bundle::{AddressPool, Slug};
+    ///
+    /// let (pool, suite): (AddressPool, _) = ("10.48.0.0/21:/24".parse()?, Slug::new("suite")?);
+    /// let all = (0..pool.subnets()).map(|attempt| Ok(pool.addressing(&suite, attempt)?.subnet()));
+    /// let all: BTreeSet<_> = all.collect::<Result<_, sidecar_bundle::InvalidInput>>()?;
+    /// assert_eq!(all.len(), 8); // a subnet of its own for each of eight tests
+    /// assert!(pool.addressing(&suite, 8).is_err());
+    /// # Ok::<(), sidecar_bundle::InvalidInput>(())
+    /// ```
     ///
     /// # Errors
     ///

@@ -88,12 +88,35 @@ impl NetworkPlanned {
     }
 
     /// Replaces the names.
+    ///
+    /// ```
+    /// use sidecar_bundle::{AddressPool, Naming, NetworkPlanned, Slug};
+    ///
+    /// let demo = NetworkPlanned::new(Slug::new("demo")?);
+    /// let theirs = demo.clone().with_naming(Naming::new("acme")?);
+    /// assert_ne!(theirs.container_name(), demo.container_name());
+    /// assert_eq!(theirs.subnet(), demo.subnet()); // they meet, unless one has another pool:
+    /// let pool: AddressPool = "10.64.0.0/12:/24".parse()?;
+    /// assert_ne!(theirs.with_pool(pool).subnet(), demo.subnet());
+    /// # Ok::<(), sidecar_bundle::InvalidInput>(())
+    /// ```
     #[must_use]
     pub fn with_naming(self, naming: Naming) -> Self {
         Self { naming, ..self }
     }
 
     /// Plans the slug's first subnet, attempt 0, in another pool.
+    ///
+    /// ```
+    /// use sidecar_bundle::{AddressPool, NetworkPlanned, Slug};
+    ///
+    /// // A VPN has 10.0.0.0/8.
+    /// let pool: AddressPool = "172.24.0.0/14:/26".parse()?;
+    /// let plan = NetworkPlanned::new(Slug::new("demo")?).with_pool(pool);
+    /// assert!(pool.range().contains(&plan.ip()));
+    /// assert_eq!(plan.subnet().prefix_len(), 26);
+    /// # Ok::<(), sidecar_bundle::InvalidInput>(())
+    /// ```
     #[must_use]
     pub fn with_pool(self, pool: AddressPool) -> Self {
         let addressing = pool.first(&self.slug);
@@ -101,6 +124,18 @@ impl NetworkPlanned {
     }
 
     /// Plans addresses that the caller gives.
+    ///
+    /// ```
+    /// use sidecar_bundle::{Addressing, NetworkPlanned, Slug};
+    ///
+    /// // The firewall lets this one address through.
+    /// let subnet = "192.168.211.0/28".parse()?;
+    /// let given = Addressing::new(subnet, [192, 168, 211, 1].into(), [192, 168, 211, 10].into())?;
+    /// let plan = NetworkPlanned::new(Slug::new("demo")?).with_addressing(given);
+    /// assert_eq!(plan.ip().to_string(), "192.168.211.10");
+    /// assert!(plan.next_attempt().is_err());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn with_addressing(self, addressing: Addressing) -> Self {
         Self { pool: None, addressing, ..self }
@@ -126,6 +161,19 @@ impl NetworkPlanned {
     }
 
     /// Plans the slug's next subnet in the same pool, for when this one is taken: the attempt after this one.
+    ///
+    /// ```
+    /// use sidecar_bundle::ipnet::Ipv4Net;
+    /// use sidecar_bundle::{NetworkPlanned, Slug};
+    ///
+    /// let office: Ipv4Net = "10.56.0.0/16".parse()?;
+    /// let mut plan = NetworkPlanned::new(Slug::new("demo")?);
+    /// while office.contains(&plan.ip()) {
+    ///     plan = plan.next_attempt()?;
+    /// }
+    /// assert_eq!(plan.addressing().attempt(), 1);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     ///

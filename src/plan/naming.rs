@@ -41,6 +41,16 @@ impl Naming {
     ///
     /// In the variable's name, `-` and `.` become `_`, and a leading digit gets a `_` before it.
     ///
+    /// ```
+    /// use sidecar_bundle::Naming;
+    ///
+    /// let naming = Naming::new("acme.agents")?;
+    /// assert_eq!(naming.image(), "acme.agents-sidecars:latest");
+    /// assert_eq!(naming.daemons_variable(), "ACME_AGENTS_SIDECAR_DAEMONS");
+    /// assert!(Naming::new("acme-agents-eu").is_err()); // 14 bytes
+    /// # Ok::<(), sidecar_bundle::InvalidInput>(())
+    /// ```
+    ///
     /// # Errors
     ///
     /// Says which character is wrong, and where. Nothing has been touched.

@@ -48,6 +48,16 @@ pub struct NetworkOptions {
 }
 
 /// The way of packets into and out of a bundle's network, for IPv4 and, if there is any, IPv6.
+///
+/// ```
+/// use sidecar_bundle::{Engine, GatewayMode, NetworkOptions, NetworkPlanned, Slug};
+///
+/// let isolated = NetworkOptions::new().gateway_mode(GatewayMode::Isolated);
+/// let plan = NetworkPlanned::new(Slug::new("demo")?).with_options(isolated);
+/// let refused = plan.create_network(&Engine::docker()).unwrap_err().to_string();
+/// assert!(refused.contains("is for an internal network"));
+/// # Ok::<(), sidecar_bundle::InvalidInput>(())
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum GatewayMode {

@@ -34,6 +34,16 @@ impl Slug {
 
     /// Parses a slug.
     ///
+    /// ```
+    /// use sidecar_bundle::Slug;
+    ///
+    /// let branch = "Feature/Login";
+    /// assert!(Slug::new(branch).is_err());
+    /// let slug = Slug::new(branch.to_lowercase().replace('/', "-"))?;
+    /// assert_eq!(slug.as_str(), "feature-login");
+    /// # Ok::<(), sidecar_bundle::InvalidInput>(())
+    /// ```
+    ///
     /// # Errors
     ///
     /// Says which character is wrong, and where. Nothing has been touched.

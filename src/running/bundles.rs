@@ -33,6 +33,16 @@ pub struct RunningBundles(Vec<BundleRunning>);
 
 /// Closes many bundles, four at a time on each engine, and returns when the teardown of each has ended.
 ///
+/// ```no_run
+/// use sidecar_bundle::{BundleRunning, Engine, Error, NetworkPlanned, Slug, close_all};
+///
+/// /// Ends the kept bundles of a suite.
+/// fn tear_down(plans: Vec<NetworkPlanned>, engine: &Engine) -> Result<(), Error> {
+///     let kept = plans.into_iter().map(|plan| Ok(plan.attach(engine)?));
+///     close_all(kept.collect::<Result<Vec<BundleRunning>, Error>>()?)
+/// }
+/// ```
+///
 /// # Errors
 ///
 /// [`Error::Bundle`] for each bundle of which something may be left; of more than one, [`Error::Several`]. All others are

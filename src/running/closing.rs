@@ -10,6 +10,19 @@ use crate::plan::NetworkPlanned;
 /// A bundle that is being closed, by [`BundleRunning::close_in_background`](super::BundleRunning::close_in_background).
 ///
 /// Dropping this does not stop the teardown.
+///
+/// ```no_run
+/// # use sidecar_bundle::{BundleRunning, Error};
+/// # fn collect_results() {}
+/// # fn run(bundle: BundleRunning) -> Result<(), Error> {
+/// let closing = bundle.close_in_background();
+/// collect_results();
+/// if !closing.is_finished() {
+///     println!("waiting for the teardown of {}", closing.plan().slug());
+/// }
+/// closing.wait()
+/// # }
+/// ```
 pub struct Closing(pub(super) Arc<Teardown>);
 
 impl Closing {

@@ -15,6 +15,21 @@ use crate::plan::NetworkPlanned;
 
 /// A running container under guard: that of a [`BundleRunning`](crate::BundleRunning) or of a
 /// [`Guest`](crate::Guest), which dereference to this.
+///
+/// ```no_run
+/// # use std::time::Duration;
+/// # use sidecar_bundle::{BundleRunning, Container, Error, Guest, Ready};
+/// fn wait(container: &Container) -> Result<(), Error> {
+///     container.wait_for(&Ready::tcp(8080), Duration::from_secs(10))?;
+///     println!("{} answers at {}", container.container_name(), container.ip());
+///     Ok(())
+/// }
+/// # fn run(bundle: &BundleRunning, guest: &Guest<'_>) -> Result<(), Error> {
+/// wait(bundle)?;
+/// wait(guest)?;
+/// # Ok(())
+/// # }
+/// ```
 pub struct Container {
     id: Id,
     name: String,

@@ -14,6 +14,21 @@ use crate::ownership::guard::Guard;
 ///
 /// It borrows the bundle, and dropping it removes the container, and logs a failure. When the process is killed, it is
 /// removed with its bundle.
+///
+/// ```no_run
+/// # use std::time::Duration;
+/// # use sidecar_bundle::{BundleRunning, BundleSpec, Error};
+/// # fn test(bundle: &BundleRunning) -> Result<(), Error> {
+/// // The client of a test, where the image of the bundle has none.
+/// let spec = BundleSpec::new().image("busybox:1").command(["sleep", "3600"]);
+/// let client = bundle.guest("client", spec)?;
+/// let url = format!("http://{}:8080/healthz", bundle.ip());
+/// let output = client.exec(["wget", "-q", "-O", "-", &url], Duration::from_secs(5))?;
+/// assert_eq!(output.stdout, "ok");
+/// client.close()?;
+/// # Ok(())
+/// # }
+/// ```
 #[must_use = "the container is removed when this is dropped; bind it to a name, and not to `_`"]
 pub struct Guest<'a> {
     // In the order of teardown: the name is free when the container is gone.

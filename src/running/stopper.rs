@@ -9,6 +9,19 @@ use std::sync::atomic::{AtomicBool, Ordering};
 ///
 /// [`Container::stopper`](super::Container::stopper) makes it, and its clones are the same handle. It keeps nothing alive, and does
 /// nothing to the bundle itself.
+///
+/// ```
+/// use std::thread;
+///
+/// use sidecar_bundle::Stopper;
+///
+/// let stopper = Stopper::default(); // `bundle.stopper()` returns that of a bundle
+/// let handler = stopper.clone();
+/// thread::spawn(move || handler.stop()).join().expect("it does not panic");
+/// assert!(stopper.is_stopped());
+/// stopper.resume(); // for the wait after a signal to the container
+/// assert!(!stopper.is_stopped());
+/// ```
 #[derive(Clone, Debug, Default)]
 pub struct Stopper(Arc<AtomicBool>);
 

@@ -193,6 +193,18 @@ impl BundleRunning {
     /// grace period and a saved log are no part of the container. For another version of this library or
     /// of its compiler, the same specification may be another one.
     ///
+    /// ```no_run
+    /// # use sidecar_bundle::{BundleSpec, Engine, Error, NetworkPlanned};
+    /// # fn run(plan: NetworkPlanned, engine: &Engine, spec: &BundleSpec) -> Result<(), Error> {
+    /// let bundle = plan.attach(engine)?;
+    /// if !bundle.is_made_from(spec)? {
+    ///     eprintln!("{} runs with an older configuration", bundle.plan().slug());
+    /// }
+    /// bundle.keep()?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     ///
     /// [`Error::Invalid`] when the specification is wrong, [`Error::Look`] when the engine cannot be asked,

@@ -95,6 +95,19 @@ pub fn bundles(engine: &Engine) -> Result<Vec<BundleInfo>, Error> {
 /// A bundle on an engine.
 ///
 /// A slug whose network alone exists is an entry, too: it may be about to start, or about to be removed.
+///
+/// ```no_run
+/// # use std::time::Duration;
+/// use sidecar_bundle::{Engine, bundles};
+///
+/// let day = Duration::from_secs(24 * 60 * 60);
+/// for bundle in bundles(&Engine::docker())? {
+///     if bundle.age().is_some_and(|age| age > day) {
+///         println!("{} has run for more than a day, with {:?}", bundle.slug, bundle.guests);
+///     }
+/// }
+/// # Ok::<(), sidecar_bundle::Error>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
@@ -175,6 +188,19 @@ impl BundleInfo {
 /// The owner of a bundle, as the lease tells it.
 ///
 /// If the resources of a slug have several owners, the first of these is the bundle's.
+///
+/// ```
+/// use sidecar_bundle::BundleOwner;
+///
+/// fn remedy(owner: BundleOwner, slug: &str) -> String {
+///     match owner {
+///         BundleOwner::Dead => "sidecar-bundle sweep".into(),
+///         BundleOwner::Kept => format!("sidecar-bundle remove {slug}"),
+///         _ => "leave it alone: its owner may live".into(),
+///     }
+/// }
+/// assert_eq!(remedy(BundleOwner::Dead, "demo"), "sidecar-bundle sweep");
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize), serde(rename_all = "snake_case"))]
 #[non_exhaustive]

@@ -7,6 +7,17 @@ use crate::ownership::{labels, orphans};
 use crate::plan::NetworkPlanned;
 
 /// The resources that were discarded, by id.
+///
+/// ```no_run
+/// # use sidecar_bundle::{Engine, Error, NetworkPlanned};
+/// # fn run(plan: NetworkPlanned, engine: &Engine) -> Result<(), Error> {
+/// let discarded = plan.discard(engine)?;
+/// for id in discarded.containers.iter().chain(&discarded.networks) {
+///     println!("removed {id}"); // for an audit log
+/// }
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]

@@ -14,6 +14,19 @@ use crate::running::Container;
 use crate::status::{Exit, Health, State};
 
 /// An event of a bundle's container.
+///
+/// ```
+/// use sidecar_bundle::{BundleEvent, Health};
+///
+/// fn has_to_page(event: &BundleEvent) -> bool {
+///     match event {
+///         BundleEvent::Died { exit, .. } => exit.code != 0,
+///         BundleEvent::Health(health) => *health == Health::Unhealthy,
+///         other => *other == BundleEvent::Gone,
+///     }
+/// }
+/// assert!(has_to_page(&BundleEvent::Gone) && !has_to_page(&BundleEvent::Restarted));
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize), serde(rename_all = "snake_case"))]
 #[non_exhaustive]
@@ -38,6 +51,17 @@ pub enum BundleEvent {
 }
 
 /// The events of a bundle as they come; see [`Container::events`].
+///
+/// ```no_run
+/// # use sidecar_bundle::{BundleRunning, Error};
+/// # fn run(bundle: &BundleRunning) -> Result<(), Error> {
+/// // On a thread of its own, until the container is gone or the bundle's stopper is used.
+/// for event in bundle.events()? {
+///     println!("{:?}", event?);
+/// }
+/// # Ok(())
+/// # }
+/// ```
 #[must_use = "the events are read from it"]
 pub struct Events<'a> {
     bundle: &'a Container,
@@ -143,6 +167,23 @@ impl Events<'_> {
     /// Returns the next event, or `None` if there is none within this time, or none will come:
     /// [`Gone`](BundleEvent::Gone) is the last. A look at the container that has begun by then may take two seconds
     /// more.
+    ///
+    /// ```no_run
+    /// # use std::time::Duration;
+    /// # use sidecar_bundle::{BundleEvent, BundleRunning, Error};
+    /// # fn run(bundle: &BundleRunning) -> Result<(), Error> {
+    /// # fn show(_: &BundleEvent) {}
+    /// # fn draw() {}
+    /// let mut events = bundle.events()?;
+    /// loop {
+    ///     // A frame of a terminal: what has happened since the last one.
+    ///     while let Some(event) = events.next_timeout(Duration::ZERO)? {
+    ///         show(&event);
+    ///     }
+    ///     draw();
+    /// }
+    /// # }
+    /// ```
     ///
     /// # Errors
     ///

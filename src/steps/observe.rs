@@ -23,6 +23,19 @@ const LAST_LINES: usize = 20;
 impl Container {
     /// Returns the state of the container now, and the image that it was made from.
     ///
+    /// ```no_run
+    /// # use sidecar_bundle::{BundleRunning, Error, State};
+    /// # fn run(bundle: &BundleRunning) -> Result<(), Error> {
+    /// match bundle.status() {
+    ///     Ok(status) if status.state == State::Running => println!("up"),
+    ///     Ok(status) => println!("down: {:?}", status.state),
+    ///     Err(Error::Gone { .. }) => println!("removed by somebody else"),
+    ///     Err(error) => return Err(error),
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     ///
     /// [`Error::Look`] when the engine cannot be asked, and [`Error::Gone`] when the container does not exist
@@ -61,6 +74,17 @@ impl Container {
     /// streams that were printed at the same moment may have changed places. At most the last 1 MiB
     /// of both. They are as the container printed them: secret values are not removed.
     ///
+    /// ```no_run
+    /// # use sidecar_bundle::{BundleRunning, Error, LogStream};
+    /// # fn run(bundle: &BundleRunning) -> Result<(), Error> {
+    /// let errors = bundle.logs(100)?.into_iter().filter(|line| line.stream == LogStream::Stderr);
+    /// for line in errors {
+    ///     eprintln!("{}", line.text);
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     ///
     /// [`Error::Unsupported`] for an engine that is driven by commands, [`Error::Look`] when the engine cannot be asked,
@@ -78,6 +102,20 @@ impl Container {
     /// [`status`](Self::status). A cut connection is made again, and the log goes on where it was. Lines of one stream
     /// come in their order; those of the two streams may overtake each other. Lines that are not read wait, 64 at most.
     /// For the last lines, podman's log is read from its start, in half a minute at most.
+    ///
+    /// ```no_run
+    /// # use std::thread;
+    /// # use sidecar_bundle::{BundleRunning, Error};
+    /// # fn run(bundle: &BundleRunning) -> Result<(), Error> {
+    /// let log = bundle.follow_logs(0)?; // from now on
+    /// thread::spawn(move || {
+    ///     for line in log {
+    ///         println!("proxy: {}", line.text);
+    ///     }
+    /// });
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     ///
@@ -104,6 +142,16 @@ impl Container {
     /// Any image will do, but for a file in memory with Docker before 23, which needs the commands
     /// `test` and `head`. Whether a file of `/proc` can be read depends on the engine.
     ///
+    /// ```no_run
+    /// # use sidecar_bundle::BundleRunning;
+    /// # fn run(bundle: &BundleRunning) -> Result<(), Box<dyn std::error::Error>> {
+    /// // For a client on this host, such as `curl --cacert target/proxy.pem`.
+    /// let certificate = bundle.read_file("/var/lib/proxy/ca.pem")?;
+    /// std::fs::write("target/proxy.pem", certificate)?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     ///
     /// [`Error::File`] when it does not exist, is no file or is longer, [`Error::Invalid`] when the path is not absolute,
@@ -121,6 +169,18 @@ impl Container {
 
     /// Returns the address of the engine's host that a TCP port of the container is published at, as the engine tells
     /// it. Of several, it is one of loopback if there is one, and the lowest.
+    ///
+    /// ```no_run
+    /// # use std::net::SocketAddr;
+    /// # use sidecar_bundle::{BundleRunning, Error};
+    /// /// The address of the proxy, also where the engine is rootless or in a virtual machine.
+    /// fn proxy(bundle: &BundleRunning) -> Result<SocketAddr, Error> {
+    ///     if bundle.is_reachable() {
+    ///         return Ok((bundle.ip(), 8080).into());
+    ///     }
+    ///     bundle.published(8080)
+    /// }
+    /// ```
     ///
     /// # Errors
     ///
@@ -153,6 +213,16 @@ impl Container {
     /// Sends a signal to the first process of the container, such as `HUP` for a daemon that reads its configuration
     /// again. `SIGHUP`, `hup` and `1` are the same.
     ///
+    /// ```no_run
+    /// # use sidecar_bundle::BundleRunning;
+    /// # fn run(bundle: &BundleRunning) -> Result<(), Box<dyn std::error::Error>> {
+    /// // Its directory is mounted at /etc/proxy.
+    /// std::fs::write("/srv/proxy/allow", "api.acme.example\n")?;
+    /// bundle.signal("HUP")?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     ///
     /// [`Error::Invalid`] when it is not the name or number of a signal, [`Error::Signal`] when the engine did not send
@@ -180,6 +250,17 @@ impl Container {
     ///
     /// The API has no mark at the end of the output. Output that was cut in the last half second of a command is
     /// therefore not known to be cut.
+    ///
+    /// ```no_run
+    /// # use std::time::Duration;
+    /// # use sidecar_bundle::{BundleRunning, Error};
+    /// # fn run(bundle: &BundleRunning) -> Result<(), Error> {
+    /// let query = ["psql", "--username=postgres", "--command=CREATE DATABASE test"];
+    /// let output = bundle.exec(query, Duration::from_secs(10))?;
+    /// assert_eq!(output.code, 0, "{}", output.stderr);
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     ///
@@ -213,6 +294,18 @@ impl Container {
 }
 
 /// The lines of a log as they come; see [`Container::follow_logs`].
+///
+/// ```no_run
+/// # use sidecar_bundle::{BundleRunning, Error};
+/// # fn run(bundle: &BundleRunning) -> Result<(), Error> {
+/// // The image prints a token at its start.
+/// let mut log = bundle.follow_logs(None)?;
+/// let token = log.find_map(|line| Some(line.text.strip_prefix("token: ")?.to_owned()));
+/// let token = token.expect("it ended without a token");
+/// # let _ = token;
+/// # Ok(())
+/// # }
+/// ```
 #[must_use = "the lines are read from it"]
 pub struct LogFollower {
     incoming: mpsc::Receiver<Event>,

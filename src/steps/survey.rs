@@ -66,6 +66,18 @@ impl NetworkPlanned {
     ///
     /// The address is final only in the state that comes back.
     ///
+    /// ```no_run
+    /// use sidecar_bundle::{BundleSpec, Engine, NetworkPlanned, Slug};
+    ///
+    /// # fn allow(_: impl std::fmt::Display) {}
+    /// let plan = NetworkPlanned::new(Slug::new("demo")?);
+    /// let network = plan.create_network_in_free_subnet(&Engine::docker())?;
+    /// allow(network.plan().allowlist()); // not before: the plan may have moved
+    /// let bundle = network.start(BundleSpec::new().image("nginx:1"))?;
+    /// # bundle.close()?;
+    /// # Ok::<(), sidecar_bundle::Error>(())
+    /// ```
+    ///
     /// # Errors
     ///
     /// As for [`in_free_subnet`](Self::in_free_subnet) and [`create_network`](Self::create_network). The plan of

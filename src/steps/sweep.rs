@@ -43,6 +43,17 @@ pub fn sweep(engine: &Engine) -> Result<Vec<Swept>, Error> {
 
 /// Returns what a [`sweep`] would do, and removes nothing.
 ///
+/// ```no_run
+/// use sidecar_bundle::{Engine, SweptOutcome, sweep_dry_run};
+///
+/// for swept in sweep_dry_run(&Engine::docker())? {
+///     if let SweptOutcome::WouldRemove { containers, .. } = &swept.outcome {
+///         println!("{} has {} orphaned containers", swept.slug, containers.len());
+///     }
+/// }
+/// # Ok::<(), sidecar_bundle::Error>(())
+/// ```
+///
 /// # Errors
 ///
 /// As for [`sweep`].
@@ -51,6 +62,18 @@ pub fn sweep_dry_run(engine: &Engine) -> Result<Vec<Swept>, Error> {
 }
 
 /// The result of a sweep for one slug.
+///
+/// ```no_run
+/// use sidecar_bundle::{Engine, SweptOutcome, sweep};
+///
+/// for swept in sweep(&Engine::docker())? {
+///     if let SweptOutcome::Failed(error) = &swept.outcome {
+///         let age = swept.since.elapsed().unwrap_or_default();
+///         eprintln!("{}-{}, {} s old: {error}", swept.prefix, swept.slug, age.as_secs());
+///     }
+/// }
+/// # Ok::<(), sidecar_bundle::Error>(())
+/// ```
 #[derive(Debug)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
@@ -67,6 +90,19 @@ pub struct Swept {
 }
 
 /// The outcome of a sweep for one slug.
+///
+/// ```
+/// use sidecar_bundle::SweptOutcome;
+///
+/// fn told(outcome: &SweptOutcome) -> String {
+///     match outcome {
+///         SweptOutcome::Removed { networks, .. } => format!("{} networks are gone", networks.len()),
+///         SweptOutcome::Held { pid, .. } => format!("process {pid} has it"),
+///         _ => "nothing to do".into(),
+///     }
+/// }
+/// assert_eq!(told(&SweptOutcome::Clean), "nothing to do");
+/// ```
 #[derive(Debug)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize), serde(rename_all = "snake_case"))]
 #[non_exhaustive]

@@ -38,6 +38,19 @@ impl Container {
     /// after [`NetworkPlanned::attach`](crate::NetworkPlanned::attach). [`wait_for`](Self::wait_for) waits for any
     /// condition.
     ///
+    /// ```no_run
+    /// # use std::time::Duration;
+    /// # use sidecar_bundle::{BundleSpec, Daemon, Engine, Error, NetworkPlanned, Ready, Slug};
+    /// # let plan = NetworkPlanned::new(Slug::new("demo")?);
+    /// let egress = Daemon::new("egress").ready(Ready::tcp(8080));
+    /// let git_gate = Daemon::new("git-gate").ready(Ready::log("git-gate: ready"));
+    /// let spec = BundleSpec::new().image("acme/sidecars:7").daemon(egress).daemon(git_gate);
+    /// let bundle = plan.launch(&Engine::docker(), spec)?;
+    /// bundle.wait_ready(Duration::from_secs(10))?; // for both
+    /// # bundle.close()?;
+    /// # Ok::<(), Error>(())
+    /// ```
+    ///
     /// # Errors
     ///
     /// As for [`wait_for`](Self::wait_for).
@@ -65,11 +78,11 @@ impl Container {
     /// - [`Error::Died`] as soon as the container has ended, with its exit code and last lines,
     /// - [`Error::NotReady`] at the deadline, with what was seen last,
     /// - [`Error::Stopped`] as soon as the bundle's [`stopper`](Container::stopper) is used,
-    /// - [`Error::Invalid`] when an HTTP path of the condition is invalid; nothing has been waited for,
+    /// - [`Error::Invalid`] when the condition is invalid, as an HTTP path may be; nothing has been waited for,
     /// - [`Error::Unreachable`] when the address would have to be connected to and is not on this host; nothing was
     ///   sent. Where the engine is rootless or in a virtual machine, ports that are published on loopback are connected
     ///   to instead,
-    /// - [`Error::Unsupported`] when the log would have to be read, and the engine is driven by commands,
+    /// - [`Error::Unsupported`] when it takes the log, a file or a command, and the engine is driven by commands,
     /// - [`Error::Gone`] when somebody else removed the container,
     /// - [`Error::Look`] when the engine cannot be asked.
     pub fn wait_for(&self, condition: &Ready, timeout: Duration) -> Result<(), Error> {
@@ -156,6 +169,19 @@ impl Container {
     /// from 50 ms to 2 s. The container is also looked at once a minute. An engine that is driven by commands tells
     /// nothing: it is asked after pauses that grow from 0.4 s to 2 s. A wait of more than a second ends with a look at
     /// the container, which may take two seconds more.
+    ///
+    /// ```no_run
+    /// # use std::time::Duration;
+    /// # use sidecar_bundle::{BundleRunning, Error};
+    /// # fn run(bundle: &BundleRunning) -> Result<(), Error> {
+    /// bundle.signal("TERM")?;
+    /// match bundle.wait_exit(Duration::from_secs(30))? {
+    ///     Some(exit) => println!("it ended with {exit}"),
+    ///     None => eprintln!("it does not end by itself"),
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     ///
