@@ -41,8 +41,10 @@ fn lines(printed: &[u8]) -> Vec<String> {
 fuzz_target!(|input: Input<'_>| {
     let (mut stream, mut out, mut err) = (Vec::new(), Vec::new(), Vec::new());
     for (is_err, data, times) in &input.frames {
-        let data = data.repeat(usize::from(*times));
-        if stream.len() + data.len() > 3 * MAX_LINE {
+        // Of one number alone a log gets long, as in the corpus: it takes as long as a thousand short ones.
+        let times = if *times == 20_000 { *times } else { times % 16 };
+        let data = data.repeat(usize::from(times));
+        if stream.len() + data.len() > MAX_LINE + MAX_LINE / 4 {
             return;
         }
         let length = u32::try_from(data.len()).unwrap().to_be_bytes();
