@@ -74,10 +74,12 @@ fn create(
     let asked = |what| move |source| Error::Look { what, source };
     let ipv6 = plan.ipv6().is_some();
     plan.options().check(ipv6)?;
+    if let Some(spec) = spec {
+        check_fit(plan, spec)?;
+    }
     let connection = Connection::open_for(engine, spec).map_err(asked("its identity"))?;
     connection.info().supports(plan.options(), ipv6)?;
     if let Some(spec) = spec {
-        check_fit(plan, spec)?;
         connection.backend().supports(spec, connection.info())?;
     }
     let session = Session::on(connection, plan)?;

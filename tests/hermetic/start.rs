@@ -4,7 +4,7 @@ use std::error::Error as _;
 use std::time::{Duration, Instant};
 use std::{fs, thread};
 
-use sidecar_bundle::{BundleSpec, Cause, Error, PullPolicy};
+use sidecar_bundle::{BundleSpec, Cause, Engine, Error, NetworkOptions, PortMapping, PullPolicy};
 
 use crate::fake::{CONTAINER, Fake, NETWORK, plan};
 use crate::faults::for_each_fault;
@@ -26,6 +26,20 @@ fn an_invalid_specification_is_an_error_before_the_engine_is_asked() {
     assert_eq!(fake.operations(), ["network create"]);
     failed.into_state().start(BundleSpec::new()).unwrap().close().unwrap();
     fake.assert_nothing_left();
+}
+
+#[test]
+fn a_specification_that_does_not_fit_its_plan_is_an_error_before_the_engine_is_asked() {
+    let engine = Engine::docker().with_host("unix:///no/such/socket");
+    let internal = || plan().with_options(NetworkOptions::new().internal(true));
+    for (plan, spec) in [
+        (plan(), BundleSpec::new().also_on("elsewhere")),
+        (internal(), BundleSpec::new().also_on(NETWORK)),
+        (internal(), BundleSpec::new().publish(PortMapping::tcp(80))),
+    ] {
+        let failed = plan.launch(&engine, spec).unwrap_err();
+        assert!(matches!(failed.error(), Error::Invalid(_)), "{failed:?}");
+    }
 }
 
 #[test]
