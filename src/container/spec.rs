@@ -516,7 +516,7 @@ impl BundleSpec {
     /// |---|---|
     /// | no capabilities | [`clear_dropped_capabilities`](Self::clear_dropped_capabilities), [`add_capability`](Self::add_capability) |
     /// | no new privileges | [`no_new_privileges`](Self::no_new_privileges)`(false)` |
-    /// | root file system read-only | [`read_only_root`](Self::read_only_root)`(false)` |
+    /// | root file system read-only, but for volumes, mounts and the directories of [files](Self::file) | [`read_only_root`](Self::read_only_root)`(false)` |
     /// | 64 MiB in memory at `/tmp` | [`clear_tmpfs`](Self::clear_tmpfs) |
     /// | 256 processes and threads | [`pids`](Self::pids)`(None)` |
     /// | 512 MiB of memory | [`memory`](Self::memory)`(None)` |

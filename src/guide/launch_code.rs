@@ -25,12 +25,18 @@
 //! ```no_run
 //! use sidecar_bundle::{BundleRunning, BundleSpec, Engine, Error, NetworkPlanned};
 //!
+//! # fn allow(_: impl std::fmt::Display) {}
 //! fn launch(plan: NetworkPlanned, engine: &Engine, spec: BundleSpec) -> Result<BundleRunning, Error> {
+//!     allow(plan.allowlist());
 //!     match plan.launch(engine, spec.clone()) {
 //!         Ok(bundle) => Ok(bundle),
 //!         Err(failed) => match failed.into_parts() {
-//!             // The allowlist is still to be written, so another subnet will do.
-//!             (Error::SubnetTaken { .. }, plan) => Ok(plan.next_attempt()?.launch(engine, spec)?),
+//!             (Error::SubnetTaken { .. }, plan) => {
+//!                 // The first subnet that nothing holds. The engine keeps it from here on.
+//!                 let network = plan.create_network_in_free_subnet(engine)?;
+//!                 allow(network.plan().allowlist());
+//!                 Ok(network.start(spec)?)
+//!             }
 //!             (error, _) => Err(error),
 //!         },
 //!     }
@@ -39,7 +45,22 @@
 //!
 //! An [`Error`] names the step and its resources, and its [source](std::error::Error::source) has the engine's words.
 //! [`Error::cause`] is the engine's reason as a [`Cause`], whatever its release and wording. The documentation of each error
-//! says which resources it leaves.
+//! says which resources it leaves. One error may hold several; this prints all of them with their causes:
+//!
+//! ```
+//! use sidecar_bundle::Error;
+//!
+//! fn report(error: &Error) {
+//!     for error in error.each() {
+//!         eprintln!("error: {error}");
+//!         let mut cause = std::error::Error::source(error);
+//!         while let Some(error) = cause {
+//!             eprintln!("  because: {error}");
+//!             cause = error.source();
+//!         }
+//!     }
+//! }
+//! ```
 //!
 //! # Secrets
 //!
@@ -48,7 +69,8 @@
 //! `docker inspect` prints the environment of a container.
 //!
 //! A [`ContainerFile`] is copied into the container before it starts. It needs no file on the host, and works where the
-//! engine is elsewhere.
+//! engine is elsewhere. Where the root is read-only, as with [`hardened`](BundleSpec::hardened), the file's directory is a
+//! writable volume: give the file a directory of its own.
 //!
 //! # Readiness
 //!
@@ -70,7 +92,8 @@
 //! # The main loop
 //!
 //! [`events`](crate::Container::events) is an iterator over starts, changes of health and ends.
-//! [`wait_exit`](crate::Container::wait_exit) waits for the end alone. A [`Stopper`] ends either from another thread:
+//! [`wait_exit`](crate::Container::wait_exit) waits for the end alone. A [`Stopper`] ends every wait from another thread,
+//! such as a handler for Ctrl-C and SIGTERM; the crate `ctrlc` with its feature `termination` has one:
 //!
 //! ```no_run
 //! use std::time::Duration;
@@ -80,8 +103,11 @@
 //! # fn on_ctrl_c(_: impl FnMut()) {}
 //! fn run(bundle: BundleRunning) -> Result<(), Error> {
 //!     let stopper: Stopper = bundle.stopper();
-//!     on_ctrl_c(move || stopper.stop());
-//!     match bundle.wait_exit(Duration::MAX) {
+//!     on_ctrl_c(move || stopper.stop()); // before the first wait
+//!     let ended = bundle
+//!         .wait_ready(Duration::from_secs(10))
+//!         .and_then(|()| bundle.wait_exit(Duration::MAX));
+//!     match ended {
 //!         Ok(exit) => println!("the container has ended: {exit:?}"),
 //!         Err(Error::Stopped) => println!("Ctrl-C"),
 //!         Err(error) => return Err(error),

@@ -9,12 +9,13 @@
 //! | `WARN` | a resource that a drop, or a close in the background, could not remove |
 //! | `DEBUG` | each request to an engine, with its path, time and status, without secret values |
 //!
-//! With [tracing-subscriber](https://docs.rs/tracing-subscriber), `RUST_LOG=sidecar_bundle=info` shows each bundle that goes
-//! up and down:
+//! A program that uses [tracing-subscriber](https://docs.rs/tracing-subscriber) shows each bundle that goes up and down by:
 //!
 //! ```no_run
 //! tracing_subscriber::fmt().with_max_level(tracing::Level::INFO).init();
 //! ```
+//!
+//! With the feature `env-filter` of that crate and its `EnvFilter`, `RUST_LOG=sidecar_bundle=debug` shows each request, too.
 //!
 //! [`launch_all`](crate::launch_all), [`close_all`](crate::close_all) and a teardown in the background log from threads of
 //! their own: a subscriber must not need a lock that the caller holds meanwhile. Of two requests at the same time, one is

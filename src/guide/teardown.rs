@@ -40,7 +40,8 @@
 //! bundle in a `static`, [`std::mem::forget`] and then the process's end, Ctrl-C and every other signal, `kill -9`. Then the
 //! reaper removes the resources.
 //!
-//! It is one idle shell for each engine that the process holds something on. It starts beside the first request. It has its
+//! It is one idle shell for each engine that the process holds something on, with `sidecar-bundle-reaper` in its arguments.
+//! It starts beside the first request. It has its
 //! own process group, only the environment that the engine's program reads, and ignores the signals of a terminal. When the
 //! process ends, a socket closes, and the reaper begins. It first waits until the engine commands of the process have ended,
 //! 150 seconds at most; they hold a pipe open. Then it removes the resources that carry the process's labels, and looks for
@@ -79,16 +80,34 @@
 //! ```
 //!
 //! A sweep finds only the orphans that its `Engine` leads to: give it the engine and the state directory of the launchers,
-//! and run it on their host as their user. A machine without Rust has the program instead,
-//! `cargo install sidecar-bundle --features cli` elsewhere and `sidecar-bundle sweep`. Without either, `docker` removes what
-//! has the labels:
+//! and run it on their host as their user. Where [`bundles`](crate::bundles()) shows an owner as elsewhere, the directory or
+//! the user is another one. A machine without Rust has the program instead: `cargo install sidecar-bundle --features cli` on
+//! another machine, and `sidecar-bundle sweep` on this one.
+//!
+//! # By `docker` alone
+//!
+//! Every container and network has these labels, among others:
+//!
+//! | label | value |
+//! |---|---|
+//! | `sidecar-bundle.prefix`, `sidecar-bundle.slug` | the prefix of the names, and the slug |
+//! | `sidecar-bundle.subnet`, `sidecar-bundle.ip` | its addresses |
+//! | `sidecar-bundle.owner` | a random id of the step that made it |
+//! | `sidecar-bundle.lease` | the id of the lease under which it was made |
+//! | `sidecar-bundle.guest` | the name of a guest; a bundle's own container has none |
 //!
 //! ```text
-//! docker ps --all --quiet --filter label=sidecar-bundle.slug=SLUG | xargs --no-run-if-empty docker rm --force --volumes
-//! docker network ls --quiet --filter label=sidecar-bundle.slug=SLUG | xargs --no-run-if-empty docker network rm
+//! docker ps --all --filter label=sidecar-bundle.slug
+//! docker ps --all --quiet --filter label=sidecar-bundle.prefix=PREFIX --filter label=sidecar-bundle.slug=SLUG |
+//!     xargs --no-run-if-empty docker rm --force --volumes
+//! docker network ls --quiet --filter label=sidecar-bundle.prefix=PREFIX --filter label=sidecar-bundle.slug=SLUG |
+//!     xargs --no-run-if-empty docker network rm
 //! ```
 //!
-//! These ask no lease: make sure that the owner does not live.
+//! The first command lists all bundles. The others remove one, **kept or not, and whether its owner lives or not**. An
+//! owner that lives has a lock on its lease, the file `PREFIX.SLUG.HASH.lease` in the
+//! [state directory](crate::Engine::with_state_dir) of its user, in which `pid=` is its process. A bundle whose lease is
+//! nowhere on this host is another host's, or its lease was lost: no command can tell whether its owner lives.
 //!
 //! # Nothing removes
 //!

@@ -31,7 +31,9 @@
 //!   address is known beforehand.
 //!
 //! nextest runs each test in a process of its own, and numbers those that run at the same time in
-//! `NEXTEST_TEST_GLOBAL_SLOT`. The number is free again when its process has ended, and its bundle with it:
+//! `NEXTEST_TEST_GLOBAL_SLOT`. The number is free again when its process has ended, and its bundle with it. `cargo test` has
+//! no such number: there, use one way of the two above. Two runs of nextest at once on one engine need a prefix or a slug of
+//! their own, and pools that do not overlap.
 //!
 //! ```
 //! use sidecar_bundle::{AddressPool, Error, NetworkPlanned, Slug};
@@ -43,10 +45,14 @@
 //!     Ok(NetworkPlanned::new(Slug::new(format!("suite-{slot}"))?).with_addressing(subnet))
 //! }
 //!
-//! let slot = std::env::var("NEXTEST_TEST_GLOBAL_SLOT").map_or(Ok(0), |it| it.parse())?;
-//! assert_eq!(plan(slot)?, plan(slot)?);
+//! /// The number of this test among those that run, under nextest.
+//! fn slot() -> u64 {
+//!     let slot = std::env::var("NEXTEST_TEST_GLOBAL_SLOT").expect("nextest runs this test");
+//!     slot.parse().expect("it is a number")
+//! }
+//!
 //! assert_ne!(plan(0)?.subnet(), plan(1)?.subnet());
-//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! # Ok::<(), Error>(())
 //! ```
 //!
 //! # One bundle for all tests
@@ -69,11 +75,13 @@
 //! }
 //! ```
 //!
-//! With a process for each test, no test owns the bundle. A program that runs before them launches it and keeps it, such as
-//! a setup script of nextest. The tests need no engine then: the address follows from the slug alone.
+//! With a process for each test, no test owns the bundle. A program that runs before them launches it and keeps it. The
+//! tests need no engine then: the address follows from the slug alone.
 //!
 //! ```no_run
-//! use sidecar_bundle::{BundleSpec, Engine, Error, NetworkPlanned, Slug};
+//! use std::time::Duration;
+//!
+//! use sidecar_bundle::{BundleSpec, Engine, Error, NetworkPlanned, Ready, Slug};
 //!
 //! fn plan() -> Result<NetworkPlanned, Error> {
 //!     // Not the pool of the slots.
@@ -83,6 +91,7 @@
 //! /// Before the tests. A bundle of an earlier run is taken back, or replaced if it differs.
 //! fn set_up() -> Result<(), Error> {
 //!     let bundle = plan()?.attach_or_launch(&Engine::docker(), BundleSpec::new().image("nginx:1"))?;
+//!     bundle.wait_for(&Ready::tcp(80), Duration::from_secs(10))?;
 //!     bundle.keep()?;
 //!     Ok(())
 //! }
@@ -99,6 +108,20 @@
 //! }
 //! ```
 //!
+//! In `.config/nextest.toml`, a setup script calls the first function; `set-up` is a program of the package. nextest has no
+//! script for the end: call the last function after it, or leave the bundle to the next run.
+//!
+//! ```toml
+//! experimental = ["setup-scripts"]
+//!
+//! [scripts.setup.bundle]
+//! command = ["cargo", "run", "--bin", "set-up"]
+//!
+//! [[profile.default.scripts]]
+//! filter = "all()"
+//! setup = "bundle"
+//! ```
+//!
 //! # Faster suites
 //!
 //! With [`Engine::with_background_drop`](crate::Engine::with_background_drop), a test does not wait for the teardown of the
@@ -113,6 +136,9 @@
 //! use sidecar_bundle::{NetworkPlanned, Slug};
 //!
 //! proptest! {
+//!     # /*
+//!     #[test]
+//!     # */
 //!     fn the_allowlist_is_one_address_of_the_subnet(slug in "[a-z][a-z0-9-]{0,20}[a-z0-9]") {
 //!         let plan = NetworkPlanned::new(Slug::new(&slug).unwrap());
 //!         prop_assert_eq!(plan.allowlist().prefix_len(), 32);
@@ -120,7 +146,7 @@
 //!         prop_assert_ne!(plan.ip(), plan.gateway());
 //!     }
 //! }
-//! the_allowlist_is_one_address_of_the_subnet();
+//! # the_allowlist_is_one_address_of_the_subnet();
 //! ```
 
 #[cfg(doc)]
