@@ -9,7 +9,7 @@
 //! | `WARN` | a resource that a drop, or a close in the background, could not remove |
 //! | `DEBUG` | each request to an engine, with its path, time and status, without secret values |
 //!
-//! A program that uses [tracing-subscriber](https://docs.rs/tracing-subscriber) shows each bundle that goes up and down by:
+//! A program that uses the crate `tracing-subscriber` shows each bundle that goes up and down by:
 //!
 //! ```no_run
 //! tracing_subscriber::fmt().with_max_level(tracing::Level::INFO).init();
