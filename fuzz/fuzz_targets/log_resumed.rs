@@ -20,7 +20,7 @@ const START: u64 = 1_767_322_800;
 
 /// The frames as an engine has them: each with its time in milliseconds, and its stream.
 fn written(frames: &[Frame<'_>]) -> Vec<(u64, u8, Vec<u8>)> {
-    // What was before the first frame is not asked for.
+    // Older frames than the first are not asked for.
     let start = frames.first().map_or(0, |it| u64::from(it.pause));
     let (mut now, mut last) = (0, [start; 2]);
     let write = |frame: &Frame<'_>| {

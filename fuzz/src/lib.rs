@@ -68,7 +68,7 @@ pub struct Specification<'a> {
     pub flags: Vec<Word>,
 }
 
-/// Where a container has what is mounted at a word.
+/// The place in a container of a mount at a word.
 pub fn target(word: &Word) -> String {
     let path = Path::new("/").join(&word.0).components().collect::<std::path::PathBuf>();
     path.to_str().unwrap().to_owned()

@@ -301,7 +301,7 @@ impl Options {
     /// Checks the names of other hosts, and the addresses of the servers that know more of them.
     fn check_names(&self) -> Result<(), InvalidInput> {
         for (number, (name, address)) in self.hosts.iter().enumerate() {
-            // For docker's program from 25 on, a name ends at an equals sign.
+            // For newer releases of docker's program, a name ends at an equals sign.
             let is_fine = |c: char| c.is_ascii_graphic() && !matches!(c, ':' | '=');
             if name.is_empty() || !name.chars().all(is_fine) {
                 return Err(InvalidInput::new(format_args!("{name:?} is not the name of a host")));

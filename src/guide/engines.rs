@@ -50,8 +50,8 @@
 //!
 //! # Wrappers
 //!
-//! Where only the commands of a program are allowed, such as a wrapper around `sudo docker`, [`Engine::docker_cli`] runs
-//! these. It has no logs, events, `exec`, files or second networks: a call for one is
+//! A wrapper, such as one around `sudo docker`, may allow only the commands of a program. [`Engine::docker_cli`] runs these
+//! commands. It has no logs, events, `exec`, files or second networks: a call for one is
 //! [`Error::Unsupported`](crate::Error::Unsupported). [`Engine::has_reaper`] tells if the bundles of a killed process would be
 //! removed.
 

@@ -4,13 +4,13 @@
 
 use std::time::Duration;
 
-use crate::container::BundleSpec;
+use crate::container::{BundleSpec, Ready};
 use crate::created::NetworkCreated;
 use crate::engine::Engine;
 use crate::error::{Error, StepError};
 use crate::plan::NetworkPlanned;
 use crate::running::{BundleRunning, Guest};
-use crate::status::{LogLine, Status};
+use crate::status::{Exit, LogLine, Status};
 
 use super::Events;
 
@@ -52,6 +52,8 @@ wrong_order! {
     NetworkPlanned is not ContainerOfAPlan: "the container of a `NetworkPlanned` is not started yet",
     "first call `create_network(&engine)` and `start(spec)`, or `launch(&engine, spec)` for both" {
         fn wait_ready(Duration) -> Result<(), Error>;
+        fn wait_for(&Ready, Duration) -> Result<(), Error>;
+        fn wait_exit(Duration) -> Result<Option<Exit>, Error>;
         fn guest(&str, BundleSpec) -> Result<Guest<'a>, Error>;
         fn status() -> Result<Status, Error>;
         fn logs(usize) -> Result<Vec<LogLine>, Error>;
@@ -61,6 +63,8 @@ wrong_order! {
     NetworkCreated is not ContainerOfANetwork: "the container of a `NetworkCreated` is not started yet",
     "first call `start(spec)`" {
         fn wait_ready(Duration) -> Result<(), Error>;
+        fn wait_for(&Ready, Duration) -> Result<(), Error>;
+        fn wait_exit(Duration) -> Result<Option<Exit>, Error>;
         fn guest(&str, BundleSpec) -> Result<Guest<'a>, Error>;
         fn status() -> Result<Status, Error>;
         fn logs(usize) -> Result<Vec<LogLine>, Error>;
