@@ -378,6 +378,21 @@ mod tests {
     }
 
     #[test]
+    #[cfg(target_os = "linux")]
+    fn a_listener_of_this_process_is_in_its_namespace() {
+        let room = tempfile::tempdir().unwrap();
+        let (socket, free) = (room.path().join("s"), room.path().join("free"));
+        let _listener = std::os::unix::net::UnixListener::bind(&socket).unwrap();
+        assert_eq!(shares_network_with(&socket), Some(true));
+        assert_eq!(shares_network_with(&free), None);
+        let stream = UnixStream::connect(&socket).unwrap();
+        assert_eq!(listens_here(&stream, &socket), Some(true));
+        // For others, the path may be another socket.
+        let _other = std::os::unix::net::UnixListener::bind(&free).unwrap();
+        assert_eq!(listens_here(&stream, &free), None);
+    }
+
+    #[test]
     fn this_host_has_its_loopback() {
         let localhost = Ipv4Addr::LOCALHOST.into();
         assert!(has("lo", localhost) || has("lo0", localhost));

@@ -171,3 +171,27 @@ pub(crate) fn options_in(labels: &LabelMap) -> Option<NetworkOptions> {
 fn value<'a>(labels: &'a LabelMap, key: &str) -> Option<&'a str> {
     labels.get(key).map(String::as_str)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_option_that_was_not_planned_is_a_difference_and_another_owner_is_none() {
+        let of = |pairs: &[(&str, &str)]| -> LabelMap {
+            pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()
+        };
+        let planned = of(&[("a", "1"), (OWNER, "me"), (IP6, "fd00::2")]);
+        let with = |key: &str, value: &str| {
+            let mut found = planned.clone();
+            found.insert(key.to_owned(), value.to_owned());
+            difference(&planned, &found)
+        };
+        assert_eq!(with("b", "2"), None);
+        assert_eq!(with(OWNER, "another"), None);
+        assert_eq!(with("a", "2"), Some(("a".into(), "1".into(), Some("2".into()))));
+        assert_eq!(with(OPTIONS, "{}"), Some((OPTIONS.into(), "none".into(), Some("{}".into()))));
+        let missing = difference(&planned, &LabelMap::new());
+        assert_eq!(missing, Some(("a".into(), "1".into(), None)));
+    }
+}

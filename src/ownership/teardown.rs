@@ -176,3 +176,40 @@ fn pools() -> MutexGuard<'static, BTreeMap<(u32, String), Pool>> {
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plan::Slug;
+
+    #[test]
+    fn a_thread_that_did_not_start_is_taken_back_if_others_do_its_work() {
+        let key = (process::id(), "a thread that did not start".to_owned());
+        assert!(!is_left_to_others(&key), "there are none");
+        pools().insert(key.clone(), Pool { threads: 3, ..Pool::default() });
+        assert!(is_left_to_others(&key));
+        assert!(is_left_to_others(&key));
+        // It is the last one.
+        assert!(!is_left_to_others(&key));
+        assert_eq!(pools().remove(&key).unwrap().threads, 1);
+    }
+
+    #[test]
+    fn a_pool_goes_with_its_last_thread() {
+        let key = (process::id(), "the last thread".to_owned());
+        let plan = NetworkPlanned::new(Slug::new("demo").unwrap());
+        let teardown = Teardown::over(plan, Ok(()));
+        let mut pool = Pool { threads: 2, ..Pool::default() };
+        pool.waiting.push_back((Arc::clone(&teardown), Box::new(|| Ok(()))));
+        pools().insert(key.clone(), pool);
+        assert!(next(&key).is_some());
+        let under_way = || pools().get(&key).map(|pool| (pool.threads, pool.under_way.len()));
+        assert_eq!(under_way(), Some((2, 1)));
+        // The first thread ends, while the other one works.
+        assert!(next(&key).is_none());
+        assert_eq!(under_way(), Some((1, 1)));
+        pools().get_mut(&key).unwrap().under_way.clear();
+        assert!(next(&key).is_none());
+        assert_eq!(under_way(), None);
+    }
+}

@@ -1,9 +1,12 @@
 //! The command lines of the engine, to the letter, and their traces.
 
 use std::fs;
+use std::net::Ipv6Addr;
 use std::time::{Duration, Instant};
 
-use sidecar_bundle::{Addressing, BundleSpec, Cause, Error, Naming};
+use sidecar_bundle::{
+    Addressing, BundleSpec, Cause, Error, Naming, PortMapping, Reachability, RestartPolicy,
+};
 
 use crate::fake::{CONTAINER, Fake, NETWORK, plan};
 use crate::owner::Owner;
@@ -411,4 +414,194 @@ fn a_value_that_does_not_arrive_is_an_error_that_names_its_variable() {
     }
     fake.obey("container-inspect");
     plan().launch(&fake.engine(), spec()).unwrap().close().unwrap();
+}
+
+#[test]
+fn every_option_is_an_argument_of_run() {
+    let fake = Fake::new();
+    let spec = BundleSpec::new()
+        .image("proxy:7")
+        .clear_daemons()
+        .mount("/etc", "/a,b")
+        .mount_read_only("/etc", "/ro")
+        .volume("data", "/data")
+        .tmpfs("/tmp", 4096)
+        .executable_tmpfs("/run", 8192)
+        .entrypoint("/bin/proxy")
+        .command(["--port", "80"])
+        .user("1000:1001")
+        .label("team", "a=b")
+        .network_alias("proxy")
+        .publish(PortMapping::tcp(80))
+        .publish(PortMapping::udp(53).host_port(5353).host_address([0, 0, 0, 0]))
+        .publish(PortMapping::tcp(81).host_address(Ipv6Addr::LOCALHOST))
+        .extra_host("db", [10, 9, 8, 7])
+        .host_gateway("host")
+        .dns_server([1, 1, 1, 1])
+        .memory(16_777_216)
+        .cpus(0.5)
+        .pids(64)
+        .add_capability("NET_ADMIN")
+        .drop_capability("ALL")
+        .security_option("apparmor=unconfined")
+        .no_new_privileges(true)
+        .read_only_root(true)
+        .init(true)
+        .restart(RestartPolicy::OnFailure(Some(3)))
+        .engine_flag("--shm-size=1048576");
+    plan().launch(&fake.engine(), spec).unwrap().close().unwrap();
+    let run = fake.calls().into_iter().find(|call| call.args[0] == "run").unwrap();
+    let arguments: Vec<_> = run.args.iter().skip_while(|arg| *arg != "--mount").collect();
+    assert_eq!(
+        arguments,
+        [
+            "--mount",
+            r#"type=bind,source=/etc,"target=/a,b""#,
+            "--mount",
+            "type=volume,source=data,target=/data",
+            "--mount",
+            "type=bind,source=/etc,target=/ro,readonly",
+            "--tmpfs=/run:exec,size=8192",
+            "--mount",
+            "type=tmpfs,target=/tmp,tmpfs-size=4096",
+            "--entrypoint=/bin/proxy",
+            "--user=1000:1001",
+            "--label=team=a=b",
+            "--network-alias=proxy",
+            "--publish=127.0.0.1::80/tcp",
+            "--publish=0.0.0.0:5353:53/udp",
+            "--publish=[::1]::81/tcp",
+            "--add-host=db:10.9.8.7",
+            "--add-host=host:host-gateway",
+            "--dns=1.1.1.1",
+            "--memory=16777216b",
+            "--memory-swap=16777216b",
+            "--cpus=0.5",
+            "--pids-limit=64",
+            "--cap-add=NET_ADMIN",
+            "--cap-drop=ALL",
+            "--security-opt=no-new-privileges",
+            "--security-opt=apparmor=unconfined",
+            "--read-only=true",
+            "--init=true",
+            "--restart=on-failure:3",
+            "--shm-size=1048576",
+            "--pull=never",
+            "proxy:7",
+            "--port",
+            "80",
+        ]
+    );
+}
+
+#[test]
+fn every_restart_policy_is_an_argument_of_run() {
+    for (policy, argument) in [
+        (RestartPolicy::No, None),
+        (RestartPolicy::OnFailure(None), Some("--restart=on-failure")),
+        (RestartPolicy::Always, Some("--restart=always")),
+        (RestartPolicy::UnlessStopped, Some("--restart=unless-stopped")),
+    ] {
+        let fake = Fake::new();
+        let spec = BundleSpec::new().restart(policy);
+        plan().launch(&fake.engine(), spec).unwrap().close().unwrap();
+        let payload = payload(&fake);
+        let found = payload.iter().find(|it| it.starts_with("--restart")).map(String::as_str);
+        assert_eq!(found, argument);
+    }
+}
+
+#[test]
+fn a_signal_and_a_stop_are_one_command_each_and_have_to_name_the_container() {
+    let fake = Fake::new();
+    fake.on("kill", "echo \"$last\"");
+    fake.on("stop", "echo \"$last\"");
+    let spec = BundleSpec::new().stop_grace(Duration::from_millis(1500));
+    let bundle = plan().launch(&fake.engine(), spec).unwrap();
+    let id = bundle.container_id().to_owned();
+    bundle.signal("HUP").unwrap();
+    fake.once("kill", "echo other");
+    let error = bundle.signal("HUP").unwrap_err();
+    assert!(matches!(error, Error::Signal { .. }), "{error:?}");
+    fake.once("kill", &refuse(1, &format!("Error response from daemon: No such container: {id}")));
+    let error = bundle.signal("HUP").unwrap_err();
+    assert!(matches!(error, Error::Gone { .. }), "{error:?}");
+    bundle.close().unwrap();
+    let calls = fake.calls();
+    let of = |operation: &str| {
+        let found = calls.iter().find(|call| call.args[0] == operation).unwrap();
+        found.args.join(" ")
+    };
+    assert_eq!(of("kill"), format!("kill --signal HUP {id}"));
+    // The program takes whole seconds.
+    assert_eq!(of("stop"), format!("stop -t 2 {id}"));
+    fake.assert_nothing_left();
+}
+
+#[test]
+fn an_error_inside_of_a_description_is_an_error() {
+    let fake = Fake::new();
+    let said = "Cannot connect to the Docker daemon at unix:///x. Is the docker daemon running?";
+    fake.on("info", &format!(r#"echo '{{"ServerErrors":["{said}"]}}'"#));
+    let error = Error::from(plan().create_network(&fake.engine()).unwrap_err());
+    assert_eq!(error.cause(), Some(Cause::EngineUnreachable));
+    assert!(fake.chain(&error)[1].contains(said), "{:?}", fake.chain(&error));
+}
+
+#[test]
+fn the_place_of_a_context_is_asked_for() {
+    let fake = Fake::new();
+    fake.on("info", r#"echo '{"ServerVersion":"26.1.5","ID":"FAKE","Name":"fake"}'"#);
+    fake.on("context", r#"echo '[{"Endpoints":{"docker":{"Host":"ssh://far"}}}]'"#);
+    let of = |context: &str| fake.engine().with_context(context).reachability().unwrap();
+    assert_eq!(of("far"), Reachability::Remote { endpoint: "ssh://far".into() });
+    assert_eq!(fake.calls().pop().unwrap().args, ["context", "inspect", "far"]);
+    // The default one is no context that the program knows.
+    of("default");
+    assert_eq!(fake.calls().iter().filter(|it| it.args[0] == "context").count(), 1);
+}
+
+#[test]
+fn the_digests_of_an_image_are_those_of_its_description() {
+    let fake = Fake::new();
+    let bundle = fake.up();
+    assert_eq!(bundle.image_digests().unwrap(), ["x@sha256:1"]);
+    bundle.close().unwrap();
+}
+
+#[test]
+fn secrets_are_compared_with_those_of_the_container() {
+    let fake = Fake::new();
+    let spec = || BundleSpec::new().secret("TOKEN", "not to be seen");
+    let bundle = plan().launch(&fake.engine(), spec()).unwrap();
+    assert!(bundle.is_made_from(&spec()).unwrap());
+    assert!(!bundle.is_made_from(&BundleSpec::new().secret("TOKEN", "another")).unwrap());
+    let missing = refuse(1, "Error response from daemon: No such container: x");
+    fake.on("container-inspect", &format!("case $format in *Env*) {missing};; *) obey;; esac"));
+    let error = bundle.is_made_from(&spec()).unwrap_err();
+    assert!(matches!(error, Error::Gone { .. }), "{error:?}");
+    fake.on("container-inspect", "case $format in *Env*) fail 1 broken;; *) obey;; esac");
+    let error = bundle.is_made_from(&spec()).unwrap_err();
+    assert!(matches!(error, Error::Look { .. }), "{error:?}");
+    fake.obey("container-inspect");
+    bundle.close().unwrap();
+}
+
+#[test]
+fn the_last_lines_of_a_dead_container_are_in_the_order_of_their_times() {
+    let fake = Fake::new();
+    let logs = r#"
+echo '2026-01-02T03:04:05.000000002Z second'
+echo 'docker says something of its own'
+echo '2026 is no time'
+echo 'T is none, either'
+echo '2026-01-02T03:04:05.000000001Z first' >&2
+"#;
+    fake.on("logs", logs);
+    let ended =
+        r#"obey | sed 's/"running"/"exited"/; s/"0001/"2026/; s/"ExitCode":0/"ExitCode":3/'"#;
+    fake.on("container-inspect", ended);
+    let failed = plan().launch(&fake.engine(), BundleSpec::new()).unwrap_err();
+    let Error::Died { log, .. } = failed.error() else { panic!("{failed:?}") };
+    assert_eq!(log.trim_end(), "first\nsecond");
 }

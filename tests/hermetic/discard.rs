@@ -178,3 +178,34 @@ fn what_the_engine_still_lists_and_no_longer_knows_is_going() {
     bundle.close().unwrap();
     fake.assert_nothing_left();
 }
+
+/// A network that is in use, as often as this.
+fn in_use(fake: &Fake, times: usize) {
+    let refusal = refuse(
+        1,
+        "Error response from daemon: error while removing network: network x id y has active endpoints",
+    );
+    let count = r#"echo >>"$dir/tries"; if [ "$(wc -l <"$dir/tries")" -le TIMES ]; then
+REFUSAL
+else obey; fi"#;
+    let snippet = count.replace("TIMES", &times.to_string()).replace("REFUSAL", &refusal);
+    fake.on("network-rm", &snippet);
+}
+
+#[test]
+fn a_network_in_use_is_tried_again_for_a_while() {
+    let fake = Fake::new();
+    fake.up().keep().unwrap();
+    in_use(&fake, 2);
+    plan().discard(&fake.engine()).unwrap();
+    fake.assert_nothing_left();
+
+    let fake = Fake::new();
+    fake.up().keep().unwrap();
+    in_use(&fake, usize::MAX >> 1);
+    let start = Instant::now();
+    let error = plan().discard(&fake.engine()).unwrap_err();
+    assert_eq!(error.cause(), Some(Cause::NetworkInUse), "{error:?}");
+    let took = start.elapsed();
+    assert!((Duration::from_secs(3)..Duration::from_secs(20)).contains(&took), "{took:?}");
+}

@@ -1,12 +1,17 @@
 //! Close, drop and panic: the order of removals, and the report of what is left.
 
+use std::fs;
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
+use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use sidecar_bundle::{BundleSpec, Cause, Error, Resource};
+use sidecar_bundle::{BundleRunning, BundleSpec, Cause, Error, Resource};
 
 use crate::fake::{CONTAINER, Fake, NETWORK, plan};
+use crate::scripted::{Act, Scripted};
 use crate::surroundings::traced;
 use crate::texts::refuse;
 
@@ -135,4 +140,93 @@ fn closing_reports_a_single_failure_as_itself() {
         ]
     );
     assert_eq!(fake.resources(), [(NETWORK.into(), network)]);
+}
+
+#[test]
+fn a_network_that_stays_is_named_with_what_is_on_it() {
+    let fake = Fake::new();
+    let network = plan().create_network(&fake.engine()).unwrap();
+    let describe = r#"obey | sed 's/"Labels"/"Containers":{"1":{"Name":"other"}},"Labels"/'"#;
+    fake.on("network-inspect", describe);
+    let in_use = "Error response from daemon: error while removing network: network x id y has active endpoints";
+    fake.on("network-rm", &refuse(1, in_use));
+    let error = network.close().unwrap_err();
+    assert_eq!(error.cause(), Some(Cause::NetworkInUse));
+    let Error::NotRemoved { attached, .. } = &error else { panic!("{error:?}") };
+    assert_eq!(*attached, ["other"]);
+}
+
+/// A bundle whose log has one line on each stream, and one that has no end, with its engine.
+fn up_with_log(path: &Path) -> (Scripted, BundleRunning) {
+    let engine = Scripted::new(|request, _| {
+        if request.contains("/logs?") {
+            let log =
+                "\u{1}\0\0\0\0\0\0\u{4}one\n\u{2}\0\0\0\0\0\0\u{4}two\n\u{1}\0\0\0\0\0\0\u{5}three";
+            return Act::Answer(200, log.into());
+        }
+        Act::Obey
+    });
+    let spec = BundleSpec::new().save_log(path);
+    let bundle = plan().launch(&engine.engine(), spec).unwrap();
+    (engine, bundle)
+}
+
+#[test]
+fn a_log_is_saved_for_the_user_alone_in_place_of_what_was_there() {
+    let room = tempfile::tempdir().unwrap();
+    let path = room.path().join("log");
+    for earlier in [None, Some("what was there, and is longer than the log")] {
+        if let Some(earlier) = earlier {
+            fs::write(&path, earlier).unwrap();
+            fs::set_permissions(&path, PermissionsExt::from_mode(0o644)).unwrap();
+        }
+        let (engine, bundle) = up_with_log(&path);
+        bundle.close().unwrap();
+        assert_eq!(engine.resources(), 0);
+        assert_eq!(fs::read_to_string(&path).unwrap(), "one\ntwo\nthree\n");
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+    }
+}
+
+#[test]
+fn a_log_is_saved_into_no_link_and_no_pipe_that_has_come_meanwhile() {
+    let room = tempfile::tempdir().unwrap();
+    let [path, target] = ["log", "target"].map(|name| room.path().join(name));
+    fs::write(&target, "of somebody else").unwrap();
+    let pipe = || {
+        let made = Command::new("mkfifo").arg(&path).status().unwrap();
+        assert!(made.success());
+    };
+    let read_pipe = || {
+        pipe();
+        Some(fs::File::options().read(true).write(true).open(&path).unwrap())
+    };
+    type Come<'a> = &'a dyn Fn() -> Option<fs::File>;
+    let all: [Come<'_>; 4] = [
+        &|| {
+            symlink(&target, &path).unwrap();
+            None
+        },
+        &|| {
+            pipe();
+            None
+        },
+        &read_pipe,
+        &|| {
+            fs::create_dir(&path).unwrap();
+            None
+        },
+    ];
+    for come in all {
+        let (engine, bundle) = up_with_log(&path);
+        let reader = come();
+        let start = Instant::now();
+        let ((), trace) = traced(|| bundle.close().unwrap());
+        assert!(start.elapsed() < Duration::from_secs(5), "{:?}", start.elapsed());
+        assert!(trace.contains("a log was not saved"), "{trace}");
+        assert_eq!(engine.resources(), 0);
+        assert_eq!(fs::read_to_string(&target).unwrap(), "of somebody else");
+        drop(reader);
+        fs::remove_file(&path).or_else(|_| fs::remove_dir(&path)).unwrap();
+    }
 }

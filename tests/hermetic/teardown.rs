@@ -299,3 +299,18 @@ fn no_more_than_four_are_launched_at_the_same_time() {
     assert_eq!(launch.join().unwrap().unwrap().len(), 9);
     assert_eq!(engine.resources(), 0);
 }
+
+#[test]
+fn the_end_of_all_teardowns_is_waited_for() {
+    let (engine, gate) = gated();
+    let closing = up(&with_reaper(&engine), plan("demo")).close_in_background();
+    let opened = thread::spawn(move || {
+        thread::sleep(Duration::from_millis(300));
+        gate.store(true, Ordering::SeqCst);
+    });
+    wait_for_teardowns();
+    assert!(closing.is_finished());
+    opened.join().unwrap();
+    closing.wait().unwrap();
+    assert_eq!(engine.resources(), 0);
+}

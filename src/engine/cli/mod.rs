@@ -26,6 +26,7 @@ use crate::container::is_read_by_engine_programs;
 type Way = (OsString, Vec<(OsString, OsString)>);
 
 /// The place of an engine's API.
+#[cfg_attr(test, derive(Debug, PartialEq))]
 pub(super) enum Place {
     /// A socket on this host.
     Socket(PathBuf),
@@ -257,4 +258,47 @@ fn current_context() -> Option<OsString> {
     let config = std::fs::read_to_string(directory.join("config.json")).ok()?;
     let config: Value = serde_json::from_str(&config).ok()?;
     config["currentContext"].as_str().filter(|name| !name.is_empty()).map(Into::into)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_place_of_the_api_follows_from_what_leads_to_the_engine() {
+        let docker = || Cli::new(Dialect::Docker);
+        let own_socket = || Place::Socket("/var/run/docker.sock".into());
+        for (cli, place) in [
+            (docker().with_host("unix:///run/x".into()), Place::Socket("/run/x".into())),
+            (docker().with_host("tcp://x:1".into()), Place::Elsewhere),
+            (docker().with_context("far".into()), Place::Elsewhere),
+            (docker().with_context("default".into()), own_socket()),
+            // A name of podman's is always another place.
+            (Cli::new(Dialect::Podman).with_context("default".into()), Place::Elsewhere),
+        ] {
+            assert_eq!(cli.place(), place, "{cli:?}");
+        }
+    }
+
+    #[test]
+    fn a_relative_socket_is_made_absolute_and_no_other_address() {
+        let here = env::current_dir().unwrap();
+        let of = |address: &str| absolute_address(address.into()).into_string().unwrap();
+        assert_eq!(of("unix://run/x"), format!("unix://{}", here.join("run/x").display()));
+        for address in ["unix:///run/x", "unix://", "tcp://x:1", "run/x"] {
+            assert_eq!(of(address), address);
+        }
+    }
+
+    #[test]
+    fn a_connection_of_podmans_is_an_argument_and_a_context_of_dockers_a_variable() {
+        let podman = Cli::new(Dialect::Podman).with_context("far".into());
+        assert_eq!(podman.connection(), ["--connection", "far"]);
+        let docker = Cli::new(Dialect::Docker).with_context("far".into());
+        assert!(docker.connection().is_empty());
+        let variables = docker.minimal_env();
+        assert!(variables.contains(&("DOCKER_CONTEXT".into(), "far".into())), "{variables:?}");
+        // What leads to another engine is not passed on.
+        assert!(variables.iter().all(|(name, _)| name != "DOCKER_HOST"), "{variables:?}");
+    }
 }

@@ -495,3 +495,35 @@ fn quoted(word: &str) -> String {
     }
     format!("'{}'", word.replace('\'', r"'\''"))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pull_is_done_when_the_name_stands_alone_on_a_whole_line() {
+        for (stdout, done) in [
+            ("docker.io/x:1\n", true),
+            ("1: Pulling from x\n\n sha256:1 \n", true),
+            ("docker.io/x:1", false),
+            ("1: Pulling from x\n", false),
+            ("\n", false),
+            ("", false),
+        ] {
+            assert_eq!(is_pulled(stdout), done, "{stdout:?}");
+        }
+    }
+
+    #[test]
+    fn a_word_is_read_back_by_a_shell() {
+        for (word, text) in [
+            ("docker", "docker"),
+            ("unix:///run/x-1_2.s", "unix:///run/x-1_2.s"),
+            ("", "''"),
+            ("a b", "'a b'"),
+            ("it's", r"'it'\''s'"),
+        ] {
+            assert_eq!(quoted(word), text);
+        }
+    }
+}
