@@ -590,13 +590,13 @@ fn secrets_are_compared_with_those_of_the_container() {
 #[test]
 fn the_last_lines_of_a_dead_container_are_in_the_order_of_their_times() {
     let fake = Fake::new();
-    let logs = r#"
+    let logs = r"
 echo '2026-01-02T03:04:05.000000002Z second'
 echo 'docker says something of its own'
 echo '2026 is no time'
 echo 'T is none, either'
 echo '2026-01-02T03:04:05.000000001Z first' >&2
-"#;
+";
     fake.on("logs", logs);
     let ended =
         r#"obey | sed 's/"running"/"exited"/; s/"0001/"2026/; s/"ExitCode":0/"ExitCode":3/'"#;

@@ -201,8 +201,7 @@ fn a_log_is_saved_into_no_link_and_no_pipe_that_has_come_meanwhile() {
         pipe();
         Some(fs::File::options().read(true).write(true).open(&path).unwrap())
     };
-    type Come<'a> = &'a dyn Fn() -> Option<fs::File>;
-    let all: [Come<'_>; 4] = [
+    let all: [&dyn Fn() -> Option<fs::File>; 4] = [
         &|| {
             symlink(&target, &path).unwrap();
             None
