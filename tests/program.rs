@@ -317,6 +317,49 @@ fn an_engine_or_a_directory_that_cannot_be_used_is_an_error() {
     assert!(error.starts_with("error: no engine answers: "), "{error}");
 }
 
+#[test]
+fn a_note_names_the_engine_that_was_not_named() {
+    let log = frame('\u{1}', "one\n");
+    let scripted = Scripted::new(move |request, _| match request {
+        _ if request.contains("/logs") => Act::Answer(200, log.clone()),
+        _ => Act::Obey,
+    });
+    let socket = format!("unix://{}", scripted.path("s").display());
+    let run = |docker: &str, arguments: &[&str]| {
+        let mut program = program(arguments);
+        program.env_clear().env("PATH", scripted.path("")).env("DOCKER_HOST", docker);
+        program.env("CONTAINER_HOST", &socket).env("XDG_STATE_HOME", scripted.path("state"));
+        ran(program)
+    };
+    let heading = "PREFIX  SLUG  STATE  ADDRESS  OWNER  AGE  GUESTS\n";
+    let asked = "no engine was named, so Docker 20.10.24 was asked";
+    let list = run(&socket, &["list"]);
+    assert_eq!((list.code, &*list.stdout), (0, heading), "{list:?}");
+    assert_eq!(list.stderr, format!("note: {asked}\n"));
+    let note = json!({"note": asked});
+    let swept = run(&socket, &["sweep", "--json"]);
+    assert_eq!((swept.code, &*swept.stdout, swept.stderr), (0, "[]\n", format!("{note}\n")));
+    for command in ["remove", "logs"] {
+        let failed = run(&socket, &[command, "demo", "--json"]);
+        let lines: Vec<Value> =
+            failed.stderr.lines().map(|it| serde_json::from_str(it).unwrap()).collect();
+        assert_eq!((failed.code, &*failed.stdout, lines.len()), (4, "", 2), "{failed:?}");
+        assert_eq!((&lines[0], &lines[1]["exit_code"]), (&note, &json!(4)));
+    }
+    // Where the container has the stream, nothing is added to it.
+    let bundle = plan().launch(&scripted.engine(), BundleSpec::new()).unwrap();
+    assert_eq!(run(&socket, &["logs", "demo"]).done(), "one\n");
+    bundle.close().unwrap();
+
+    let _is_podman = scripted.podman();
+    let list = run("unix:///nowhere/docker.sock", &["list"]);
+    assert_eq!((list.code, &*list.stdout), (0, heading), "{list:?}");
+    let [line] = list.stderr.lines().collect::<Vec<_>>()[..] else { panic!("{list:?}") };
+    let asked = "note: no engine was named, so Podman 20.10.24 was asked; docker does not answer: ";
+    assert!(line.starts_with(asked), "{line}");
+    assert!(line.contains("/nowhere/docker.sock"), "{line}");
+}
+
 /// A frame of a container's log: 1 is standard output, 2 standard error.
 fn frame(stream: char, text: &str) -> String {
     format!("{stream}\0\0\0\0\0\0{}{text}", char::from(u8::try_from(text.len()).unwrap()))
@@ -442,5 +485,7 @@ fn an_operator_reaches_the_bundles_of_a_real_engine() {
     assert!(swept.contains("  removed container "), "{swept}");
     world.assert_nothing_left();
     // The engine that is found is one that answers.
-    ran(program(&["list"])).done();
+    let list = ran(program(&["list"]));
+    assert_eq!(list.code, 0, "{list:?}");
+    assert!(list.stderr.starts_with("note: no engine was named, so "), "{list:?}");
 }
