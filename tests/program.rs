@@ -35,6 +35,8 @@ mod surroundings;
 #[expect(dead_code, reason = "other tests use the rest")]
 mod texts;
 
+const README: &str = include_str!("../README.md");
+
 /// A run of the program that has ended.
 #[derive(Debug)]
 struct Ran {
@@ -177,7 +179,13 @@ fn wrong_arguments_have_a_code_of_their_own_and_touch_nothing() {
     assert_eq!(ran(program(&not_text)).code, 2);
     assert_eq!((fake.calls().len(), fake.infos()), (0, 0));
     let help = ran(program(&["--help"])).done();
-    assert!(help.contains("\nExit codes:\n  0  "), "{help}");
+    let codes = help.split_once("\nExit codes:\n").unwrap().1;
+    let in_readme = |line: &str| {
+        let (code, reason) = line.trim().split_once("  ").unwrap();
+        let row = format!("| {code} | {reason} |");
+        README.lines().any(|it| it.replace('`', "") == row)
+    };
+    assert!(codes.lines().count() == 6 && codes.lines().all(in_readme), "{codes}");
     assert_eq!(
         ran(program(&["--version"])).done(),
         concat!("sidecar-bundle ", env!("CARGO_PKG_VERSION"), "\n")
