@@ -1,6 +1,7 @@
 //! The program for operators, against a fake `docker`, an engine that does as a script says, and a real engine.
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
+use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
@@ -36,6 +37,23 @@ mod surroundings;
 mod texts;
 
 const README: &str = include_str!("../README.md");
+
+/// The row of the README's tables of JSON for this output or field.
+#[track_caller]
+fn row(of: &str) -> &'static str {
+    let tables = README.split_once("| output | JSON |").unwrap().1;
+    let rows = tables.split("| exit code |").next().unwrap().lines();
+    let cells = rows.filter_map(|row| row.strip_prefix("| ")?.split_once(" | "));
+    cells.into_iter().find(|(name, _)| name.trim_matches('`') == of).unwrap().1
+}
+
+/// Fails unless the README lists just the fields that the object has.
+#[track_caller]
+fn assert_documented(of: &str, object: &Value) {
+    let fields: BTreeSet<_> = object.as_object().unwrap().keys().map(String::as_str).collect();
+    let documented: BTreeSet<_> = row(of).split('`').skip(1).step_by(2).collect();
+    assert_eq!(documented, fields, "{of}: {object}");
+}
 
 /// A run of the program that has ended.
 #[derive(Debug)]
@@ -150,6 +168,30 @@ loopback             127.27.92.187
     let json = run(&[&["--json"], &all[..]].concat()).json();
     assert_eq!(json, serde_json::to_value(&plan).unwrap());
     assert_eq!(json["allowlist"], plan.allowlist().to_string());
+    assert_documented("plan", &json);
+    assert_documented("addressing", &json["addressing"]);
+    assert_documented("ipv6", &json["ipv6"]);
+}
+
+#[test]
+fn the_readme_names_each_value_of_a_json_field() {
+    let sections = include_str!("vectors/json.txt").split("\n# ");
+    for section in sections {
+        let (name, lines) = section.split_once('\n').unwrap();
+        let field = match name {
+            "State" => "state",
+            "BundleOwner" => "owner",
+            "Swept" => "outcome",
+            _ => continue,
+        };
+        for line in lines.lines().filter(|line| !line.is_empty()) {
+            let value: Value = serde_json::from_str(line).unwrap();
+            let value = value.get("outcome").unwrap_or(&value);
+            let key = || value.as_object()?.keys().next().map(String::as_str);
+            let word = value.as_str().or_else(key).unwrap();
+            assert!(row(field).contains(&format!("\"{word}\"")), "{field}: {value}");
+        }
+    }
 }
 
 #[test]
@@ -229,6 +271,7 @@ fn a_list_shows_every_bundle_with_its_owner() {
         json,
         serde_json::to_value(sidecar_bundle::bundles(&fake.engine()).unwrap()).unwrap()
     );
+    assert_documented("list", &json[0]);
     other.close().unwrap();
     living.close().unwrap();
 }
@@ -258,6 +301,8 @@ fn a_sweep_removes_orphans_and_says_what_it_left() {
     fake.obey("network-rm");
     let json = fake.run(&["sweep", "--json"]).json();
     assert_eq!(json[0]["outcome"]["removed"]["networks"].as_array().unwrap().len(), 1, "{json}");
+    assert_documented("sweep", &json[0]);
+    assert_documented("remove", &json[0]["outcome"]["removed"]);
     fake.assert_nothing_left();
 }
 
@@ -274,6 +319,7 @@ fn a_slug_is_removed_unless_its_owner_lives() {
         serde_json::from_str(&fake.run(&["remove", "demo", "--json"]).failed(3)).unwrap();
     assert!(taken["error"].as_str().unwrap().starts_with("slug demo is taken"), "{taken}");
     assert_eq!(taken["exit_code"], 3);
+    assert_documented("error", &taken);
     bundle.keep().unwrap();
 
     assert_eq!(fake.run(&["remove", "demo", "--prefix=acme"]).code, 4);
@@ -293,6 +339,7 @@ fn a_slug_is_removed_unless_its_owner_lives() {
     fake.up().keep().unwrap();
     let json = fake.run(&["--json", "remove", "--", "demo"]).json();
     assert_eq!(json["containers"].as_array().unwrap().len(), 1, "{json}");
+    assert_documented("remove", &json);
     assert_eq!(fake.run(&["remove", "demo"]).failed(4), none);
 }
 
@@ -347,6 +394,7 @@ fn a_note_names_the_engine_that_was_not_named() {
     let note = json!({"note": asked});
     let swept = run(&socket, &["sweep", "--json"]);
     assert_eq!((swept.code, &*swept.stdout, swept.stderr), (0, "[]\n", format!("{note}\n")));
+    assert_documented("note", &note);
     for command in ["remove", "logs"] {
         let failed = run(&socket, &[command, "demo", "--json"]);
         let lines: Vec<Value> =
@@ -395,6 +443,7 @@ fn a_log_is_printed_to_the_streams_of_the_container() {
     let json = scripted.run(&["--json", "logs", "demo", "--tail", "3"]).done();
     let lines: Vec<Value> = json.lines().map(|it| serde_json::from_str(it).unwrap()).collect();
     assert_eq!(lines[1], json!({"stream": "stderr", "text": "two \u{1b}[0m"}));
+    assert_documented("logs", &lines[1]);
     assert_eq!(lines.len(), 3);
     assert!(
         scripted.requests().iter().any(|it| it.contains("tail=3")),
