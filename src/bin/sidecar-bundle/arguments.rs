@@ -46,7 +46,7 @@ pub(crate) enum Command {
     /// Removes the containers and the network of a slug, kept or not, unless the owner is seen to live.
     ///
     /// An owner of another user, host or state directory is not seen, and loses its bundle. `list` shows it as
-    /// `elsewhere`.
+    /// `elsewhere`. This is the `discard` that the errors of launchers name.
     Remove(BundleArguments),
 }
 
