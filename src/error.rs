@@ -143,6 +143,8 @@ pub enum Error {
     },
     /// A resource of the slug exists that was made under another lease: by another user, host or state
     /// directory, or before the lease was lost. It has been left alone.
+    ///
+    /// [`NetworkPlanned::discard`] removes it, and so does the program's `sidecar-bundle remove`.
     #[error(
         "{resource} {name} ({}) of slug {slug} was made under a lease that cannot be seen from here: by another user, host or state directory, or the lease was lost; if its owner is gone, discard removes it",
         short(id)

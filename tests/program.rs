@@ -1,6 +1,7 @@
 //! The program for operators, against a fake `docker`, an engine that does as a script says, and a real engine.
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
+use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
@@ -34,6 +35,25 @@ mod surroundings;
 #[path = "support/texts.rs"]
 #[expect(dead_code, reason = "other tests use the rest")]
 mod texts;
+
+const README: &str = include_str!("../README.md");
+
+/// The row of the README's tables of JSON for this output or field.
+#[track_caller]
+fn row(of: &str) -> &'static str {
+    let tables = README.split_once("| output | JSON |").unwrap().1;
+    let rows = tables.split("| exit code |").next().unwrap().lines();
+    let cells = rows.filter_map(|row| row.strip_prefix("| ")?.split_once(" | "));
+    cells.into_iter().find(|(name, _)| name.trim_matches('`') == of).unwrap().1
+}
+
+/// Fails unless the README lists just the fields that the object has.
+#[track_caller]
+fn assert_documented(of: &str, object: &Value) {
+    let fields: BTreeSet<_> = object.as_object().unwrap().keys().map(String::as_str).collect();
+    let documented: BTreeSet<_> = row(of).split('`').skip(1).step_by(2).collect();
+    assert_eq!(documented, fields, "{of}: {object}");
+}
 
 /// A run of the program that has ended.
 #[derive(Debug)]
@@ -148,6 +168,30 @@ loopback             127.27.92.187
     let json = run(&[&["--json"], &all[..]].concat()).json();
     assert_eq!(json, serde_json::to_value(&plan).unwrap());
     assert_eq!(json["allowlist"], plan.allowlist().to_string());
+    assert_documented("plan", &json);
+    assert_documented("addressing", &json["addressing"]);
+    assert_documented("ipv6", &json["ipv6"]);
+}
+
+#[test]
+fn the_readme_names_each_value_of_a_json_field() {
+    let sections = include_str!("vectors/json.txt").split("\n# ");
+    for section in sections {
+        let (name, lines) = section.split_once('\n').unwrap();
+        let field = match name {
+            "State" => "state",
+            "BundleOwner" => "owner",
+            "Swept" => "outcome",
+            _ => continue,
+        };
+        for line in lines.lines().filter(|line| !line.is_empty()) {
+            let value: Value = serde_json::from_str(line).unwrap();
+            let value = value.get("outcome").unwrap_or(&value);
+            let key = || value.as_object()?.keys().next().map(String::as_str);
+            let word = value.as_str().or_else(key).unwrap();
+            assert!(row(field).contains(&format!("\"{word}\"")), "{field}: {value}");
+        }
+    }
 }
 
 #[test]
@@ -177,7 +221,13 @@ fn wrong_arguments_have_a_code_of_their_own_and_touch_nothing() {
     assert_eq!(ran(program(&not_text)).code, 2);
     assert_eq!((fake.calls().len(), fake.infos()), (0, 0));
     let help = ran(program(&["--help"])).done();
-    assert!(help.contains("\nExit codes:\n  0  "), "{help}");
+    let codes = help.split_once("\nExit codes:\n").unwrap().1;
+    let in_readme = |line: &str| {
+        let (code, reason) = line.trim().split_once("  ").unwrap();
+        let row = format!("| {code} | {reason} |");
+        README.lines().any(|it| it.replace('`', "") == row)
+    };
+    assert!(codes.lines().count() == 6 && codes.lines().all(in_readme), "{codes}");
     assert_eq!(
         ran(program(&["--version"])).done(),
         concat!("sidecar-bundle ", env!("CARGO_PKG_VERSION"), "\n")
@@ -221,6 +271,7 @@ fn a_list_shows_every_bundle_with_its_owner() {
         json,
         serde_json::to_value(sidecar_bundle::bundles(&fake.engine()).unwrap()).unwrap()
     );
+    assert_documented("list", &json[0]);
     other.close().unwrap();
     living.close().unwrap();
 }
@@ -250,6 +301,8 @@ fn a_sweep_removes_orphans_and_says_what_it_left() {
     fake.obey("network-rm");
     let json = fake.run(&["sweep", "--json"]).json();
     assert_eq!(json[0]["outcome"]["removed"]["networks"].as_array().unwrap().len(), 1, "{json}");
+    assert_documented("sweep", &json[0]);
+    assert_documented("remove", &json[0]["outcome"]["removed"]);
     fake.assert_nothing_left();
 }
 
@@ -266,6 +319,7 @@ fn a_slug_is_removed_unless_its_owner_lives() {
         serde_json::from_str(&fake.run(&["remove", "demo", "--json"]).failed(3)).unwrap();
     assert!(taken["error"].as_str().unwrap().starts_with("slug demo is taken"), "{taken}");
     assert_eq!(taken["exit_code"], 3);
+    assert_documented("error", &taken);
     bundle.keep().unwrap();
 
     assert_eq!(fake.run(&["remove", "demo", "--prefix=acme"]).code, 4);
@@ -285,6 +339,7 @@ fn a_slug_is_removed_unless_its_owner_lives() {
     fake.up().keep().unwrap();
     let json = fake.run(&["--json", "remove", "--", "demo"]).json();
     assert_eq!(json["containers"].as_array().unwrap().len(), 1, "{json}");
+    assert_documented("remove", &json);
     assert_eq!(fake.run(&["remove", "demo"]).failed(4), none);
 }
 
@@ -317,6 +372,50 @@ fn an_engine_or_a_directory_that_cannot_be_used_is_an_error() {
     assert!(error.starts_with("error: no engine answers: "), "{error}");
 }
 
+#[test]
+fn a_note_names_the_engine_that_was_not_named() {
+    let log = frame('\u{1}', "one\n");
+    let scripted = Scripted::new(move |request, _| match request {
+        _ if request.contains("/logs") => Act::Answer(200, log.clone()),
+        _ => Act::Obey,
+    });
+    let socket = format!("unix://{}", scripted.path("s").display());
+    let run = |docker: &str, arguments: &[&str]| {
+        let mut program = program(arguments);
+        program.env_clear().env("PATH", scripted.path("")).env("DOCKER_HOST", docker);
+        program.env("CONTAINER_HOST", &socket).env("XDG_STATE_HOME", scripted.path("state"));
+        ran(program)
+    };
+    let heading = "PREFIX  SLUG  STATE  ADDRESS  OWNER  AGE  GUESTS\n";
+    let asked = "no engine was named, so Docker 20.10.24 was asked";
+    let list = run(&socket, &["list"]);
+    assert_eq!((list.code, &*list.stdout), (0, heading), "{list:?}");
+    assert_eq!(list.stderr, format!("note: {asked}\n"));
+    let note = json!({"note": asked});
+    let swept = run(&socket, &["sweep", "--json"]);
+    assert_eq!((swept.code, &*swept.stdout, swept.stderr), (0, "[]\n", format!("{note}\n")));
+    assert_documented("note", &note);
+    for command in ["remove", "logs"] {
+        let failed = run(&socket, &[command, "demo", "--json"]);
+        let lines: Vec<Value> =
+            failed.stderr.lines().map(|it| serde_json::from_str(it).unwrap()).collect();
+        assert_eq!((failed.code, &*failed.stdout, lines.len()), (4, "", 2), "{failed:?}");
+        assert_eq!((&lines[0], &lines[1]["exit_code"]), (&note, &json!(4)));
+    }
+    // Where the container has the stream, nothing is added to it.
+    let bundle = plan().launch(&scripted.engine(), BundleSpec::new()).unwrap();
+    assert_eq!(run(&socket, &["logs", "demo"]).done(), "one\n");
+    bundle.close().unwrap();
+
+    let _is_podman = scripted.podman();
+    let list = run("unix:///nowhere/docker.sock", &["list"]);
+    assert_eq!((list.code, &*list.stdout), (0, heading), "{list:?}");
+    let [line] = list.stderr.lines().collect::<Vec<_>>()[..] else { panic!("{list:?}") };
+    let asked = "note: no engine was named, so Podman 20.10.24 was asked; docker does not answer: ";
+    assert!(line.starts_with(asked), "{line}");
+    assert!(line.contains("/nowhere/docker.sock"), "{line}");
+}
+
 /// A frame of a container's log: 1 is standard output, 2 standard error.
 fn frame(stream: char, text: &str) -> String {
     format!("{stream}\0\0\0\0\0\0{}{text}", char::from(u8::try_from(text.len()).unwrap()))
@@ -344,6 +443,7 @@ fn a_log_is_printed_to_the_streams_of_the_container() {
     let json = scripted.run(&["--json", "logs", "demo", "--tail", "3"]).done();
     let lines: Vec<Value> = json.lines().map(|it| serde_json::from_str(it).unwrap()).collect();
     assert_eq!(lines[1], json!({"stream": "stderr", "text": "two \u{1b}[0m"}));
+    assert_documented("logs", &lines[1]);
     assert_eq!(lines.len(), 3);
     assert!(
         scripted.requests().iter().any(|it| it.contains("tail=3")),
@@ -442,5 +542,7 @@ fn an_operator_reaches_the_bundles_of_a_real_engine() {
     assert!(swept.contains("  removed container "), "{swept}");
     world.assert_nothing_left();
     // The engine that is found is one that answers.
-    ran(program(&["list"])).done();
+    let list = ran(program(&["list"]));
+    assert_eq!(list.code, 0, "{list:?}");
+    assert!(list.stderr.starts_with("note: no engine was named, so "), "{list:?}");
 }

@@ -2,12 +2,13 @@
 
 use std::ffi::OsString;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::error::ErrorKind;
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 use sidecar_bundle::{AddressPool, Engine, Error, Naming, NetworkPlanned, Slug};
 
-use crate::failure::EXIT_CODES;
+use crate::failure::{EXIT_CODES, chain};
 
 /// Plans, lists, sweeps and removes sidecar bundles, and prints their logs.
 #[derive(Debug, Parser)]
@@ -45,7 +46,7 @@ pub(crate) enum Command {
     /// Removes the containers and the network of a slug, kept or not, unless the owner is seen to live.
     ///
     /// An owner of another user, host or state directory is not seen, and loses its bundle. `list` shows it as
-    /// `elsewhere`.
+    /// `elsewhere`. This is the `discard` that the errors of launchers name.
     Remove(BundleArguments),
 }
 
@@ -76,7 +77,7 @@ pub(crate) struct PlanArguments {
 
 #[derive(Debug, Args)]
 pub(crate) struct EngineArguments {
-    /// The engine; by default, the first of docker and podman that answers.
+    /// The engine; by default, the first of docker and podman that answers, which a note names.
     #[arg(long, global = true, default_value = "detect")]
     engine: Way,
     /// The address of the engine, such as `ssh://me@builder`.
@@ -121,12 +122,17 @@ impl Arguments {
 }
 
 impl EngineArguments {
-    pub(crate) fn engine(self) -> Result<Engine, Error> {
-        let mut engine = match self.engine {
-            Way::Docker => Engine::docker(),
-            Way::DockerCli => Engine::docker_cli(),
-            Way::Podman => Engine::podman(),
-            Way::Detect => Engine::detect()?,
+    /// The engine, and a note of which it is if it was not named.
+    pub(crate) fn engine(self) -> Result<(Engine, Option<String>), Error> {
+        let (mut engine, note) = match self.engine {
+            Way::Docker => (Engine::docker(), None),
+            Way::DockerCli => (Engine::docker_cli(), None),
+            Way::Podman => (Engine::podman(), None),
+            Way::Detect => {
+                let engine = Engine::detect()?;
+                let note = note(&engine.version()?);
+                (engine, Some(note))
+            }
         };
         if let Some(program) = self.program {
             engine = engine.with_program(program);
@@ -140,7 +146,20 @@ impl EngineArguments {
         if let Some(directory) = self.state_dir {
             engine = engine.with_state_dir(directory);
         }
-        Ok(engine)
+        Ok((engine, note))
+    }
+}
+
+/// Says which engine was detected, and why it is not Docker.
+fn note(version: &str) -> String {
+    let asked = format!("no engine was named, so {version} was asked");
+    if version.starts_with("Docker ") {
+        return asked;
+    }
+    // A Docker that hangs has taken its time already.
+    match Engine::docker().with_remove_deadline(Duration::from_secs(2)).version() {
+        Ok(_) => asked,
+        Err(error) => format!("{asked}; docker does not answer: {}", chain(&error)),
     }
 }
 

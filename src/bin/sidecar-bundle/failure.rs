@@ -7,12 +7,12 @@ use sidecar_bundle::{Error, Slug};
 /// The end of the help.
 pub(crate) const EXIT_CODES: &str = "\
 Exit codes:
-  0  it is done, or a sweep had nothing to do
+  0  it is done, or a sweep had nothing to remove
   1  the engine, a lease or the output failed, or the engine does not support it
   2  an argument is wrong
-  3  the owner of the slug lives
-  4  there is no bundle of this slug, or it has no container
-  5  something could not be removed";
+  3  remove: the owner of the slug lives, or a sweep is at it; try again
+  4  remove, logs: there is no bundle of this slug, or it has no container
+  5  remove: something could not be removed; sweep: the same, or a slug could not be looked at";
 
 /// The exit code of a sweep that leaves an orphan.
 pub(crate) const NOT_REMOVED: u8 = 5;

@@ -7,7 +7,7 @@ mod output;
 use std::io::{stderr, stdout};
 use std::process::ExitCode;
 
-use arguments::{Arguments, BundleArguments, Command};
+use arguments::{Arguments, BundleArguments, Command, EngineArguments};
 use failure::{Failure, NOT_REMOVED, chain};
 use output::{json, printable, write};
 use serde_json::json;
@@ -34,17 +34,22 @@ fn main() -> ExitCode {
 fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
     let Arguments { engine, json: as_json, command } = arguments;
     let mut code = ExitCode::SUCCESS;
+    let found = |engine: EngineArguments| {
+        let (engine, note) = engine.engine()?;
+        tell(note, as_json);
+        Ok::<_, Failure>(engine)
+    };
     let text = match command {
         Command::Plan(plan) => {
             let plan = plan.plan()?;
             if as_json { json(&plan)? } else { output::plan(&plan) }
         }
         Command::List => {
-            let bundles = bundles(&engine.engine()?)?;
+            let bundles = bundles(&found(engine)?)?;
             if as_json { json(&bundles)? } else { output::list(&bundles) }
         }
         Command::Sweep { dry_run } => {
-            let engine = engine.engine()?;
+            let engine = found(engine)?;
             let swept = if dry_run { sweep_dry_run(&engine) } else { sweep(&engine) }?;
             if swept.iter().any(|it| matches!(it.outcome, SweptOutcome::Failed(_))) {
                 code = ExitCode::from(NOT_REMOVED);
@@ -52,12 +57,14 @@ fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
             if as_json { json(&swept)? } else { output::swept(&swept) }
         }
         Command::Logs { bundle, tail } => {
-            logs(&engine.engine()?, bundle, tail, as_json)?;
+            let (engine, note) = engine.engine()?;
+            // The container's lines have their stream to themselves.
+            logs(&engine, bundle, tail, as_json).inspect_err(|_| tell(note, as_json))?;
             return Ok(code);
         }
         Command::Remove(bundle) => {
             let plan = bundle.plan();
-            let discarded = plan.discard(&engine.engine()?)?;
+            let discarded = plan.discard(&found(engine)?)?;
             if discarded.containers.is_empty() && discarded.networks.is_empty() {
                 return Err(no_bundle(&plan));
             }
@@ -70,6 +77,18 @@ fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
     };
     write(stdout(), &text)?;
     Ok(code)
+}
+
+/// Prints a note to standard error.
+fn tell(note: Option<String>, as_json: bool) {
+    let Some(note) = note else { return };
+    let line = if as_json {
+        format!("{}\n", json!({"note": note}))
+    } else {
+        format!("note: {}\n", printable(&note))
+    };
+    // The command does not depend on it.
+    let _ = write(stderr(), &line);
 }
 
 /// Prints the lines to the streams that the container printed them to, or as JSON to standard output.
