@@ -469,6 +469,9 @@ mod tests {
                 }
                 assert_eq!(said(diversion(address, subnet)), diverted, "{commands:?}");
                 bridge();
+                let own = "the route to 10.48.1.0/24 via br0";
+                let routes = crate::host::routes();
+                assert!(routes.iter().any(|it| it.to_string() == own), "{routes:?}");
                 assert_eq!(said(diversion(address, subnet)), diverted, "{commands:?}");
                 assert_eq!(said(way_to(address)), way, "{commands:?}");
             });

@@ -5,13 +5,14 @@ use std::net::Ipv6Addr;
 use std::time::{Duration, Instant};
 
 use sidecar_bundle::{
-    Addressing, BundleSpec, Cause, Error, Naming, PortMapping, Reachability, RestartPolicy,
+    Addressing, BundleSpec, Cause, ContainerFile, Error, Naming, PortMapping, PullPolicy,
+    Reachability, RestartPolicy,
 };
 
 use crate::fake::{CONTAINER, Fake, NETWORK, plan};
 use crate::owner::Owner;
 use crate::surroundings::traced;
-use crate::texts::refuse;
+use crate::texts::{NO_CONTAINER, UNKNOWN, refuse};
 
 /// The arguments of `run` from its first `--env` on.
 #[track_caller]
@@ -604,4 +605,94 @@ echo '2026-01-02T03:04:05.000000001Z first' >&2
     let failed = plan().launch(&fake.engine(), BundleSpec::new()).unwrap_err();
     let Error::Died { log, .. } = failed.error() else { panic!("{failed:?}") };
     assert_eq!(log.trim_end(), "first\nsecond");
+}
+
+#[test]
+fn an_answer_with_too_little_is_no_absence() {
+    let fake = Fake::new();
+    let bundle = fake.up();
+    // What is missing is refused with its name.
+    fake.on("container-inspect", "echo '[]'");
+    let error = bundle.status().unwrap_err();
+    assert!(matches!(error, Error::Look { .. }), "{error:?}");
+    fake.on("container-inspect", "echo '[]'; fail 1 'the moon is full'");
+    let error = bundle.status().unwrap_err();
+    assert!(matches!(error, Error::Look { .. }), "{error:?}");
+    fake.on("container-inspect", &format!("echo '[]'; {}", refuse(1, NO_CONTAINER)));
+    let error = bundle.status().unwrap_err();
+    assert!(matches!(error, Error::Gone { .. }), "{error:?}");
+    fake.obey("container-inspect");
+    bundle.close().unwrap();
+}
+
+#[test]
+fn what_a_failed_inspect_has_printed_is_in_no_error() {
+    let fake = Fake::new();
+    let bundle = fake.up();
+    fake.on("container-inspect", r#"echo '[{"Config":{"Env":["TOKEN=not to be seen"]}}'; exit 1"#);
+    let (error, trace) = traced(|| bundle.status().unwrap_err());
+    let said = format!("{:?} {error:?} {trace}", fake.chain(&error));
+    assert!(!said.contains("not to be seen"), "{said}");
+    fake.obey("container-inspect");
+    bundle.close().unwrap();
+}
+
+#[test]
+fn what_commands_cannot_do_is_refused_before_anything_is_made() {
+    let fake = Fake::new();
+    for spec in [
+        BundleSpec::new().file(ContainerFile::new("/etc/x", "x")),
+        BundleSpec::new().engine_option("HostConfig.ShmSize", "1048576"),
+    ] {
+        let failed = plan().launch(&fake.engine(), spec).unwrap_err();
+        assert!(matches!(failed.error(), Error::Unsupported(_)), "{failed:?}");
+    }
+    assert!(fake.operations().is_empty());
+}
+
+#[test]
+fn the_advice_leads_to_the_same_engine() {
+    for (context, words) in [("far", "--context far "), ("default", "")] {
+        let fake = Fake::new();
+        fake.on("context", r#"echo '[{"Endpoints":{"docker":{"Host":"ssh://far"}}}]'"#);
+        let engine = fake.engine().with_context(context);
+        let network = plan().create_network(&engine).unwrap();
+        fake.on("network-rm", &refuse(1, UNKNOWN));
+        let id = network.network_id().to_owned();
+        let Error::NotRemoved { command, .. } = network.close().unwrap_err() else { panic!() };
+        let program = fake.path("docker");
+        assert_eq!(command, format!("{} {words}network rm {id}", program.display()));
+    }
+}
+
+#[test]
+fn a_pull_tells_its_progress_line_by_line() {
+    let fake = Fake::new();
+    let long = "y".repeat(5000);
+    let pull =
+        format!("printf '%s\\n' '1: Pulling from x' '' {long}; printf 'half\\rdone\\n'; echo x:1");
+    fake.on("pull", &pull);
+    let spec = BundleSpec::new().pull(PullPolicy::Always);
+    let (bundle, trace) = traced(|| plan().launch(&fake.engine(), spec).unwrap());
+    let lines: Vec<_> = trace
+        .lines()
+        .filter(|line| line.contains("progress"))
+        .filter_map(|line| line.split_once("line=").map(|(_, text)| text.to_owned()))
+        .collect();
+    let short = "y".repeat(1 << 10);
+    assert_eq!(lines, ["1: Pulling from x", &short, "half", "done", "x:1"]);
+    bundle.close().unwrap();
+}
+
+#[test]
+fn a_program_that_cannot_be_run_has_made_nothing() {
+    let fake = Fake::new();
+    let network = plan().create_network(&fake.engine()).unwrap();
+    fs::rename(fake.path("docker"), fake.path("away")).unwrap();
+    fs::write(fake.path("docker"), "").unwrap();
+    let failed = network.start(BundleSpec::new()).unwrap_err();
+    assert!(matches!(failed.error(), Error::Start { .. }), "{failed:?}");
+    fs::rename(fake.path("away"), fake.path("docker")).unwrap();
+    drop(failed);
+    fake.assert_nothing_left();
 }
