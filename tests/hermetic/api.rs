@@ -463,11 +463,11 @@ fn a_slow_condition_and_a_chatty_log_do_not_keep_each_other_waiting() {
         _ => Act::Obey,
     });
     let slow = Ready::check("slow", || {
-        std::thread::sleep(Duration::from_millis(150));
+        std::thread::sleep(Duration::from_millis(300));
         false
     });
-    // A thousand lines after each look would take 15 s.
-    bundle.wait_for(&Ready::any([slow, Ready::log("READY")]), Duration::from_secs(10)).unwrap();
+    // A thousand lines after each look would take 30 s.
+    bundle.wait_for(&Ready::any([slow, Ready::log("READY")]), Duration::from_secs(20)).unwrap();
     let calls = Arc::new(AtomicUsize::new(0));
     let counted = Arc::clone(&calls);
     let quick = Ready::check("quick", move || counted.fetch_add(1, Ordering::SeqCst) == usize::MAX);

@@ -137,7 +137,7 @@ fn check_removal(fake: &Fake, fault: Fault, operation: &str, left: &[&str]) {
     if fault.acts && fault.snippet.ends_with("exec sleep 60") {
         return;
     }
-    let engine = fake.engine().with_remove_deadline(Duration::from_secs(3));
+    let engine = fake.engine().with_remove_deadline(Duration::from_secs(6));
     let bundle = plan().launch(&engine, BundleSpec::new()).unwrap();
     let mut ids = vec![(NETWORK, bundle.network_id().to_owned())];
     ids.push((CONTAINER, bundle.container_id().to_owned()));
