@@ -12,7 +12,7 @@ use sidecar_bundle::{
     BundleSpec, ContainerFile, Engine, NetworkOptions, NetworkPlanned, Ready, Slug,
 };
 
-/// Its daemon `egress` stands for a proxy on this port, and its page for the certificate of the proxy.
+/// The image. Its daemon `egress` stands for a proxy on this port, and the daemon's page for the proxy's certificate.
 const IMAGE: &str = "claude-bottle-sidecars:latest";
 const PORT: u16 = 8080;
 const TIMEOUT: Duration = Duration::from_secs(10);
@@ -24,12 +24,12 @@ fn main() -> Result<(), Box<dyn Error>> {
 }
 
 pub(crate) fn run(engine: &Engine, slug: &str, log: &Path) -> Result<(), Box<dyn Error>> {
-    // The network with a way out. It goes last.
+    // The network with a way out. It is removed last.
     let out = NetworkPlanned::new(Slug::new(format!("{slug}-out"))?).create_network(engine)?;
 
     let plan = NetworkPlanned::new(Slug::new(slug)?);
     let plan = plan.with_options(NetworkOptions::new().internal(true));
-    println!("allow {}, before anything of it runs", plan.allowlist());
+    println!("allow {}, before the bundle runs", plan.allowlist());
     let proxy = BundleSpec::new()
         .image(IMAGE)
         .daemons(["egress"])

@@ -1,9 +1,9 @@
 //! One bundle from its slug to its end: `launch SLUG [--for SECONDS]`.
 //!
-//! Prints the plan before anything is touched, then each step with its time, sends a daemon a request at the
-//! pinned address, stays up until the time is over, Enter is pressed or the container ends, and tears down.
+//! Prints the plan before anything is touched, then each step with its time. Sends a daemon a request at the pinned
+//! address. Tears down when the time is over, Enter is pressed or the container ends.
 //!
-//! It needs the image `claude-bottle-sidecars:latest`, of which `tests/stand-in/build` makes a stand-in.
+//! It needs the image `claude-bottle-sidecars:latest`; `tests/stand-in/build` makes a stand-in.
 
 use std::error::Error;
 use std::io::{BufRead, IsTerminal, Read, Write, stderr, stdin, stdout};
@@ -105,7 +105,7 @@ fn get(ip: Ipv4Addr, port: u16) -> Result<String, Box<dyn Error>> {
     Ok(body.trim().to_owned())
 }
 
-/// Ctrl-C would end this process, and the reaper would remove the rest. A handler of it stops the wait as Enter does.
+/// Ctrl-C ends this process, and the reaper removes the bundle. A handler could stop the wait, as Enter does.
 fn wait(bundle: &BundleRunning, stay: Option<Duration>) -> Result<(), BundleError> {
     let stopper = bundle.stopper();
     thread::spawn(move || {

@@ -13,7 +13,7 @@ use sidecar_bundle::{
     BundleSpec, Daemon, Engine, NetworkPlanned, PortMapping, Reachability, Ready, Slug,
 };
 
-/// Its daemon `egress` stands for a proxy on this port.
+/// The image. Its daemon `egress` stands for a proxy on this port.
 const IMAGE: &str = "claude-bottle-sidecars:latest";
 const PORT: u16 = 8080;
 const TIMEOUT: Duration = Duration::from_secs(10);

@@ -25,7 +25,7 @@ use crate::ownership::lease::{Lease, directory_of};
 use crate::steps::attach::Problem;
 use crate::{
     AddressPool, AddressPools, Addressing, BundleSpec, Cause, Daemon, Engine, EngineError, Error,
-    Exit, GatewayMode, Holder, InvalidInput, Ipv6Addressing, Naming, NetworkOptions,
+    Exit, FileProblem, GatewayMode, Holder, InvalidInput, Ipv6Addressing, Naming, NetworkOptions,
     NetworkPlanned, PortHolder, PortMapping, Reachability, Ready, Resource, Slug, State,
 };
 
@@ -62,7 +62,8 @@ fn slug() -> Slug {
 
 #[test]
 fn every_message_is_as_in_the_catalogue() {
-    let mut catalogue = Catalogue("All messages. See src/catalogue.rs.\n".into());
+    let mut catalogue =
+        Catalogue("A message of each kind of error. See src/catalogue.rs.\n".into());
     names(&mut catalogue);
     addresses(&mut catalogue);
     network_options(&mut catalogue);
@@ -369,6 +370,9 @@ fn errors_of_containers(catalogue: &mut Catalogue) {
         Error::Stopped,
         Error::Unreachable { ip, reachability: Reachability::Rootless },
         Error::Exec { program: "ls".into(), source: refused("no") },
+        Error::Signal { container: container(), signal: "HUP".into(), source: refused("no") },
+        Error::File { container: container(), path: "/x".into(), problem: FileProblem::Missing },
+        Error::NotPublished { container: container(), port: "8080/tcp".into() },
     ] {
         catalogue.error(&error);
     }

@@ -71,9 +71,9 @@ impl NetworkCreated {
     ///
     /// # Errors
     ///
-    /// [`Error::Lease`] when the mark that the network stays cannot be written. This state is handed
-    /// back, and nothing has changed. With `?` in a function that returns [`Error`] it is then closed, and what
-    /// was to be kept is removed; with its parts it is not:
+    /// [`Error::Lease`] when the mark as kept cannot be written. This state is handed back, and nothing has changed.
+    /// With `?` in a function that returns [`Error`], it is then closed, and the network is removed. To go on with it,
+    /// take the error apart:
     ///
     /// ```no_run
     /// # use sidecar_bundle::{Engine, NetworkPlanned, Slug};

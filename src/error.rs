@@ -81,8 +81,8 @@ pub enum Error {
         source: io::Error,
     },
     /// The engine did not create the network. None of ours was seen afterwards unless an [`Error::NotRemoved`]
-    /// [comes with it](Error::Several). After an answer that was lost, one may appear later: the reaper removes it
-    /// when this process ends, or else the slug's next launch does.
+    /// [comes with it](Error::Several). After a lost answer, one may appear later: the reaper removes it when this
+    /// process ends, or else the slug's next launch does.
     #[error("network {network} could not be created")]
     #[non_exhaustive]
     CreateNetwork {
@@ -131,8 +131,8 @@ pub enum Error {
         /// The slug.
         slug: Slug,
     },
-    /// The kept bundle has changed, or is paused or about to be restarted. It is still marked as kept, and has been left alone, but for a container that
-    /// had stopped: it may have been started again, and may run.
+    /// The kept bundle has changed, is paused, or is about to be restarted. It is still marked as kept, and has been
+    /// left alone. Only a container that had stopped may have been started again, and may run.
     #[error("the kept bundle of slug {slug} cannot be attached to: {problem}; discard removes it")]
     #[non_exhaustive]
     Changed {
@@ -179,8 +179,8 @@ pub enum Error {
     /// The engine could not be asked, or [another one](Cause::AnotherEngine) answered.
     ///
     /// A step that creates has left nothing of its own, unless an [`Error::NotRemoved`]
-    /// [comes with the error](Error::Several). What is there already, as in an attach, a discard, a wait or a
-    /// look, is as it was; a stopped container that an attach started again may run.
+    /// [comes with the error](Error::Several). An attach, a discard, a wait or a look has left the bundle as it was,
+    /// except that a stopped container that an attach started again may run.
     #[error("the engine could not be asked for {what}")]
     #[non_exhaustive]
     Look {
@@ -208,8 +208,8 @@ pub enum Error {
         found: Option<String>,
     },
     /// The engine did not start the container. None of ours was seen afterwards unless an [`Error::NotRemoved`]
-    /// [comes with it](Error::Several). After an answer that was lost, one may appear later, as of
-    /// [`Error::CreateNetwork`]. The network is in the state that is handed back; after a launch it is removed.
+    /// [comes with it](Error::Several). After a lost answer, one may appear later, as for [`Error::CreateNetwork`]. The
+    /// network is in the state that is handed back; after a launch it is removed.
     ///
     /// A missing image is this error, with [`Cause::ImageMissing`], if it may [never](crate::PullPolicy::Never) be
     /// pulled.
@@ -227,9 +227,9 @@ pub enum Error {
     /// the network is where [`Error::Start`] leaves it.
     ///
     /// The holder is looked for after the failure: a container of the engine that publishes the port, or, where the
-    /// engine is on this host, a process with a socket there. It is unknown if it ended meanwhile, or if this user may
-    /// not see it. If one of several ports is taken and it is not known which, the error is [`Error::Start`] with
-    /// [`Cause::PortTaken`].
+    /// engine is on this host, a process with a socket there. The holder is `None` if it has ended meanwhile, or if
+    /// this user may not see it. If one of several ports is taken and it is not known which, the error is
+    /// [`Error::Start`] with [`Cause::PortTaken`].
     #[error("container {container} could not be started: host port {at}/{} is taken by {}", protocol(*udp), by_port_holder(holder.as_ref()))]
     #[non_exhaustive]
     PortTaken {
@@ -388,8 +388,8 @@ impl From<Refused> for Error {
 }
 
 impl Error {
-    /// The cause of the engine's failure, or the one that was seen before it was asked, such as a taken
-    /// subnet. Of a pull, it is [`Cause::ImageMissing`] unless more is known; of several errors, the first one's.
+    /// The cause of the engine's failure, or one that was seen before the engine was asked, such as a taken subnet. For
+    /// a pull, it is [`Cause::ImageMissing`] unless more is known. For several errors, it is the first one's.
     #[must_use]
     pub fn cause(&self) -> Option<Cause> {
         match self {
@@ -419,7 +419,7 @@ impl Error {
         Chain(self)
     }
 
-    /// The errors of which this is made: those of [`Error::Several`], or else this one. None of them is itself several.
+    /// The errors in this one: those of [`Error::Several`], or else this error alone. None of them is itself several.
     #[must_use]
     pub fn each(&self) -> &[Self] {
         match self {
@@ -548,9 +548,9 @@ impl std::error::Error for Errors {
 /// A step that failed: the error, and the state before the step.
 ///
 /// With `?` in a function that returns [`Error`], the state is closed, and what could not be removed
-/// [comes with the error](Error::Several). That takes as long as the removals do: for each resource, at most the
-/// [deadline of a removal](crate::Engine::with_remove_deadline), and a container's grace period and the same deadline
-/// before. To try again, take both apart:
+/// [comes with the error](Error::Several). The removal of each resource takes at most the
+/// [deadline of a removal](crate::Engine::with_remove_deadline). A grace period of the container comes before, with one
+/// more such deadline. To try again, take both apart:
 ///
 /// ```no_run
 /// # use sidecar_bundle::{BundleSpec, Engine, NetworkPlanned, Slug};
@@ -567,7 +567,7 @@ impl std::error::Error for Errors {
 /// # }
 /// ```
 ///
-/// Converted into any other error type, the state lives in that error and is torn down when it drops.
+/// Any other error type that this is converted into holds the state, and closes it when the error is dropped.
 pub struct StepError<S>(Box<(Error, S)>);
 
 impl<S> StepError<S> {

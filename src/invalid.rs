@@ -30,12 +30,12 @@ pub(crate) fn no_nul(what: &str, value: &str) -> Result<(), InvalidInput> {
     Ok(())
 }
 
-/// Checks a limit in bytes. Engines take 0 for none, and count with a sign.
+/// Checks a limit in bytes. Engines take 0 for no limit, and count in 64 bits with a sign.
 pub(crate) fn check_bytes(what: &str, bytes: u64) -> Result<(), InvalidInput> {
     match i64::try_from(bytes) {
         Ok(1..) => Ok(()),
         Ok(_) => Err(InvalidInput::new(format_args!(
-            "a limit of 0 bytes for {what} limits nothing; None does that"
+            "a limit of 0 bytes for {what} is no limit; use None for that"
         ))),
         Err(_) => Err(InvalidInput::new(format_args!(
             "{bytes} bytes for {what} are more than an engine can count"

@@ -1,5 +1,5 @@
-//! Runs a *sidecar bundle*, derived from one string, a sandbox's *slug*: a container on a network of its own,
-//! at an address that is known before anything runs.
+//! Runs a *sidecar bundle*: a container on a network of its own, at an address that is known before anything runs.
+//! Names and addresses are derived from one string, a sandbox's *slug*.
 //!
 //! ```no_run
 //! use sidecar_bundle::{BundleSpec, Engine, NetworkPlanned, Slug};
@@ -19,13 +19,13 @@
 //! # }
 //! ```
 //!
-//! Where an example names no image, it uses the default, `claude-bottle-sidecars:latest`. It is on no
-//! registry: build it, or name [another](BundleSpec::image).
+//! An example that names no image uses the default, `claude-bottle-sidecars:latest`, which is on no registry: build it,
+//! or name [another](BundleSpec::image).
 //!
 //! # The states
 //!
 //! Each state is a type, and each step takes the state before it: a wrong order does not compile, and the compiler's message
-//! names the missing step. The steps ask the engine's API for what these commands do:
+//! names the missing step. Over the engine's API, the steps do the work of these commands:
 //!
 //! ```text
 //! &str ──> Slug ──> NetworkPlanned        data: clone it, compare it, print it
@@ -41,13 +41,13 @@
 //!                   nothing
 //! ```
 //!
-//! Docker can do some of this at the same time. Over its API, [`launch`](NetworkPlanned::launch) has it create the container
-//! beside the network, and start it when both are there. [`close`](BundleRunning::close) takes the container off its network
-//! first, and has both removed at once.
+//! Docker can do some of this at the same time. Over the API, [`launch`](NetworkPlanned::launch) creates the container
+//! and the network at the same time, and starts the container when both exist. [`close`](BundleRunning::close)
+//! disconnects the container from its network first, and removes both at the same time.
 //!
 //! A step that fails hands the state before it back, in a [`StepError`]. In a function that returns
-//! `Result<_, Error>`, `?` gives up and cleans up; a `match` can try again. [`NetworkPlanned::launch`] takes
-//! both steps at once.
+//! `Result<_, Error>`, `?` closes that state; a `match` can try again. [`NetworkPlanned::launch`] takes both steps at
+//! once.
 //!
 //! A *look* is a request to the engine that only reads, such as `docker container inspect`.
 //!
@@ -56,11 +56,11 @@
 //! - [`Slug`], [`AddressPool`], [`Addressing`], [`Ipv6Addressing`]: names and addresses, pure values.
 //! - [`NetworkPlanned`], [`NetworkCreated`], [`BundleRunning`]: the states.
 //! - [`launch_all`], [`RunningBundles`], [`close_all`], [`Closing`]: many bundles, and teardown in the background.
-//! - [`Container`], [`Guest`]: the observation of a running container, and other containers beside the bundle's.
+//! - [`Container`], [`Guest`]: the observation of a running container, and further containers of a bundle.
 //! - [`BundleSpec`], [`Daemon`], [`ContainerFile`], [`Ready`], [`NetworkOptions`], [`Naming`]: the configuration of a bundle.
 //! - [`Engine`]: Docker or podman, here or elsewhere.
 //! - [`Error`], [`StepError`], [`Cause`], [`InvalidInput`]: failures.
-//! - [`bundles`]: the list of what there is on an engine, each with its owner.
+//! - [`bundles`]: the list of the bundles on an engine, each with its owner.
 //! - [`sweep`] and [`NetworkPlanned::discard`]: the removal of resources without a living owner.
 //!
 //! # Guides
@@ -76,30 +76,30 @@
 //! The addresses are derived from the slug alone, and are the same on every machine; [`AddressPool`] has the
 //! algorithm, also in ten lines of Python. Two slugs may get the same one of the default pool's 4096 subnets:
 //! among 76 slugs, two collide with probability 1/2. Two bundles of one slug, under two prefixes, always collide.
-//! [`create_network`](NetworkPlanned::create_network) of the second bundle then fails with
-//! [`Error::SubnetTaken`]; it never moves silently.
+//! [`create_network`](NetworkPlanned::create_network) of the second bundle then fails with [`Error::SubnetTaken`]; a
+//! plan never moves silently.
 //!
 //! Moving to another subnet is up to the caller. A slug has a sequence of subnets in its pool, its *attempts*.
 //! [`in_free_subnet`](NetworkPlanned::in_free_subnet) plans the first that nothing overlaps, before anything
 //! exists; [`create_network_in_free_subnet`](NetworkPlanned::create_network_in_free_subnet) also tries the next
-//! if another process takes that one first. Containers that ask for no address get one of the network's dynamic
-//! range, which does not contain the bundle's.
+//! if another process takes that one first. Containers that ask for no address get one from the network's dynamic
+//! range, which excludes the bundle's address.
 //!
 //! The error of a taken subnet names its holder: a network of the engine, or, where the engine is on this
-//! host, an interface with an address in the subnet or a route to it or to a part of it, such as a VPN's. Docker
-//! does not check these. [`AddressPools`] keeps the bundles of several roles apart.
-//! [`loopback`](NetworkPlanned::loopback) is an address of the slug's for published ports.
-//! [`with_ipv6`](NetworkPlanned::with_ipv6) adds a unique-local /64, derived from the slug, and
-//! [`NetworkOptions`] has the other options of a network.
+//! host, an interface with an address in the subnet, or a route to all or part of it, such as a VPN's. Docker does not
+//! check interfaces and routes. [`AddressPools`] keeps the bundles of several roles apart.
+//! [`loopback`](NetworkPlanned::loopback) is the slug's own loopback address, for published ports.
+//! [`with_ipv6`](NetworkPlanned::with_ipv6) adds a unique-local /64, derived from the slug, and [`NetworkOptions`] has
+//! the other options of a network.
 //!
 //! # Features
 //!
 //! `serde`, off by default, implements `serde::Serialize` for the types that are plain data: names and addresses, plans,
-//! what a container tells of itself, events, causes, and the results of [`bundles`], [`sweep`] and
-//! [`discard`](NetworkPlanned::discard). Addresses, ranges and pools are their usual texts, times are RFC 3339 in UTC,
-//! variants are in `snake_case`, and an error is its message with its causes. What is unknown is `null`. A plan has its
-//! names and addresses, without its options. Specifications and their parts may hold secrets, and are not serialized.
-//! Logs and the output of commands are as the container printed them. Nothing is deserialized.
+//! the status of a container, events, causes, and the results of [`bundles`], [`sweep`] and
+//! [`discard`](NetworkPlanned::discard). Addresses, ranges and pools are written as they print, times are RFC 3339 in
+//! UTC, variants are in `snake_case`, and an error is its message with its causes. An unknown value is `null`. A plan
+//! has its names and addresses, without its options. Specifications and their parts may hold secrets, and are not
+//! serialized. Logs and the output of commands are as the container printed them. No type implements `Deserialize`.
 //!
 //! ```
 //! # #[cfg(feature = "serde")] {

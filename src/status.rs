@@ -89,7 +89,7 @@ pub enum Health {
     Starting,
     /// The container is healthy.
     Healthy,
-    /// It is not.
+    /// The container is unhealthy.
     Unhealthy,
 }
 
@@ -115,7 +115,7 @@ pub struct Exit {
     /// True if the engine reports that the container, or a process in it, was killed because memory ran out.
     /// Docker 20.10 under load fails to report one such kill in ten or twenty; only signal 9 is known then.
     pub out_of_memory: bool,
-    /// The engine's message, such as that there is no such command; mostly empty.
+    /// The engine's message, such as that there is no such command; usually empty.
     pub error: String,
 }
 
@@ -200,7 +200,7 @@ pub enum LogStream {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum FileProblem {
-    /// There is none.
+    /// The file does not exist.
     #[error("does not exist")]
     Missing,
     /// It is a directory, or something else that has no contents.

@@ -105,7 +105,7 @@ impl BundleSpec {
                 }
                 _ => {
                     return Err(InvalidInput::new(format_args!(
-                        "no path of the host is mounted at {container}, of which the label is set"
+                        "a label is set for {container}, where no path of the host is mounted"
                     )));
                 }
             }
@@ -194,7 +194,7 @@ pub(crate) struct CheckedSpec {
     pub(crate) files: Vec<CheckedFile>,
     pub(crate) ready: Vec<Ready>,
     pub(crate) options: Options,
-    /// The security options for the API; an error is none of an engine that is driven by commands.
+    /// The security options for the API. An error does not concern an engine that is driven by commands.
     pub(crate) security: Result<Security, InvalidInput>,
 }
 

@@ -85,7 +85,7 @@ impl Daemon {
 
     /// Adds a condition of [`Container::wait_ready`](crate::Container::wait_ready).
     ///
-    /// Nothing waits for it by itself. A bundle without daemons, as that of a plain image, has no conditions: see
+    /// Nothing waits for it by itself. A bundle without daemons, such as one of a plain image, has no conditions: see
     /// [`Container::wait_for`](crate::Container::wait_for).
     pub fn ready(mut self, condition: Ready) -> Self {
         self.ready.push(condition);

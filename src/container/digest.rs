@@ -11,8 +11,8 @@ use crate::digest::digest;
 impl CheckedSpec {
     /// The digest of everything that the container is made from, in 32 hexadecimal digits.
     ///
-    /// Anybody who may use the engine can read it: hidden values and the contents of secret files are not in it. Neither
-    /// is what only a launcher knows: readiness, the time of a pull, the end.
+    /// Every user of the engine can read it, so it leaves out hidden values and the contents of secret files. It also
+    /// leaves out the launcher's own settings: readiness, the time of a pull, the grace period and the saved log.
     pub(crate) fn digest(&self) -> String {
         let Self { image, variables, mounts, files, ready: _, options, security } = self;
         let Options {

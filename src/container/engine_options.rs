@@ -20,14 +20,14 @@ pub(crate) struct Field {
 }
 
 impl Field {
-    /// The value as the engine gets it: of two equal names in an object, the last alone.
+    /// The value as the engine gets it. Of two equal names in an object, only the last counts.
     pub(crate) fn value(&self) -> Value {
         serde_json::from_str(&self.json).unwrap_or_default()
     }
 }
 
-/// The form of a value. Docker refuses another one only when it is asked, podman takes what it knows of it, and neither
-/// says a word of a name that it does not know.
+/// The form of a value. Docker refuses another form only at the request, podman takes the parts that it knows, and
+/// neither reports an unknown name.
 #[derive(Clone, Copy)]
 enum Form {
     Text,
@@ -123,7 +123,7 @@ pub(super) fn check_fields(fields: &[Field]) -> Result<(), InvalidInput> {
             return refused("it is not among those that BundleSpec::engine_option lists");
         };
         match serde_json::from_str::<Value>(json) {
-            Err(_) => return refused("its value is not JSON; a text has quotes"),
+            Err(_) => return refused("its value is not JSON; a string needs quotes"),
             Ok(value) => {
                 check_value(&value).or_else(refused)?;
                 form.check(&value).or_else(|problem| refused(&problem))?;
@@ -139,7 +139,7 @@ pub(super) fn check_fields(fields: &[Field]) -> Result<(), InvalidInput> {
     Ok(())
 }
 
-/// The others of podman are those of other containers.
+/// Podman's other values name other containers.
 const CGROUP_NAMESPACES: [&str; 2] = ["\"private\"", "\"host\""];
 
 impl Form {
@@ -154,7 +154,10 @@ impl Form {
                 values.iter().try_for_each(|(name, value)| {
                     let Some((_, form)) = forms.iter().find(|(known, _)| known == name) else {
                         let known: Vec<_> = forms.iter().map(|(name, _)| *name).collect();
-                        return Err(format!("{name:?} is none of its names: {}", known.join(", ")));
+                        return Err(format!(
+                            "{name:?} is not one of its names: {}",
+                            known.join(", ")
+                        ));
                     };
                     form.check(value).map_err(|problem| format!("{name}: {problem}"))
                 })
@@ -167,11 +170,11 @@ impl Form {
 impl fmt::Display for Form {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Text => "a text",
+            Text => "a string",
             Integer => "an integer",
             Bool => "true or false",
             List(_) => "a list",
-            Texts => "an object with texts",
+            Texts => "an object of strings",
             Object(_) => "an object",
         })
     }

@@ -49,8 +49,8 @@ impl ContainerFile {
     }
 
     /// The same with mode 600, and with contents that this library does not show: the whole, and each line of at
-    /// least 8 bytes, are removed from errors and traces. A process that is not root's needs an
-    /// [`owner`](Self::owner) to read it.
+    /// least 8 bytes, are removed from errors and traces. A process that does not run as root can read it only if it is
+    /// the [`owner`](Self::owner).
     ///
     /// ```
     /// use sidecar_bundle::ContainerFile;

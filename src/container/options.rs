@@ -163,7 +163,7 @@ pub enum RestartPolicy {
     /// Leaves it stopped.
     #[default]
     No,
-    /// Starts it again if its exit code is not 0, at most this many times unless that is `None`.
+    /// Starts it again if its exit code is not 0, at most this many times, or without limit for `None`.
     OnFailure(Option<u32>),
     /// Starts it again.
     Always,
@@ -174,8 +174,8 @@ pub enum RestartPolicy {
 /// The time at which the image is pulled, by a command of its own.
 ///
 /// An image that cannot be pulled is [`Error::Pull`](crate::Error::Pull). A pull is a span `pull` of `tracing`, with the
-/// field `image`. Its begin and its end are events at the level `info`, and each line of the engine's progress is one at
-/// `debug`, with the field `line`.
+/// field `image`. Its start and its end are events at the level `info`, and each line of the engine's progress is one
+/// at `debug`, with the field `line`.
 ///
 /// ```
 /// use sidecar_bundle::{BundleSpec, PullPolicy};
@@ -240,7 +240,7 @@ impl Options {
             return Err(InvalidInput::new(format_args!("{cpus} is not a number of processors")));
         }
         if self.pids == Some(0) {
-            return Err(InvalidInput::new("a limit of 0 processes limits nothing; None does that"));
+            return Err(InvalidInput::new("a limit of 0 processes is no limit; use None for that"));
         }
         self.memory.map_or(Ok(()), |bytes| check_bytes("the memory", bytes))?;
         if let Some(path) = &self.save_log {
@@ -298,7 +298,7 @@ impl Options {
         Ok(())
     }
 
-    /// Checks the names of other hosts, and the addresses of the servers that know more of them.
+    /// Checks the names of other hosts, and the addresses of DNS servers.
     fn check_names(&self) -> Result<(), InvalidInput> {
         for (number, (name, address)) in self.hosts.iter().enumerate() {
             // For newer releases of docker's program, a name ends at an equals sign.

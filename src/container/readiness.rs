@@ -76,19 +76,20 @@ impl Ready {
         }
     }
 
-    /// A TCP port accepts connections at the pinned address. Where the engine is rootless or in a virtual machine, it is
-    /// the port that is published on an address of 127.0.0.0/8, behind which the engine's forwarder listens before the
-    /// daemon does: a connection counts if it is not closed at once, and [`http`](Self::http) is surer.
+    /// A TCP port accepts connections at the pinned address. Where the engine is rootless or in a virtual machine, the
+    /// port that is published on an address of 127.0.0.0/8 counts instead. The engine's forwarder listens there before
+    /// the daemon does, so a connection counts only if it is not closed at once: [`http`](Self::http) is surer.
     pub fn tcp(port: u16) -> Self {
         Self(Condition::Tcp(port))
     }
 
     /// An HTTP server at the pinned address answers a GET of the path with this status.
     ///
-    /// It may take its time: a request is given up at the wait's deadline. While it is unanswered, others are sent
-    /// beside it, after a second and then less and less often. A redirect is an answer as any other, and is not
-    /// followed; the connection is plain TCP, and no proxy is used. `healthz` is the path `/healthz`. One that could
-    /// not be sent as it is, as with a space in it, is an [`InvalidInput`] of the step or wait that it is given to.
+    /// The answer may take its time: a request is given up only at the wait's deadline. While it is unanswered, further
+    /// requests are sent, after a second and then less and less often. A redirect is an answer like any other, and is
+    /// not followed. The connection is plain TCP, and no proxy is used. `healthz` is the path `/healthz`. A path that
+    /// cannot be sent as it is, such as one with a space, is an [`InvalidInput`] of the step or wait that takes the
+    /// condition.
     ///
     /// ```
     /// use sidecar_bundle::{BundleSpec, Daemon, Engine, NetworkPlanned, Ready, Slug};
@@ -113,9 +114,9 @@ impl Ready {
         Self(Condition::Healthy)
     }
 
-    /// There is a file at this absolute path in the container, such as the certificate of a proxy, or a directory. Links
-    /// are followed. It may still be written: a daemon that renames it into place is surer. Any image will do, but for a
-    /// file in memory with Docker before 23, which needs the command `test`.
+    /// A file or directory exists at this absolute path in the container, such as the certificate of a proxy. Links are
+    /// followed. The file may still be incomplete: a daemon that renames it into place is surer. Any image will do, but
+    /// for a file in memory with Docker before 23, which needs the command `test`.
     ///
     /// It is looked for ever less often, from every 50 ms to every second. Unsupported as [`log`](Self::log) is.
     pub fn file(path: impl Into<String>) -> Self {
@@ -227,7 +228,7 @@ impl Ready {
                 Err(InvalidInput::new(format_args!("{status} is not an HTTP status")))
             }
             Condition::Http { path, .. } => {
-                // A fragment would be cut off, and it would be another path than that in the messages.
+                // A fragment would be cut off, so the path would differ from the one in messages.
                 match PathAndQuery::try_from(path.as_str()) {
                     Ok(parsed) if parsed.as_str() == path && path.is_ascii() => Ok(()),
                     _ => Err(InvalidInput::new(format_args!(

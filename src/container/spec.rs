@@ -58,9 +58,9 @@ impl BundleSpec {
         self
     }
 
-    /// Refuses an image whose name may be given to another one later: it must have a digest, such as
-    /// `nginx@sha256:` and 64 hexadecimal digits, with or without a tag, or be the [id](crate::Status::image_id) of an image.
-    /// [`Error::Invalid`](crate::Error::Invalid) before anything is touched.
+    /// Refuses an image whose name may be given to another image later, with [`Error::Invalid`](crate::Error::Invalid)
+    /// before anything is touched. The name must have a digest, such as `nginx@sha256:` and 64 hexadecimal digits, with
+    /// or without a tag, or be the [id](crate::Status::image_id) of an image.
     ///
     /// ```
     /// use sidecar_bundle::{BundleSpec, Engine, NetworkPlanned, Slug};
@@ -131,8 +131,8 @@ impl BundleSpec {
     /// [`Error::Start`](crate::Error::Start), whose cause is
     /// [`Cause::MountSourceMissing`](crate::Cause::MountSourceMissing).
     ///
-    /// A single file is mounted as it is at the start. If another file takes its name later, as editors and `mv` do it,
-    /// the container keeps the old one, and it cannot itself put another one there. Mount its directory for that.
+    /// A single file is mounted as it is at the start. If another file takes its name later, as with editors and `mv`,
+    /// the container keeps the old one. The container cannot replace the file, either. Mount its directory for that.
     pub fn mount(mut self, host: impl Into<PathBuf>, container: impl Into<PathBuf>) -> Self {
         self.parts.mount(host.into(), container.into(), false);
         self
@@ -155,8 +155,8 @@ impl BundleSpec {
     /// Has the engine label the source of the mount at `container` for `SELinux`, as `:z` and `:Z` do. The label stays when
     /// the bundle is gone.
     ///
-    /// Podman alone does it. Docker would make a missing source, which is an error here; for it,
-    /// [`Error::Unsupported`](crate::Error::Unsupported), label the source by `chcon`.
+    /// Only podman supports this. For Docker, which would create a missing source, it is
+    /// [`Error::Unsupported`](crate::Error::Unsupported): label the source with `chcon`.
     pub fn relabel(mut self, container: impl Into<PathBuf>, relabel: Relabel) -> Self {
         self.options.relabel.push((container.into(), relabel));
         self
@@ -266,11 +266,11 @@ impl BundleSpec {
 
     /// Also connects the container to a network that exists, by its name, before it starts.
     ///
-    /// The bundle's own network is to be [internal](crate::NetworkOptions::internal): the default route then leads
-    /// through the second one on every engine, and ports are published by it. The pinned address stays on the
-    /// bundle's own. A step with another plan is [`Error::Invalid`](crate::Error::Invalid), before anything is touched. If
-    /// there is no such network, the start fails with [`Cause::NetworkMissing`](crate::Cause::NetworkMissing). The
-    /// second network itself is left alone. There is one: a later call replaces it.
+    /// The bundle's own network must be [internal](crate::NetworkOptions::internal): the default route then leads
+    /// through the second one on every engine, and ports are published through it. The pinned address stays on the
+    /// bundle's own. A step with another plan is [`Error::Invalid`](crate::Error::Invalid), before anything is touched.
+    /// If there is no such network, the start fails with [`Cause::NetworkMissing`](crate::Cause::NetworkMissing). The
+    /// second network itself is left alone. There is only one second network: a later call replaces it.
     /// [`Error::Unsupported`](crate::Error::Unsupported) for an engine that is driven by commands.
     ///
     /// ```no_run
@@ -303,16 +303,16 @@ impl BundleSpec {
 
     /// Adds a line to the container's `/etc/hosts` by which it finds the engine's host, such as
     /// `host_gateway("host.docker.internal")`. Docker chooses the address: that of the host on its default bridge, if its
-    /// configuration has no other. A container of an internal network may reach it or not. With podman it is the network's
-    /// gateway. [`Error::Unsupported`](crate::Error::Unsupported) where the engine is rootless, and for podman by docker's
-    /// commands.
+    /// configuration has no other. A container of an internal network may be unable to reach it. With podman it is the
+    /// network's gateway. [`Error::Unsupported`](crate::Error::Unsupported) where the engine is rootless, and for
+    /// podman by docker's commands.
     pub fn host_gateway(mut self, name: impl Into<String>) -> Self {
         self.options.hosts.push((name.into(), HostAddress::Gateway));
         self
     }
 
-    /// Adds a DNS server, which the engine asks for the names that are none of its own. The first one replaces those of
-    /// the engine's host. Podman before 4.4 leaves the container alone with them: it finds no other container by its name.
+    /// Adds a DNS server, which the engine asks for names that it does not know itself. The first one replaces the
+    /// servers of the engine's host. With podman before 4.4, the container then finds no other container by its name.
     pub fn dns_server(mut self, address: impl Into<IpAddr>) -> Self {
         self.options.dns.push(address.into());
         self
@@ -362,28 +362,28 @@ impl BundleSpec {
 
     /// Adds a security option, such as `seccomp=/etc/profile.json`.
     ///
-    /// The profile of `seccomp` is a file of this host, as for the engine's program. Docker is sent its contents by
-    /// its API; if it cannot be read, is longer than 1 MiB or is not JSON, the step fails with
+    /// The profile of `seccomp` is a file of this host, as for the engine's program. Over its API, Docker is sent the
+    /// contents; if the file cannot be read, is longer than 1 MiB or is not JSON, the step fails with
     /// [`Error::Invalid`](crate::Error::Invalid) before anything is touched. Podman reads the file itself, on its own
-    /// host. Of podman, an option that it does not know is [`Error::Invalid`](crate::Error::Invalid), too.
+    /// host. An option that podman does not know is [`Error::Invalid`](crate::Error::Invalid), too.
     pub fn security_option(mut self, option: impl Into<String>) -> Self {
         self.options.security.push(option.into());
         self
     }
 
-    /// Sets if processes cannot gain privileges, such as by setuid programs.
+    /// Sets whether processes cannot gain privileges, such as by setuid programs.
     pub fn no_new_privileges(mut self, yes: bool) -> Self {
         self.options.no_new_privileges = yes;
         self
     }
 
-    /// Sets if the root file system is read-only.
+    /// Sets whether the root file system is read-only.
     pub fn read_only_root(mut self, yes: bool) -> Self {
         self.options.read_only = yes;
         self
     }
 
-    /// Sets if process 1 is a small init, which forwards signals and reaps zombies.
+    /// Sets whether process 1 is a small init, which forwards signals and reaps zombies.
     pub fn init(mut self, yes: bool) -> Self {
         self.options.init = yes;
         self
@@ -402,8 +402,8 @@ impl BundleSpec {
     }
 
     /// Sets the time that the container has to end by itself before it is removed. It gets the image's stop
-    /// signal first. The time is rounded up to whole seconds; with zero, the default, it is ended at once. The reaper, which
-    /// removes what a process leaves, gives it none.
+    /// signal first. The time is rounded up to whole seconds; with zero, the default, it is killed at once. The reaper,
+    /// which removes what a process leaves, gives it none.
     ///
     /// ```
     /// use std::time::Duration;
@@ -422,10 +422,12 @@ impl BundleSpec {
     /// Saves the log in a file of this host when the container is removed, by a close or a drop: its last 1 MiB, without
     /// secret values, and readable by this user alone. The file is replaced; something else in its place, such as a
     /// symbolic link, is [`Error::Invalid`](crate::Error::Invalid), and so is a directory that does not exist. A container
-    /// with a [grace period](Self::stop_grace) has ended by then. A start that fails saves nothing but what its error has.
+    /// with a [grace period](Self::stop_grace) has ended by then. A start that fails saves no log;
+    /// [`Error::Died`](crate::Error::Died) has its last lines.
     ///
-    /// A failure is logged, and hinders no removal. Nothing is saved of a bundle that is kept, and nothing if the process
-    /// is killed, or ends before a close [in the background](crate::Engine::with_background_drop). [`Error::Unsupported`](crate::Error::Unsupported) for an engine that is driven by commands.
+    /// A failure is logged, and hinders no removal. Nothing is saved for a bundle that is kept, and nothing if the
+    /// process is killed, or ends before a close [in the background](crate::Engine::with_background_drop).
+    /// [`Error::Unsupported`](crate::Error::Unsupported) for an engine that is driven by commands.
     ///
     /// ```no_run
     /// use sidecar_bundle::{BundleSpec, Engine, NetworkPlanned, Slug};
@@ -494,7 +496,7 @@ impl BundleSpec {
     /// `memory-reservation`, `memory-swappiness`, `no-healthcheck`, `oom-kill-disable`,
     /// `oom-score-adj`, `platform`, `runtime`, `shm-size`, `stop-signal`, `stop-timeout`, `sysctl` and `ulimit`.
     ///
-    /// An engine that is asked by its API has no such options: see [`engine_option`](Self::engine_option).
+    /// An engine that is asked over its API has no such options: see [`engine_option`](Self::engine_option).
     ///
     /// ```
     /// use sidecar_bundle::{BundleSpec, Engine, NetworkPlanned, Slug};

@@ -129,7 +129,7 @@ pub(crate) trait Backend: fmt::Debug + Send + Sync {
         Ok(false)
     }
 
-    /// Removes by id. An error does not say if the resource still exists.
+    /// Removes by id. An error does not say whether the resource still exists.
     fn remove(&self, resource: Resource, id: &Id, deadline: Instant) -> Result<(), EngineError>;
 
     /// The command with which a person removes the resource, or lists the resources with these labels.
@@ -148,7 +148,7 @@ pub(crate) trait Backend: fmt::Debug + Send + Sync {
     fn redacted(&self, text: &str) -> String;
 }
 
-/// A start in two steps. The network of the first may be one that does not exist yet, by its name.
+/// A start in two steps. The first takes its network by name, and the network need not exist yet.
 pub(crate) trait Stepwise: Sync {
     /// Creates the container and returns its id.
     fn create_container(
@@ -261,7 +261,7 @@ impl fmt::Debug for Id {
     }
 }
 
-/// A create that failed, and the resource that it may have made all the same.
+/// A create that failed, and the resource that it may still have made.
 #[derive(Debug)]
 pub(crate) struct CreateError {
     pub(crate) error: EngineError,
@@ -419,8 +419,7 @@ impl ContainerInfo {
     }
 }
 
-/// The events that wait for their reader at most. A follower waits until there is room.
-/// A line of a log may have a MiB.
+/// The most events that wait for their reader. A follower waits until there is room: a line of a log may have a MiB.
 pub(crate) const EVENTS: usize = 64;
 
 /// An event of something that is followed.

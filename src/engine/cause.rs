@@ -23,7 +23,7 @@
 pub enum Cause {
     /// The engine's program does not exist.
     ProgramMissing,
-    /// The command has not ended by its deadline. It was killed, if that was allowed.
+    /// The request has not ended by its deadline. A command was killed, if that was allowed.
     TimedOut,
     /// The engine does not answer.
     EngineUnreachable,
@@ -33,7 +33,7 @@ pub enum Cause {
     NetworkExists,
     /// The network does not exist.
     NetworkMissing,
-    /// Several networks have this name, or an id that begins so.
+    /// Several networks have this name, or an id that begins with it.
     NetworkAmbiguous,
     /// The network has containers attached.
     NetworkInUse,
@@ -45,7 +45,7 @@ pub enum Cause {
     PoolsExhausted,
     /// The gateway is not in the subnet.
     GatewayOutsideSubnet,
-    /// The subnet has bits set behind its prefix.
+    /// The subnet has host bits set.
     HostBits,
     /// The container's address is not in the network's subnet.
     AddressOutsideSubnet,
@@ -63,7 +63,7 @@ pub enum Cause {
     ContainerMissing,
     /// Somebody else is removing it already.
     RemovalInProgress,
-    /// The image is neither here nor to be had.
+    /// The image does not exist on the engine, and was not pulled.
     ImageMissing,
     /// The source of a mount does not exist on the engine's host.
     MountSourceMissing,
@@ -71,7 +71,7 @@ pub enum Cause {
     CommandNotRun,
     /// The program or its engine does not know an option.
     UnknownOption,
-    /// Another engine answers at the address than the one that was asked before.
+    /// The engine that answers at the address is not the one that was asked before.
     AnotherEngine,
     /// None of these.
     Other,
@@ -178,7 +178,7 @@ const RULES: &[Rule] = &[
             &["the network name", "already used"],
         ],
     ),
-    // Before the overlap: a text of theirs says that there is none.
+    // Before the overlap: one of these texts says "non-overlapping".
     certain(
         Cause::PoolsExhausted,
         &[
@@ -212,7 +212,7 @@ const RULES: &[Rule] = &[
         Cause::HostBits,
         &[&["invalid subnet", "it should be"], &["unexpected subnet", "maybe you meant"]],
     ),
-    // Before a mount: a text of theirs says of a program that there is no such file.
+    // Before a mount: one of these texts says of a program that there is no such file.
     uncertain(
         Cause::CommandNotRun,
         &[

@@ -67,7 +67,7 @@ impl Connection {
         }
     }
 
-    /// Removes by id, and never a network that is in use. An error does not say if the resource still exists.
+    /// Removes by id, and never a network that is in use. An error does not say whether the resource still exists.
     pub(crate) fn remove(
         &self,
         resource: Resource,

@@ -144,7 +144,7 @@ impl fmt::Display for EngineError {
                 write!(f, "{request} was killed at its deadline, after {after:?}")?;
             }
             End::Exited(status) => write!(f, "{request} ended with {status}")?,
-            End::StatusLost => write!(f, "{request} ended, and its exit status was lost")?,
+            End::StatusLost => write!(f, "{request} ended with an unknown exit status")?,
             End::Unexpected(expected) => write!(f, "{request} did not answer with {expected}")?,
         }
         match (word, end) {

@@ -46,16 +46,17 @@ pub use support::Unsupported;
 /// The engine is found as its program finds it: `DOCKER_HOST`, contexts, TLS and ssh work as the user has set
 /// them up, and so do `CONTAINER_HOST` and connections. They are read when this value is made, and apply to
 /// every request of every bundle that is made with it: a later `docker context use`, `set_var` or
-/// `set_current_dir` does not send a removal to another engine. Over the API, a connection leads to the engine
-/// that described itself on it; if a new one leads to another engine, nothing is asked of that. Up to eight connections
-/// are kept, at most as long as this value and its clones; each that is not a socket is a process of the program.
+/// `set_current_dir` does not send a removal to another engine. Over the API, a connection leads to the engine that
+/// described itself on it; if a new one leads to another engine, that engine is asked for nothing. Up to eight
+/// connections are kept, at most as long as this value and its clones; each that is not a socket is a process of the
+/// program.
 ///
 /// Podman has no daemon. If no address and no connection is configured, the first request runs `podman system service`
-/// on a socket that only this user reaches. It is one process for all engine values that lead to the same podman, while one of
-/// them lives, and describes itself once, which takes it some 0.3 s. It ends ten seconds after its last connection, also where this
-/// process was killed, and is run again when it is needed. It finishes the requests that are under way.
+/// on a socket that only this user reaches. One process serves all engine values that lead to the same podman, while
+/// one of them lives. It describes itself once, which takes some 0.3 s. It ends ten seconds after its last connection,
+/// also if this process was killed, and is run again when it is needed. It finishes the requests that are under way.
 ///
-/// The program also pulls images, since it knows the credentials of registries, and the reaper removes by it.
+/// The program also pulls images, since it knows the credentials of registries, and the reaper runs it.
 ///
 /// Neither the `proxies` of docker's `config.json` nor the proxies of podman's environment reach a container that is
 /// made over the API. The commands of docker set those of `config.json` as its environment.
@@ -139,7 +140,7 @@ pub(crate) struct Deadlines {
 }
 
 impl Engine {
-    /// Docker, by its API: version 1.41 or newer, that of Docker 20.10.
+    /// Docker, over its API: version 1.41 or newer, that of Docker 20.10.
     ///
     /// A `unix://` address, which is the default, is connected to directly. Every other is reached by the program
     /// `docker`, found on `PATH`.
@@ -156,17 +157,17 @@ impl Engine {
     /// decides then, or an `inspect`. If a container has secret or inherited values, one more command checks whether they
     /// have arrived.
     ///
-    /// Logs, [`events`](crate::Container::events), [`exec`](crate::Container::exec) and readiness by the log are
-    /// [`Error::Unsupported`](crate::Error::Unsupported). A program whose connection is cut ends as it does at the end of
-    /// a log, and it mixes warnings of its own into a log. A container's end is asked for, so a wait may notice it two
-    /// seconds late. Where the program is podman under another name, use
-    /// [`detect`](Self::detect) or [`podman`](Self::podman).
+    /// Logs, [`events`](crate::Container::events), [`exec`](crate::Container::exec), files, second networks, and
+    /// readiness by the log, a file or a command are [`Error::Unsupported`](crate::Error::Unsupported). The program
+    /// ends in the same way when its connection is cut as at the end of a log, and mixes its own warnings into the log.
+    /// A wait has to ask for a container's end, and may notice it two seconds late. Where the program is podman under
+    /// another name, use [`detect`](Self::detect) or [`podman`](Self::podman).
     #[must_use]
     pub fn docker_cli() -> Self {
         Self::of(Access::Cli(Cli::new(Dialect::Docker)))
     }
 
-    /// Podman, by its API: podman 4.0 or newer, with netavark as its network backend; as root or rootless.
+    /// Podman, over its API: podman 4.0 or newer, with netavark as its network backend; as root or rootless.
     ///
     /// The program `podman`, found on `PATH`, runs the service, or leads to one that is elsewhere. On other systems than
     /// Linux, it leads to its virtual machine.
@@ -311,7 +312,7 @@ impl Engine {
         self
     }
 
-    /// Replaces the deadline of each command that creates or starts.
+    /// Replaces the deadline of each request that creates or starts.
     #[must_use]
     pub fn with_start_deadline(mut self, timeout: Duration) -> Self {
         self.deadlines.start = timeout;
@@ -341,9 +342,9 @@ impl Engine {
         self
     }
 
-    /// A [`BundleRunning`](crate::BundleRunning) that is dropped is closed in the background, as by
-    /// [`close_in_background`](crate::BundleRunning::close_in_background): the drop returns at once where a reaper runs. That of
-    /// a guest or of a network alone does not, nor does a `?` that closes a state.
+    /// Closes each dropped [`BundleRunning`](crate::BundleRunning) in the background, as by
+    /// [`close_in_background`](crate::BundleRunning::close_in_background): the drop returns at once where a reaper
+    /// runs. The drop of a guest or of a network alone does not, nor does a `?` that closes a state.
     ///
     /// The next launch then overlaps the teardown before it, unless it is of the same slug or in the same subnet.
     /// [`wait_for_teardowns`](crate::wait_for_teardowns) is for the end of the program: what is left to the reaper gets no grace
@@ -385,7 +386,7 @@ impl Engine {
         self.backend().info(self.look_deadline()).map(|info| info.to_string())
     }
 
-    /// Asks the engine where its bridges are, which tells if programs of this host can reach its containers. The
+    /// Asks the engine where its bridges are, which tells whether programs of this host can reach its containers. The
     /// engine is asked once; no packet is sent to a container.
     ///
     /// ```no_run

@@ -10,7 +10,7 @@ use super::error::EngineError;
 use super::identity::{EngineInfo, EngineKind};
 use crate::host::{self, Holder};
 
-/// The place of an engine's bridges, which tells if programs of this host reach its containers.
+/// The place of an engine's bridges, which tells whether programs of this host reach its containers.
 ///
 /// It prints as a phrase, which ends with the remedy where there is need of one.
 ///

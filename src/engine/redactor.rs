@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 /// The shortest value that is replaced, in bytes: one of a character or two would hide half the text.
 const MIN_VALUE: usize = 3;
-/// The shortest line that is, such as no brace.
+/// The shortest line that is replaced, in bytes: a lone brace is no secret.
 const MIN_LINE: usize = 8;
 
 /// Secret values, and the replacement of each by `***`.
@@ -47,8 +47,8 @@ impl Redactor {
     }
 }
 
-/// As the `%q` of Go has it, which leaves single quotes and other scripts as they are, and escapes what
-/// does not print: spaces other than ASCII's, and marks of format. <https://pkg.go.dev/strconv#Quote>
+/// Quotes as Go's `%q` does. It leaves single quotes and other scripts as they are, and escapes characters that do not
+/// print: spaces other than ASCII's, and marks of format. <https://pkg.go.dev/strconv#Quote>
 fn quoted(value: &str) -> String {
     let quote = |c: char| match c {
         '\x07' => "\\a".into(),

@@ -9,7 +9,8 @@
 //! | `--mount type=bind`, `--mount type=volume`, `--tmpfs` | [`mount`](BundleSpec::mount), [`volume`](BundleSpec::volume), [`tmpfs`](BundleSpec::tmpfs) |
 //! | `cp` before the start | [`file`](BundleSpec::file) |
 //! | `--publish 127.0.0.1:8080:80` | [`publish`](BundleSpec::publish)`(PortMapping::tcp(80).host_port(8080))` |
-//! | `--memory`, `--cpus`, `--pids-limit`, `--cap-drop`, `--read-only`, `--user` | methods of these names; [`hardened`](BundleSpec::hardened) sets most |
+//! | `--memory`, `--cpus`, `--pids-limit`, `--user` | [`memory`](BundleSpec::memory), [`cpus`](BundleSpec::cpus), [`pids`](BundleSpec::pids), [`user`](BundleSpec::user) |
+//! | `--cap-drop`, `--read-only` | [`drop_capability`](BundleSpec::drop_capability), [`read_only_root`](BundleSpec::read_only_root); [`hardened`](BundleSpec::hardened) sets these and more |
 //! | any other field | [`engine_option`](BundleSpec::engine_option), or [`engine_flag`](BundleSpec::engine_flag) |
 //! | `--pull always` | [`pull`](BundleSpec::pull)`(PullPolicy::Always)` |
 //! | `--rm` | the drop; [`save_log`](BundleSpec::save_log) saves the log before |
@@ -30,7 +31,7 @@
 //! | `up --detach`, and the shell ends | [`keep`](crate::BundleRunning::keep) |
 //! | `ps` | [`bundles`](crate::bundles()) |
 //!
-//! There is no composition of services: a bundle is one container with guests that live no longer.
+//! There is no composition of services: a bundle is one container, and guests that do not outlive it.
 //!
 //! # testcontainers
 //!
@@ -40,7 +41,7 @@
 //! | `with_wait_for(WaitFor::message_on_stdout(..))` | [`wait_for`](crate::Container::wait_for)`(&Ready::log(..), timeout)` |
 //! | `with_exposed_port`, `get_host_port_ipv4` | [`publish`](BundleSpec::publish), [`published`](crate::Container::published) |
 //! | `get_bridge_ip_address` after the start | [`ip`](NetworkPlanned::ip) before it |
-//! | `with_network` | the bundle's own network, at once |
+//! | `with_network` | the bundle's own network |
 //! | `with_env_var`, `with_mount`, `with_copy_to` | [`variable`](BundleSpec::variable), [`mount`](BundleSpec::mount), [`file`](BundleSpec::file) |
 //! | `with_reuse`, and a container that stays | [`attach_or_launch`](NetworkPlanned::attach_or_launch) and [`keep`](crate::BundleRunning::keep) |
 //! | `ContainerAsync` | [async code](super::async_code) |
@@ -55,7 +56,7 @@
 //! These are different on purpose:
 //!
 //! - An existing network is taken over only if it was kept and its subnet, gateway and labels are as planned.
-//! - When a removal fails, a look decides if the resource still exists; the engine's message does not.
+//! - When a removal fails, a look decides whether the resource still exists, not the engine's message.
 //! - A missing host path of a mount is an error, not a new empty directory.
 //! - An inherited variable that is not set is an error; `docker run` leaves it out.
 //! - Removal includes anonymous volumes.

@@ -1,8 +1,9 @@
 //! Docker or podman, as root or rootless, on this host or elsewhere, and several at once.
 //!
-//! Bundles are the same on all of them. [`Engine::docker`] and [`Engine::podman`] ask the engine by its API.
-//! [`Engine::detect`] takes the first that answers. [`with_host`](Engine::with_host) and
-//! [`with_context`](Engine::with_context) lead elsewhere, through the engine's own program with its certificates and keys:
+//! Bundles are the same on all of them. [`Engine::docker`] and [`Engine::podman`] use the engine's API.
+//! [`Engine::detect`] takes the first engine that answers. [`with_host`](Engine::with_host) and
+//! [`with_context`](Engine::with_context) name another engine. A `unix://` address is connected to directly; other
+//! engines are reached through the engine's own program, with its certificates and keys:
 //!
 //! ```no_run
 //! use sidecar_bundle::{Engine, Error};
@@ -26,10 +27,10 @@
 //! | on another host: ssh, tcp | on that host | run the launcher there |
 //!
 //! A published port is on 127.0.0.1 unless its [`PortMapping`](crate::PortMapping) says otherwise. The slug's own
-//! [`loopback`](crate::NetworkPlanned::loopback) address is known before launch, too: ports are published on it, and the
-//! sandbox's allowlist names it in place of the bundle's address. On rootless Docker up to 29.5, bundles need different host
-//! ports, too. [`Error::PortTaken`](crate::Error::PortTaken) names the holder of a port that is taken: a container of the
-//! engine, or, where the engine is on this host, a process.
+//! [`loopback`](crate::NetworkPlanned::loopback) address is also known before launch: publish ports on it, and name it
+//! in the sandbox's allowlist in place of the bundle's address. On rootless Docker up to 29.5, bundles also need
+//! different host ports. [`Error::PortTaken`](crate::Error::PortTaken) names the holder of a port that is taken: a
+//! container of the engine, or, where the engine is on this host, a process.
 //!
 //! # Crowded hosts
 //!
@@ -52,8 +53,8 @@
 //!
 //! A wrapper, such as one around `sudo docker`, may allow only the commands of a program. [`Engine::docker_cli`] runs these
 //! commands. It has no logs, events, `exec`, files or second networks: a call for one is
-//! [`Error::Unsupported`](crate::Error::Unsupported). [`Engine::has_reaper`] tells if the bundles of a killed process would be
-//! removed.
+//! [`Error::Unsupported`](crate::Error::Unsupported). [`Engine::has_reaper`] tells whether the bundles of a killed
+//! process would be removed.
 
 #[cfg(doc)]
 use crate::Engine;

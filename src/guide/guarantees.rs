@@ -8,9 +8,9 @@
 //! | A bundle that runs has the planned address, or the step is an error. | `tests/with-docker cargo test --test engine` |
 //! | A wrong order of steps does not compile, and the message names the missing step. | `cargo test --test misuse`: 56 programs |
 //! | An owner that is killed at a random moment leaves nothing. | `tests/with-docker cargo test --test chaos`: 160 kills |
-//! | Whatever fails in whatever order, nothing is lost, left behind, or taken from others. | `cargo test --lib model`: 10,000 random sequences against a modelled engine |
+//! | Failures in any order lose nothing, leave nothing behind, and take nothing from others. | `cargo test --lib model`: 10,000 random sequences against a modelled engine |
 //! | Each of these tests notices if its guarantee is broken. | `tests/break-guarantees`: one patch for each |
-//! | A secret is in no argument, environment, log, error or file of this library's. | `tests/with-docker cargo test --test engine redactor` |
+//! | A secret is in no argument, log, error or file of this library's, and over the API in no environment but the container's. | `tests/with-docker cargo test --test engine redactor` |
 //!
 //! # Limits
 //!
@@ -18,11 +18,12 @@
 //! - A container that the engine [restarts](crate::BundleSpec::restart) keeps its address; the library does not watch it in
 //!   between.
 //! - It builds no images.
-//! - A slug has one bundle, a container, and guests that live no longer: no composition of services.
-//! - It writes no firewall rules. It connects to a bundle only while the bundle's own bridge is an interface of this host, or
-//!   to its ports that are published on loopback.
+//! - It composes no services: a slug has one bundle, which is one container and its guests.
+//! - It writes no firewall rules. It connects to a bundle only while the bundle's bridge is an interface of this host,
+//!   or to ports that are published on loopback.
 //! - Two slugs may be derived to the same one of the default pool's 4096 subnets: among 76 slugs, two collide with
 //!   probability 1/2. The second launch is [`Error::SubnetTaken`](crate::Error::SubnetTaken).
-//! - Whoever may use the engine's socket is root on its host, and can read every secret and forge every label.
+//! - A user of the engine's socket can read every secret and forge every label, and is root on its host unless the
+//!   engine is rootless.
 //! - Leases are files. Owners on hosts that share no state directory do not see each other; see
 //!   [`Error::UnknownOwner`](crate::Error::UnknownOwner).

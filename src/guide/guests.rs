@@ -26,7 +26,7 @@
 //!         .file(ContainerFile::new("/etc/proxy.yaml", "listen: 8080\n"))
 //!         .also_on("egress"); // a network that exists
 //!     let bundle = plan.launch(&Engine::docker(), proxy)?;
-//!     // The proxy renames it into place.
+//!     // The proxy renames the file into place when it is whole.
 //!     bundle.wait_for(&Ready::file("/var/lib/proxy/ca.pem"), Duration::from_secs(10))?;
 //!     let certificate = bundle.read_file("/var/lib/proxy/ca.pem")?;
 //!     let mut agent = BundleSpec::new().image("acme/agent:7").hardened();

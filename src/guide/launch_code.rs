@@ -20,7 +20,7 @@
 //! # Errors
 //!
 //! A step that fails hands the state before it back, in a [`StepError`]. `?` in a function that returns
-//! `Result<_, Error>` takes the error and drops the state. A `match` can try again:
+//! `Result<_, Error>` returns the error and closes the state. A `match` can try again:
 //!
 //! ```no_run
 //! use sidecar_bundle::{BundleRunning, BundleSpec, Engine, Error, NetworkPlanned};
@@ -65,7 +65,7 @@
 //! # Secrets
 //!
 //! [`BundleSpec::secret`] and [`Daemon::secret`] pass a value that is in no argument of a process, log, error or trace.
-//! [`BundleSpec::inherit`] passes a variable of the launcher's own environment. Whoever may ask the engine can read both:
+//! [`BundleSpec::inherit`] passes a variable of the launcher's own environment. Every user of the engine can read both:
 //! `docker inspect` prints the environment of a container.
 //!
 //! A [`ContainerFile`] is copied into the container before it starts. It needs no file on the host, and works where the
@@ -74,9 +74,9 @@
 //!
 //! # Readiness
 //!
-//! After [`start`](crate::NetworkCreated::start), the container runs, and need not be ready. Each [`Daemon`] has its
-//! conditions, for all of which [`wait_ready`](crate::Container::wait_ready) waits. It fails as soon as the container ends,
-//! with its exit code and last lines.
+//! After [`start`](crate::NetworkCreated::start), the container runs, but may not be ready.
+//! [`wait_ready`](crate::Container::wait_ready) waits for the conditions of every [`Daemon`]. It fails as soon as the
+//! container ends, with its exit code and last lines.
 //!
 //! | condition | is met when |
 //! |---|---|
@@ -128,8 +128,8 @@
 //! one. An example is [smolvm](https://github.com/smol-machines/smolvm):
 //!
 //! - `smolvm serve` sets a strict floor. Under it, neither the bundle's address nor a loopback address is reached.
-//! - Started with `SMOLVM_EGRESS_FLOOR=metadata`, it lets both through. Every VM then needs an allowlist: one without
-//!   reaches this host and its network.
+//! - Started with `SMOLVM_EGRESS_FLOOR=metadata`, it lets both through. Every VM then needs an allowlist: a VM without
+//!   one reaches this host and its network.
 //! - Its command line lets the bundle's address through, and a loopback address that is in the allowlist
 //!   ([#536](https://github.com/smol-machines/smolvm/pull/536), [#1060](https://github.com/smol-machines/smolvm/pull/1060)).
 //!

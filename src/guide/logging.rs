@@ -2,11 +2,11 @@
 //!
 //! | level | span or event |
 //! |---|---|
-//! | `INFO` | the spans `create_network`, `start`, `close`, `attach`, `discard`, `guest` and `wait`, with the slug |
+//! | `INFO` | the spans `create_network`, `start`, `close`, `attach`, `attach_or_launch`, `discard`, `guest` and `wait`, with the slug |
 //! | `INFO` | the spans `sweep`, `bundles` and `pull` |
 //! | `INFO` | a bundle that runs, and one that is closed |
 //! | `INFO` | each failure of a [`launch_all`](crate::launch_all), when it comes |
-//! | `WARN` | a resource that a drop, or a close in the background, could not remove |
+//! | `WARN` | a failure that no error reports, such as a removal by a drop, a missing reaper or a log that was not saved |
 //! | `DEBUG` | each request to an engine, with its path, time and status, without secret values |
 //!
 //! A program that uses the crate `tracing-subscriber` shows each bundle that goes up and down by:
@@ -18,8 +18,8 @@
 //! With the feature `env-filter` of that crate and its `EnvFilter`, `RUST_LOG=sidecar_bundle=debug` shows each request, too.
 //!
 //! [`launch_all`](crate::launch_all), [`close_all`](crate::close_all) and a teardown in the background log from threads of
-//! their own: a subscriber must not need a lock that the caller holds meanwhile. Of two requests at the same time, one is
-//! logged at its end, by the caller's thread.
+//! their own: a subscriber must not need a lock that the caller holds. When two requests run at the same time, the
+//! caller's thread logs one of them at its end.
 //!
-//! The HTTP client logs by the crate `log`. At level `TRACE`, its part `ureq_proto` prints the bodies of answers, and the
-//! description of a container has its environment, secrets included: leave that level off.
+//! The HTTP client logs through the crate `log`. At level `TRACE`, `ureq_proto` prints the bodies of answers. An
+//! inspected container's answer has its environment, secrets included: leave that level off.

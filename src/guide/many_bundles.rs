@@ -2,9 +2,10 @@
 //!
 //! # At once
 //!
-//! [`launch_all`] launches bundles four at a time: an engine makes and removes networks one by one, and more at once take
-//! longer. It returns [`RunningBundles`]. A drop, [`close`](RunningBundles::close) or [`close_all`] closes four at a time,
-//! too. Each failure is an [`Error::Bundle`](crate::Error::Bundle) with its plan, and the bundles that run are handed back.
+//! [`launch_all`] launches bundles four at a time: an engine makes and removes networks one by one, and more at once
+//! take it longer. It returns [`RunningBundles`]. A drop, [`close`](RunningBundles::close) or [`close_all`] closes four
+//! at a time, too. Each failure is an [`Error::Bundle`](crate::Error::Bundle) with its plan, and the bundles that run
+//! are handed back.
 //!
 //! ```no_run
 //! use sidecar_bundle::{BundleSpec, Engine, Error, NetworkPlanned, Slug, launch_all};
@@ -32,11 +33,11 @@
 //!
 //! [`close_in_background`](crate::BundleRunning::close_in_background) returns at once, and so does each drop of a bundle
 //! whose [`Engine`] is [`with_background_drop`](Engine::with_background_drop). At most four threads for each engine do the
-//! work, and end when nothing is left to do. A step of the same process that would meet the teardown waits for its end: of
-//! the same slug, in the same subnet, or with the same port of the host.
+//! work, and end when nothing is left to do. A step of the same process that would collide with the teardown waits for
+//! its end: a step for the same slug, subnet or bridge, or one that publishes a chosen port of the host.
 //!
 //! If the process ends first, the reaper removes the rest, without a grace period and without a saved log.
-//! [`wait_for_teardowns`] waits for both.
+//! [`wait_for_teardowns`] waits until all teardowns have ended.
 //!
 //! ```no_run
 //! use sidecar_bundle::{BundleSpec, Engine, Error, NetworkPlanned, Slug, wait_for_teardowns};

@@ -31,14 +31,14 @@
 //!   address is known beforehand.
 //!
 //! nextest runs each test in a process of its own, and numbers those that run at the same time in
-//! `NEXTEST_TEST_GLOBAL_SLOT`. The number is free again when its process has ended, and its bundle with it. `cargo test` has
-//! no such number: there, use one way of the two above. Two runs of nextest at once on one engine need a prefix or a slug of
-//! their own, and pools that do not overlap.
+//! `NEXTEST_TEST_GLOBAL_SLOT`. A number is used again only when its process has ended. `cargo test` has no such number:
+//! there, use one of the two ways above. Two runs of nextest at once on one engine need a prefix or a slug of their
+//! own, and pools that do not overlap.
 //!
 //! ```
 //! use sidecar_bundle::{AddressPool, Error, NetworkPlanned, Slug};
 //!
-//! /// The plan of a test. Those of two slots never meet.
+//! /// The plan of a test. The plans of two slots never collide.
 //! fn plan(slot: u64) -> Result<NetworkPlanned, Error> {
 //!     let pool: AddressPool = "10.48.0.0/13:/24".parse()?;
 //!     let subnet = pool.addressing(&Slug::new("suite")?, slot)?;
@@ -57,8 +57,8 @@
 //!
 //! # One bundle for all tests
 //!
-//! In one process, a `static` holds it. A static is never dropped; the [reaper](super::teardown) removes the bundle when the
-//! process ends:
+//! In one process, a `static` holds the bundle. A static is never dropped; the [reaper](super::teardown) removes the
+//! bundle when the process ends:
 //!
 //! ```no_run
 //! use std::sync::OnceLock;

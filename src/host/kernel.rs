@@ -33,7 +33,8 @@ pub(super) fn way_to(ip: IpAddr) -> Option<Holder> {
 /// As for [`host::diversion`](super::diversion).
 pub(super) fn diversion(ip: IpAddr, subnet: IpNet) -> Option<Holder> {
     let found = find(ip);
-    // The usual case needs no rules: what is in the main table is left to who knows how close a route may be.
+    // The usual case needs no rules: routes of the main table are left to the caller, which knows how close a route may
+    // be.
     if found.as_ref().is_some_and(|it| [LOCAL, MAIN, DEFAULT].contains(&it.table)) {
         return None;
     }
@@ -195,7 +196,7 @@ fn find(ip: IpAddr) -> Option<Route> {
     let mut message = RouteMessage::default();
     message.header.address_family = family(ip);
     message.header.destination_prefix_length = if ip.is_ipv4() { 32 } else { 128 };
-    // The entry of the table, and not the one address that was asked for; and its table, or else the kernel says main.
+    // Asks for the entry of the table, not for the one address, and for its table: otherwise the kernel says main.
     message.header.flags = RouteFlags::FibMatch | RouteFlags::LookupTable;
     message.attributes.push(RouteAttribute::Destination(ip.into()));
     // Where there is none or packets are dropped, the answer is an error.

@@ -280,7 +280,7 @@ pub(crate) fn shares_network_with(socket: &Path) -> Option<bool> {
     let stream = UnixStream::connect(socket).ok()?;
     let namespace = |process: &str| fs::read_link(format!("/proc/{process}/ns/net")).ok();
     let peer = nix::sys::socket::getsockopt(&stream, PeerCredentials).ok();
-    // Of one in a pid namespace that cannot be seen from here the kernel says 0.
+    // The kernel says 0 for a process in a pid namespace that cannot be seen from here.
     let peer = peer.map(|it| it.pid()).filter(|pid| *pid > 0);
     if let Some(theirs) = peer.and_then(|pid| namespace(&pid.to_string())) {
         return Some(theirs == namespace("thread-self")?);
@@ -288,7 +288,7 @@ pub(crate) fn shares_network_with(socket: &Path) -> Option<bool> {
     listens_here(&stream, socket)
 }
 
-/// The same by the kernel's table of sockets: a user may not look at root's processes, but sees all sockets of the own
+/// The same by the kernel's table of sockets: a user may not look at root's processes, but sees all sockets of this
 /// network namespace.
 #[cfg(target_os = "linux")]
 fn listens_here(stream: &UnixStream, socket: &Path) -> Option<bool> {
@@ -297,7 +297,7 @@ fn listens_here(stream: &UnixStream, socket: &Path) -> Option<bool> {
     if !sockets.lines().filter_map(listener).any(|it| Path::new(it) == bound) {
         return Some(false);
     }
-    // The same path may be another socket for who sees other mounts.
+    // With other mounts, the same path may be another socket.
     (fs::canonicalize(bound).ok()? == fs::canonicalize(socket).ok()?).then_some(true)
 }
 

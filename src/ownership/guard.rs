@@ -273,7 +273,7 @@ impl Drop for Guard {
     }
 }
 
-/// Does the work of a drop. One more panic, as of a subscriber, while another unwinds would end the process.
+/// Does the work of a drop. A second panic, such as a subscriber's, while another unwinds would end the process.
 pub(crate) fn without_a_second_panic(work: impl FnOnce()) {
     if thread::panicking() {
         let _ = catch_unwind(AssertUnwindSafe(work));

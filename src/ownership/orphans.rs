@@ -1,4 +1,4 @@
-//! Removal: by id, and settled by looking if the resource still exists.
+//! Removal: by id, and settled by looking whether the resource still exists.
 
 use std::time::{Duration, Instant};
 

@@ -3,8 +3,8 @@
 //! It is one `sh` for each engine that something is held on. It reads a socket until its process ends, in
 //! whatever way, and then removes what carries a held owner's label. The lease file tells it what has been
 //! kept or adopted; so it needs to be told nothing but the owners. A reaper that was not told of an owner's
-//! end does no harm. One that was not told of an owner leaves what that one made to the next launch, so each
-//! creating request replaces one that has ended.
+//! end does no harm. One that was not told of an owner leaves that owner's resources to the next launch, so each
+//! creating request replaces a reaper that has ended.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, PipeWriter, Read};
@@ -43,7 +43,7 @@ struct State {
     process: Option<Process>,
     /// The owners whose resources are to be removed, each with its lease file.
     held: BTreeMap<String, PathBuf>,
-    /// The owners of which the process does not know yet that they are held, or that they have ended.
+    /// The owners whose hold or end the reaper has not been told of yet.
     untold: BTreeSet<String>,
 }
 
@@ -193,8 +193,8 @@ impl State {
         }
     }
 
-    /// Tells the process what it does not know yet, as far as it takes it: a stopped or slow reaper is told
-    /// the rest next time. It never waits, and raises no signal. Returns false if there is no process.
+    /// Tells the reaper of these owners, as far as it reads: a stopped or slow reaper is told the rest next time. It
+    /// never waits, and raises no signal. Returns false if there is no process.
     fn tell(&mut self) -> bool {
         while let Some(process) = &mut self.process {
             if process.rest.is_empty() {

@@ -43,8 +43,8 @@ impl Session {
         Self::on(connection, plan)
     }
 
-    /// Takes the lease of the slug on an engine that has been asked for its identity. What this process tears down in the
-    /// background, and would be in the way of the plan, is waited for.
+    /// Takes the lease of the slug on an engine that has been asked for its identity. It first waits for this process's
+    /// teardowns in the background that would collide with the plan.
     pub(crate) fn on(connection: Connection, plan: &NetworkPlanned) -> Result<Self, Error> {
         let owner =
             random_id().map_err(|source| Error::Lease { path: PathBuf::from("owner"), source })?;

@@ -8,8 +8,8 @@ use std::{process, thread};
 use crate::error::Error;
 use crate::plan::NetworkPlanned;
 
-/// The bundles that are launched or torn down on an engine at the same time. Docker makes and removes networks one by one,
-/// and takes longer for each of more.
+/// The bundles that are launched or torn down on an engine at the same time. Docker makes and removes networks one by
+/// one, and more at once take it longer.
 pub(crate) const IN_FLIGHT: usize = 4;
 
 /// By process, since a fork has none of the threads that are counted, and by engine.
@@ -103,7 +103,7 @@ fn take_turns(key: &(u32, String)) {
     while let Some((teardown, work)) = next(key) {
         let result = catch_unwind(AssertUnwindSafe(work));
         if result.is_err() {
-            // Of whatever panicked, a subscriber perhaps.
+            // A subscriber may be what panicked.
             let slug = teardown.plan.slug();
             let warn = || tracing::warn!(%slug, "a teardown panicked: a bundle may be left");
             let _ = catch_unwind(AssertUnwindSafe(warn));
@@ -128,8 +128,7 @@ fn next(key: &(u32, String)) -> Option<(Arc<Teardown>, Work)> {
     next
 }
 
-/// Waits until no bundle is being closed in the background by this process, on any engine: those that were handed over
-/// before.
+/// Waits for the end of all teardowns in the background that this process has begun before, on any engine.
 ///
 /// It is for the end of a program whose bundles have a [grace period](crate::BundleSpec::stop_grace) or a
 /// [saved log](crate::BundleSpec::save_log), which the reaper does not know. Failures are in the log.

@@ -121,7 +121,7 @@ impl fmt::Display for Addressing {
 
 /// A range that the subnets of bundles are cut from.
 ///
-/// By default `10.48.0.0/12` cut into 4096 subnets of /24. It prints and parses as
+/// The default is `10.48.0.0/12`, cut into 4096 subnets of /24. A pool prints and parses as
 /// `<range>:/<prefix of each subnet>`.
 ///
 /// # Derivation v1
@@ -317,7 +317,7 @@ impl FromStr for AddressPool {
         let range = range.parse().map_err(|_| not_a_pool())?;
         let prefix = prefix.parse().map_err(|_| not_a_pool())?;
         let pool = Self::new(range, prefix)?;
-        // A number with a sign or with zeros before it is a number for Rust, too.
+        // Rust also parses numbers with a sign or with leading zeros.
         if pool.to_string() == text { Ok(pool) } else { Err(not_a_pool()) }
     }
 }

@@ -54,7 +54,7 @@ impl Ipv6Addressing {
     #[must_use]
     pub fn derived(slug: &Slug, attempt: u64) -> Self {
         let d = slug.digest();
-        // Truncated to 16 bits, as it is meant to be.
+        // Truncated to 16 bits on purpose.
         let [.., high, low] = attempt.to_be_bytes();
         let subnet_id = u16::from_be_bytes([d[21], d[22]]);
         let [high, low] = subnet_id.wrapping_add(u16::from_be_bytes([high, low])).to_be_bytes();
@@ -77,7 +77,7 @@ impl Ipv6Addressing {
     /// # Errors
     ///
     /// [`InvalidInput`] when the subnet has host bits set, or when gateway and bundle are not two distinct addresses of it,
-    /// or one of them is the subnet's own (RFC 4291 has it as the routers' anycast address).
+    /// or one of them is the subnet's own (RFC 4291 reserves it as the routers' anycast address).
     pub fn new(
         subnet: Ipv6Net,
         gateway: Ipv6Addr,

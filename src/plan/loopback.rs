@@ -8,10 +8,10 @@ impl NetworkPlanned {
     /// The slug's own loopback address, to [publish](crate::BundleSpec::publish) the bundle's ports on.
     ///
     /// It is for engines whose bridge addresses cannot be reached: rootless, in a virtual machine, or remote and
-    /// behind a tunnel. An allowlist of this address as a /32 leads to the bundle's published ports. It leads to
-    /// no service that listens on 127.0.0.1, nor to another bundle's ports. It is for guests whose connections a process
-    /// of this host makes: behind a TAP, 127.0.0.0/8 does not leave the guest. It does lead to services that listen on
-    /// all addresses, as `0.0.0.0`: where there are such, the allowlist should name the ports, too.
+    /// behind a tunnel. An allowlist of this address as a /32 leads to the bundle's published ports. It leads to no
+    /// service that listens on 127.0.0.1, nor to another bundle's ports. It does lead to services that listen on all
+    /// addresses, as `0.0.0.0`: where there are such, the allowlist should also name the ports. The address is for
+    /// guests whose connections a process of this host makes: behind a TAP, 127.0.0.0/8 does not leave the guest.
     ///
     /// ```
     /// use sidecar_bundle::ipnet::Ipv4Net;
@@ -27,9 +27,9 @@ impl NetworkPlanned {
     ///
     /// # Derivation v1
     ///
-    /// The address is one of 127.1.0.0 to 127.255.255.255, by the SHA-256 of the slug; the bytes are none that
-    /// [`AddressPool`](crate::AddressPool) and [`Ipv6Addressing`](crate::Ipv6Addressing) use. It is never in
-    /// 127.0.0.0/16, where other services listen. It depends on neither names, pool nor attempt. In Python:
+    /// The address is one of 127.1.0.0 to 127.255.255.255, from bytes of the slug's SHA-256 that
+    /// [`AddressPool`](crate::AddressPool) and [`Ipv6Addressing`](crate::Ipv6Addressing) do not use. It is never in
+    /// 127.0.0.0/16, where other services listen. Names, pool and attempt do not change it. In Python:
     ///
     /// ```python
     /// import hashlib, ipaddress

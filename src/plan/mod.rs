@@ -202,7 +202,7 @@ impl NetworkPlanned {
         &self.naming
     }
 
-    /// The IPv6 addresses, if there are to be any.
+    /// The IPv6 addresses, if any are planned.
     #[must_use]
     pub fn ipv6(&self) -> Option<Ipv6Addressing> {
         self.ipv6_of(self.addressing.attempt())

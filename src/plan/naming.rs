@@ -119,7 +119,7 @@ impl Naming {
         "sb".chars().chain(letters).collect()
     }
 
-    /// No other prefix filter finds it, and a guest's name has no `-`: no two guests have the same.
+    /// A filter for another prefix does not find it. A guest's name has no `-`, so no two guests share a name.
     pub(crate) fn guest_name(&self, slug: &Slug, guest: &str) -> String {
         format!("{}-guest-{slug}-{guest}", self.prefix)
     }

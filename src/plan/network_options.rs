@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 
 use crate::invalid::InvalidInput;
 
-/// Options of a bundle's network; none of them is needed.
+/// Options of a bundle's network, all of them optional.
 ///
 /// ```
 /// use sidecar_bundle::{NetworkOptions, NetworkPlanned, Slug};
@@ -75,7 +75,7 @@ pub enum GatewayMode {
     Isolated,
 }
 
-/// As an engine's option has it.
+/// Prints the value of the engine's option.
 impl fmt::Display for GatewayMode {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
@@ -94,15 +94,15 @@ impl NetworkOptions {
         Self::default()
     }
 
-    /// Sets if the network has no way out of the host. Its containers still reach each other, and the host at the
-    /// network's gateway, with whatever listens there; on Docker from 28 on, [`GatewayMode::Isolated`] ends the latter. A
-    /// port can only be published by a [second network](crate::BundleSpec::also_on).
+    /// Sets whether the network has no way out of the host. Its containers still reach each other, and the host at the
+    /// network's gateway, with whatever listens there; on Docker from 28 on, [`GatewayMode::Isolated`] ends the latter.
+    /// A port can only be published through a [second network](crate::BundleSpec::also_on).
     #[must_use]
     pub fn internal(self, internal: bool) -> Self {
         Self { internal, ..self }
     }
 
-    /// Sets if this network is isolated from the other networks of the engine. Docker's bridges always are, but
+    /// Sets whether this network is isolated from the other networks of the engine. Docker's bridges always are, but
     /// before 27.0 for IPv4 only. Podman isolates two networks if both have this option.
     #[must_use]
     pub fn isolated(self, isolated: bool) -> Self {
@@ -125,7 +125,7 @@ impl NetworkOptions {
         Self { bridge_name: Some(name.into()), ..self }
     }
 
-    /// Sets if packets that leave the network get the host's address as their source; they do by default.
+    /// Sets whether packets that leave the network get the host's address as their source; they do by default.
     #[must_use]
     pub fn masquerade(self, masquerade: bool) -> Self {
         Self { masquerade: Some(masquerade), ..self }
@@ -153,7 +153,7 @@ impl NetworkOptions {
     }
 
     /// Adds an option of the engine's network driver that has no method here: `--opt KEY=VALUE`. The engine
-    /// decides if it has this option.
+    /// decides whether it has this option.
     #[must_use]
     pub fn driver_option(mut self, key: impl Into<String>, value: impl Into<String>) -> Self {
         self.driver_options.push((key.into(), value.into()));
@@ -204,7 +204,7 @@ impl NetworkOptions {
         Ok(())
     }
 
-    /// As a label has them, in JSON: what is not as it is by default; nothing if all is.
+    /// The options that are not the defaults, in JSON, for a label; `None` if all are.
     pub(crate) fn to_label(&self) -> Option<String> {
         let Self { internal, isolated, mtu, bridge_name, masquerade, .. } = self;
         let all = json!({

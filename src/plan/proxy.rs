@@ -9,9 +9,9 @@ impl NetworkPlanned {
     /// The variables for a guest whose HTTP proxy listens on a port of the bundle's address.
     ///
     /// They are `HTTP_PROXY`, `HTTPS_PROXY` and `ALL_PROXY`, all `http://<bundle ip>:<port>`, and `NO_PROXY`. Each is
-    /// there in lower case, too: programs differ in the case that they read, and curl ignores `HTTP_PROXY`.
-    /// `ALL_PROXY` is for programs that read it for other protocols, such as WebSocket or FTP: a guest with one allowed
-    /// address has no other way out.
+    /// also set in lower case: programs differ in the case that they read, and curl ignores `HTTP_PROXY`. `ALL_PROXY`
+    /// is for programs that read it for other protocols, such as WebSocket or FTP: a guest with one allowed address has
+    /// no other way out.
     ///
     /// `NO_PROXY` lists the bundle's addresses, `localhost`, `127.0.0.1`, `::1` and the network's subnets. Go reads
     /// subnets there, and so does curl from 7.86 on; other programs ignore them. Node.js reads none of the variables

@@ -11,7 +11,7 @@ use crate::ownership::guard::without_a_second_panic;
 /// Running bundles that are closed together, four at a time. [`launch_all`](crate::launch_all) returns it, and bundles are
 /// collected into it. It dereferences to a [`Vec`].
 ///
-/// Dropping it closes all bundles in it, and logs each failure. What is taken out of it is a bundle by itself:
+/// Dropping it closes all bundles in it, and logs each failure. A bundle that is taken out is closed by its own drop:
 ///
 /// ```no_run
 /// # use sidecar_bundle::{BundleSpec, Engine, NetworkPlanned, RunningBundles, Slug};
@@ -45,8 +45,8 @@ pub struct RunningBundles(Vec<BundleRunning>);
 ///
 /// # Errors
 ///
-/// [`Error::Bundle`] for each bundle of which something may be left; of more than one, [`Error::Several`]. All others are
-/// closed.
+/// [`Error::Bundle`] for each bundle of which something may be left; for more than one, [`Error::Several`]. All others
+/// are closed.
 pub fn close_all(bundles: impl IntoIterator<Item = BundleRunning>) -> Result<(), Error> {
     close_each(bundles, Running::close)
 }

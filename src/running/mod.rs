@@ -69,7 +69,7 @@ impl BundleRunning {
         Self(Some(Running { container, network }))
     }
 
-    /// Sets what a specification says of the container beyond its life on the engine: its end, and when it is ready.
+    /// Sets the parts of a specification that the engine does not know: the container's end and its readiness.
     pub(crate) fn set_spec(&mut self, spec: CheckedSpec) {
         if let Some(running) = &mut self.0 {
             running.container.set_end(&spec);
@@ -143,9 +143,9 @@ impl BundleRunning {
     ///
     /// # Errors
     ///
-    /// [`Error::Lease`] when the mark that they stay cannot be written. This state is handed
-    /// back, and nothing has changed. With `?` in a function that returns [`Error`] it is then closed, and what
-    /// was to be kept is removed; with its parts it is not:
+    /// [`Error::Lease`] when the mark as kept cannot be written. This state is handed back, and nothing has changed.
+    /// With `?` in a function that returns [`Error`], it is then closed, and the bundle is removed. To go on with it,
+    /// take the error apart:
     ///
     /// ```no_run
     /// # use sidecar_bundle::{BundleSpec, Engine, NetworkPlanned, Slug};

@@ -3,9 +3,10 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// Stops the waits of one container, a bundle's own or a guest's, those under way and later ones: [`wait_ready`](super::Container::wait_ready),
-/// [`wait_for`](super::Container::wait_for), [`wait_exit`](super::Container::wait_exit) and those for its
-/// [`events`](super::Container::events). Not a launch, of which there is no bundle yet, nor a log that is followed.
+/// Stops the waits of one container, a bundle's own or a guest's, both those under way and later ones:
+/// [`wait_ready`](super::Container::wait_ready), [`wait_for`](super::Container::wait_for),
+/// [`wait_exit`](super::Container::wait_exit) and those for its [`events`](super::Container::events). It stops neither
+/// a launch nor a followed log.
 ///
 /// [`Container::stopper`](super::Container::stopper) makes it, and its clones are the same handle. It keeps nothing alive, and does
 /// nothing to the bundle itself.
@@ -29,8 +30,8 @@ impl Stopper {
     /// Stops the waits. Each returns [`Error::Stopped`](crate::Error::Stopped), usually within 50 ms: a request to the engine that is under
     /// way is waited for, and so is a closure of [`Ready::check`](crate::Ready::check).
     ///
-    /// It stays so until [`resume`](Self::resume): a stop between two waits is not lost. All that this does is to
-    /// set a flag, so that a signal handler may call it.
+    /// The stop lasts until [`resume`](Self::resume), so a stop between two waits is not lost. This only sets a flag,
+    /// so a signal handler may call it.
     pub fn stop(&self) {
         self.0.store(true, Ordering::SeqCst);
     }

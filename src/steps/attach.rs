@@ -24,8 +24,7 @@ use crate::running::BundleRunning;
 use crate::status::{FileProblem, State};
 
 impl NetworkPlanned {
-    /// Takes the slug's bundle back that was [kept](BundleRunning::keep), in this process or in a later
-    /// one.
+    /// Takes back the slug's bundle that was [kept](BundleRunning::keep) by this process or an earlier one.
     ///
     /// The addresses are those of the bundle, whatever this plan's are; slug and names are this plan's. A
     /// container that has stopped, as by a reboot, is started again. Orphans of the slug are removed.
@@ -33,8 +32,8 @@ impl NetworkPlanned {
     /// The engine and its [state directory](Engine::with_state_dir) must be those of the process that kept it: the
     /// mark is in its lease there.
     ///
-    /// From then on it is this process's again: a drop, a `?` or a death before the next [`keep`](BundleRunning::keep)
-    /// removes it.
+    /// From then on, the bundle belongs to this process again: a drop, a `?` or a death before the next
+    /// [`keep`](BundleRunning::keep) removes it.
     ///
     /// Neither readiness conditions nor the grace period of a stop are kept: [`wait_ready`](crate::Container::wait_ready)
     /// returns at once, and [`wait_for`](crate::Container::wait_for) waits for a given condition. Secret values are not kept, either:
@@ -77,8 +76,8 @@ impl NetworkPlanned {
     ///
     /// A kept bundle that [differs](BundleRunning::is_made_from), or has lost its network, its container or its address,
     /// is removed first, with its anonymous volumes: data that is to stay belongs in a [`volume`](BundleSpec::volume). A
-    /// network that was kept alone is taken back. Of an attached bundle, the readiness conditions, the grace period and
-    /// the saved log are those of this specification, as after a launch, and its secret values are not shown. As after an
+    /// network that was kept alone is taken back. An attached bundle has the readiness conditions, the grace period and
+    /// the saved log of this specification, as after a launch, and its secret values are not shown. As after an
     /// [`attach`](Self::attach), it is removed unless it is [kept](BundleRunning::keep) again.
     ///
     /// If this process dies meanwhile, the kept bundle is either still kept or removed by the reaper.
@@ -103,13 +102,13 @@ impl NetworkPlanned {
     /// [`launch`](Self::launch). A wrong plan or specification, and one that the engine does not support, are errors before
     /// anything is touched.
     ///
-    /// - [`Error::Changed`] when the bundle is the one that is asked for, and is paused, about to be restarted, or has
-    ///   ended again or has no address after it was started. It is still kept,
+    /// - [`Error::Changed`] when the bundle is the requested one, and is paused or about to be restarted, or has ended
+    ///   again or has no address after it was started. It is still kept,
     /// - [`Error::File`] when a secret file cannot be compared, since it is longer than 1 MiB. The bundle is still kept,
     /// - [`Error::NotRemoved`] also when a bundle that differs cannot be removed. It is no longer marked as kept: the
     ///   reaper tries again at the end of this process, and so does a launch or a sweep.
     ///
-    /// After an error of the launch, as of its pull, a kept bundle that differed exists no more.
+    /// After an error of the launch, such as a failed pull, a kept bundle that differed no longer exists.
     pub fn attach_or_launch(
         self,
         engine: &Engine,
@@ -125,7 +124,7 @@ impl NetworkPlanned {
     }
 }
 
-/// The kept bundle if it is as it is asked for. Another is removed, and `None` leaves the rest to a launch.
+/// The kept bundle if it is the requested one. Any other is removed, and `None` leaves the rest to a launch.
 fn attached_as(
     plan: &NetworkPlanned,
     engine: &Engine,
@@ -149,9 +148,9 @@ fn attached_as(
         bundle.set_spec(spec);
         return Ok(Some(bundle));
     }
-    tracing::info!("the kept bundle is not as it is asked for: it is removed");
+    tracing::info!("the kept bundle differs from the requested one, and is removed");
     let session = session.with_kept()?;
-    // Somebody else's may have the id as its name.
+    // A container of somebody else may have the id as its name.
     let runs =
         |it: &ContainerInfo| it.state == State::Running && session.is_under_lease(&it.labels);
     if let Some(container) = container.filter(runs) {
@@ -161,7 +160,7 @@ fn attached_as(
     Ok(None)
 }
 
-/// The plan of the kept bundle if it is the one that is asked for, and `None` if it is not, or was changed since.
+/// The plan of the kept bundle if it is the requested one; `None` if it is not, or has changed since.
 fn found_as(
     plan: &NetworkPlanned,
     session: &Session,
@@ -183,15 +182,15 @@ fn found_as(
 }
 
 impl BundleRunning {
-    /// Returns true if the container was made from this specification, as far as the engine can tell: after an
-    /// [`attach`](NetworkPlanned::attach), that what runs is what is asked for.
+    /// Returns true if the container was made from this specification, as far as the engine can tell. After an
+    /// [`attach`](NetworkPlanned::attach), this shows whether the bundle is the wanted one.
     ///
     /// A digest of the specification is a label of the container. The values of secret and inherited variables and the
     /// contents of secret files are not in it: those of the container are compared. A container that has removed or
-    /// rewritten its secret file is another one. An image is compared by its name, which may have been given to another
-    /// image since, unless it has a [digest](BundleSpec::require_digest). Readiness conditions, the time of a pull, the
-    /// grace period and a saved log are no part of the container. For another version of this library or
-    /// of its compiler, the same specification may be another one.
+    /// rewritten its secret file counts as different. An image is compared by its name, which may have been given to
+    /// another image since, unless it has a [digest](BundleSpec::require_digest). Readiness conditions, the time of a
+    /// pull, the grace period and a saved log are no part of the container. With another version of this library or of
+    /// its compiler, the same specification may count as different.
     ///
     /// ```no_run
     /// # use sidecar_bundle::{BundleSpec, Engine, Error, NetworkPlanned};

@@ -16,8 +16,8 @@ use crate::status::{LogLine, State};
 
 /// Returns everything on an engine that this library made: one entry for each prefix and slug, in this order.
 ///
-/// Nothing is removed or changed, and no launcher is refused for it. The engine is asked for two lists, and again where
-/// an owner is not found. The owners come from the leases in the engine value's
+/// Nothing is removed or changed, and no launcher is refused because of it. The engine is asked for two lists, and
+/// again where an owner is not found. The owners come from the leases in the engine value's
 /// [state directory](Engine::with_state_dir).
 ///
 /// The entries are built from labels. An entry whose addresses cannot be read has none. A resource without a valid
@@ -136,8 +136,8 @@ pub struct BundleInfo {
 }
 
 impl BundleInfo {
-    /// The time since it was created, if that is known. Of an engine elsewhere, it is as exact as the two clocks agree;
-    /// `None` if the engine's is ahead by more than the age.
+    /// The time since it was created, if that is known. For an engine elsewhere, it is as exact as the two clocks
+    /// agree; `None` if the engine's is ahead by more than the age.
     #[must_use]
     pub fn age(&self) -> Option<Duration> {
         self.created?.elapsed().ok()
@@ -146,7 +146,7 @@ impl BundleInfo {
     /// Returns the log of its container so far, or its last lines, whoever its owner is; see
     /// [`Container::logs`](crate::Container::logs). Nothing is taken over or changed.
     ///
-    /// The engine is the one that listed the bundle. Another one has no container of its id.
+    /// The engine is the one that listed the bundle. Another engine has no container of this id.
     ///
     /// ```no_run
     /// use sidecar_bundle::{Engine, bundles};

@@ -34,8 +34,8 @@ impl NetworkPlanned {
     ///
     /// It is the way out where nobody owns the slug any more and no launch, sweep or attach helps: a kept
     /// bundle that has changed or is not wanted, and resources under a lost lease. A slug whose owner lives
-    /// is refused, as far as its lease is in this state directory. An owner of another user, host or state
-    /// directory cannot be seen, and would lose its bundle.
+    /// is refused if its lease is in this state directory. An owner of another user, host or state directory cannot be
+    /// seen, and would lose its bundle.
     ///
     /// Nothing without the labels is removed, whatever its name. If this process dies meanwhile, what was kept is either
     /// still kept or removed by the reaper.

@@ -42,10 +42,9 @@ impl BundleRunning {
     ///
     /// # Errors
     ///
-    /// [`Error::Invalid`] for a name that is not one, or that a living guest has. For the rest, the bundle runs on, and no
-    /// container of this step was seen afterwards, unless an [`Error::NotRemoved`]
-    /// [comes with the error](Error::Several). They are those of
-    /// [`NetworkCreated::start`](crate::NetworkCreated::start).
+    /// [`Error::Invalid`] for an invalid name, or that of a living guest. The others are those of
+    /// [`NetworkCreated::start`](crate::NetworkCreated::start). The bundle runs on, and no container of this step was
+    /// seen afterwards, unless an [`Error::NotRemoved`] [comes with the error](Error::Several).
     pub fn guest(&self, name: &str, spec: BundleSpec) -> Result<Guest<'_>, Error> {
         let attachment = Attachment::Dynamic { network: self.network().id().as_str() };
         let mut spec = checked(name, spec)?;
@@ -56,14 +55,14 @@ impl BundleRunning {
 
     /// Starts another container in the network namespace of the bundle's container, and looks at it once.
     ///
-    /// It has the bundle's addresses, and reaches the bundle's daemons at `127.0.0.1`, and they it. The rest is as for a
-    /// [`guest`](Self::guest).
+    /// It has the bundle's addresses. The guest and the bundle's daemons reach each other at `127.0.0.1`. The rest is
+    /// as for a [`guest`](Self::guest).
     ///
     /// # Errors
     ///
-    /// As for [`guest`](Self::guest), and [`Error::Invalid`] for options of a network: ports are published, hosts,
-    /// networks and DNS servers are added, and aliases given by the bundle's own specification. [`Error::Died`] names the
-    /// bundle's container if that has ended, and leaves it as it is.
+    /// As for [`guest`](Self::guest), and [`Error::Invalid`] for options of a network: published ports, extra hosts,
+    /// networks, DNS servers and aliases belong in the bundle's own specification. [`Error::Died`] names the bundle's
+    /// container if that has ended, and leaves it as it is.
     pub fn guest_in_namespace(&self, name: &str, spec: BundleSpec) -> Result<Guest<'_>, Error> {
         let spec = checked(name, spec)?;
         let options = &spec.options;
@@ -76,7 +75,7 @@ impl BundleRunning {
         ];
         if let Some((what, _)) = refused.iter().find(|(_, is_set)| *is_set) {
             return Err(InvalidInput::new(format_args!(
-                "{what} is the bundle's to have, in whose network namespace the guest is"
+                "{what} belongs to the bundle, whose network namespace the guest shares"
             ))
             .into());
         }

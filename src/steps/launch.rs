@@ -25,9 +25,9 @@ impl NetworkPlanned {
     /// # Ok::<(), sidecar_bundle::Error>(())
     /// ```
     ///
-    /// It returns within the deadlines of the [`Engine`], after the end of a teardown in the
-    /// [background](BundleRunning::close_in_background) that it would meet, and cannot be stopped before. If the process ends
-    /// meanwhile, as by Ctrl-C, the reaper removes what was made.
+    /// It first waits for the end of a teardown in the [background](BundleRunning::close_in_background) that it would
+    /// meet. It then returns within the deadlines of the [`Engine`], and cannot be stopped before. If the process ends
+    /// meanwhile, such as by Ctrl-C, the reaper removes what was made.
     ///
     /// # Errors
     ///
@@ -77,12 +77,13 @@ impl NetworkPlanned {
 /// # Ok::<(), sidecar_bundle::Error>(())
 /// ```
 ///
-/// Of plans with one slug, or whose subnets overlap, all but one fail. No subnet is searched for.
+/// Of plans with one slug, or whose subnets overlap, all but one fail: no other subnet is searched for.
 ///
 /// # Errors
 ///
-/// [`Error::Bundle`] for each that failed, with its plan and the error of its [`launch`](NetworkPlanned::launch); of more than
-/// one, [`Error::Several`]. The others run, and are handed back: with `?` in a function that returns [`Error`] they are closed.
+/// [`Error::Bundle`] for each that failed, with its plan and the error of its [`launch`](NetworkPlanned::launch); for
+/// more than one, [`Error::Several`]. The others run, and are handed back: with `?` in a function that returns
+/// [`Error`] they are closed.
 pub fn launch_all(
     engine: &Engine,
     plans: impl IntoIterator<Item = (NetworkPlanned, BundleSpec)>,

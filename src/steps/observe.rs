@@ -71,8 +71,8 @@ impl Container {
     }
 
     /// Returns the log so far, or its last lines, in the order in which the engine took them: lines of the two
-    /// streams that were printed at the same moment may have changed places. At most the last 1 MiB
-    /// of both. They are as the container printed them: secret values are not removed.
+    /// streams that were printed at the same moment may have changed places. At most the last 1 MiB of both together is
+    /// returned. The lines are as the container printed them: secret values are not removed.
     ///
     /// ```no_run
     /// # use sidecar_bundle::{BundleRunning, Error, LogStream};
@@ -168,7 +168,7 @@ impl Container {
     }
 
     /// Returns the address of the engine's host that a TCP port of the container is published at, as the engine tells
-    /// it. Of several, it is one of loopback if there is one, and the lowest.
+    /// it. Of several, it is a loopback address if there is one, and the lowest of these.
     ///
     /// ```no_run
     /// # use std::net::SocketAddr;
@@ -184,8 +184,8 @@ impl Container {
     ///
     /// # Errors
     ///
-    /// [`Error::NotPublished`] when there is none, as while the container does not run, [`Error::Look`] when the engine
-    /// cannot be asked, and [`Error::Gone`] when somebody else removed the container.
+    /// [`Error::NotPublished`] when there is none, such as while the container does not run, [`Error::Look`] when the
+    /// engine cannot be asked, and [`Error::Gone`] when somebody else removed the container.
     pub fn published(&self, port: u16) -> Result<SocketAddr, Error> {
         self.published_as(format!("{port}/tcp"))
     }

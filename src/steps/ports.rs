@@ -42,7 +42,7 @@ fn taken(
 ) -> Option<(Port, Option<PortHolder>)> {
     let is_certain = match error.cause() {
         Cause::PortTaken => true,
-        // Rootless Docker may wait in vain for the proxy of a port that is taken, and say no more than that.
+        // Rootless Docker may time out while it waits for the proxy of a taken port, and say no more than that.
         Cause::Other if error.message().contains("userland proxy") => false,
         _ => return None,
     };
@@ -67,7 +67,7 @@ fn taken(
             break;
         }
     }
-    // Up to 29.5, it has each port once, whatever its address (moby#52783), and that is what it says then.
+    // Up to 29.5, rootless Docker has each port once, whatever its address (moby#52783), and then says just that.
     let info = connection.info();
     let once = !is_certain && info.rootless && info.kind == EngineKind::Docker;
     let held = holder(connection, name, &all, once).map(|(port, holder)| (port, Some(holder)));

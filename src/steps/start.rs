@@ -26,8 +26,8 @@ use crate::status::{State, Status};
 impl NetworkCreated {
     /// Starts the container at the planned address, `docker run --detach`, and looks at it once.
     ///
-    /// It runs then, and need not be ready: see [`wait_ready`](crate::Container::wait_ready). An image that turns out to be
-    /// missing is pulled, and the container is created again, unless the specification has another
+    /// The container then runs, but may not be ready: see [`wait_ready`](crate::Container::wait_ready). An image that
+    /// turns out to be missing is pulled, and the container is created again, unless the specification has another
     /// [`PullPolicy`].
     ///
     /// # Errors
@@ -93,8 +93,8 @@ pub(super) struct Early {
 }
 
 impl Early {
-    /// Creates a network, and this container beside it. It is none if the engine did not create it: why, a start of its own
-    /// tells.
+    /// Creates a network, and this container at the same time; `None` if the engine did not create the container. A
+    /// start of its own then tells the reason.
     pub(super) fn create(
         plan: &NetworkPlanned,
         spec: &CheckedSpec,
@@ -152,7 +152,7 @@ pub(super) fn check_fit(plan: &NetworkPlanned, spec: &CheckedSpec) -> Result<(),
     }
     match (&options.also_on, options.publish.first()) {
         (Some(network), _) if !plan.options().internal => Err(InvalidInput::new(format_args!(
-            "the container is to be on network {network} too, and its own is not internal: engines differ in the default route then; plan with NetworkOptions::internal"
+            "the container is also on network {network}, and its own is not internal: engines would differ in the default route; plan with NetworkOptions::internal"
         ))),
         (None, Some(port)) if plan.options().internal => Err(InvalidInput::new(format_args!(
             "port {} cannot be published from an internal network; also_on adds one with a way out",
@@ -188,7 +188,7 @@ impl Start<'_> {
             session.renew_reaper();
             match stepwise.start_created(&id, spec, engine.start_deadline()) {
                 Ok(()) => return self.looked_at(id, guard),
-                // Its network is known by its name, and another may have that.
+                // The container knows its network by name, and another network may have that name.
                 Err(error) if leads_elsewhere(&error) => {
                     let closed = guard.close();
                     if closed.is_err() {

@@ -30,7 +30,8 @@ impl NetworkPlanned {
     /// The slug's own network does not count, whoever holds it. If it has the subnet of one of these attempts, and
     /// nothing else overlaps that, the plan moves there: a network that was kept is found again.
     ///
-    /// Docker's program inspects one network after another, so the cost grows with the number of networks.
+    /// With [`Engine::docker_cli`], docker's program inspects one network after another, so the cost grows with the
+    /// number of networks.
     ///
     /// Nothing is created: another process may take the subnet before
     /// [`create_network`](Self::create_network) does.
@@ -178,7 +179,7 @@ pub(crate) fn in_the_way(
 }
 
 fn in_range(connection: &Connection, range: IpNet) -> Option<Holder> {
-    // One in a wider range that has its own address elsewhere is as far as a wider route.
+    // An interface with a wider range and its own address elsewhere counts no more than a wider route.
     let mut in_the_way = host::interfaces_in(range);
     in_the_way.extend(host::routes_in(range));
     if in_the_way.is_empty() || !may_be_here(connection) {

@@ -14,12 +14,11 @@ use crate::plan::Slug;
 
 /// Removes the orphans of the leases in an engine value's state directory.
 ///
-/// It goes through the leases of the engine in its [directory](Engine::with_state_dir). Where one can be
-/// taken, the owner is dead: what was made under it is removed, containers first, but for what was kept.
-/// Resources of a living owner, and those under leases of another directory, user or host, are never
-/// touched. A launcher that meets the sweep waits for it, ten seconds at most. The file of a swept lease
-/// stays for ten minutes if a request was under way when its owner died, since it may have an effect only
-/// then.
+/// It goes through the leases of the engine in its [directory](Engine::with_state_dir). If a lease can be taken, its
+/// owner is dead: the resources that were made under it are removed, containers first, except for kept ones. Resources
+/// of a living owner, and those under leases of another directory, user or host, are never touched. A launcher that
+/// meets the sweep waits for it, ten seconds at most. The file of a swept lease stays for ten minutes if a request was
+/// under way when its owner died, since the request may still have an effect.
 ///
 /// ```no_run
 /// use sidecar_bundle::{Engine, SweptOutcome, sweep};

@@ -6,7 +6,7 @@ use serde::Serializer;
 
 use crate::error::Error;
 
-/// A time in UTC, as of RFC 3339.
+/// A time in UTC, in the format of RFC 3339.
 pub(super) fn time<S: Serializer>(time: &SystemTime, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.collect_str(&humantime::format_rfc3339(*time))
 }

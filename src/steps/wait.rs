@@ -19,14 +19,13 @@ use crate::status::{Exit, Health, LogLine, State, Status};
 
 /// The time between two looks at a condition that sends no events.
 pub(super) const TICK: Duration = Duration::from_millis(50);
-/// The first pause between two looks at a container whose end nobody tells. Each is a command.
+/// The first pause between two looks at a container whose end no event reports. Each look is a command.
 const COMMANDS: Duration = Duration::from_millis(400);
 /// The longest pause before something that has ended too early is followed again.
 const PAUSE: Duration = Duration::from_secs(2);
 /// The time past its deadline that a wait may take for its last look.
 const LAST_LOOK: Duration = Duration::from_secs(2);
-/// The time after which the container is looked at though nobody has told anything: a connection may be dead without a
-/// sign.
+/// The time without an event after which the container is looked at: a connection may be dead without a sign.
 pub(super) const SILENCE: Duration = Duration::from_secs(60);
 /// The length of a wait that ends without a last look.
 const SHORT: Duration = Duration::from_secs(1);
@@ -34,9 +33,9 @@ const SHORT: Duration = Duration::from_secs(1);
 impl Container {
     /// Waits until the readiness conditions of the specification's daemons are met.
     ///
-    /// Only a [`Daemon`](crate::Daemon) has them. Without any, this looks once whether the container runs. There are none
-    /// after [`NetworkPlanned::attach`](crate::NetworkPlanned::attach). [`wait_for`](Self::wait_for) waits for any
-    /// condition.
+    /// Only a [`Daemon`](crate::Daemon) has conditions. Without any, this looks once whether the container runs. There
+    /// are none after [`NetworkPlanned::attach`](crate::NetworkPlanned::attach). [`wait_for`](Self::wait_for) waits for
+    /// any condition.
     ///
     /// ```no_run
     /// # use std::time::Duration;

@@ -108,7 +108,7 @@ fn a_guest_is_refused_before_anything_is_made() {
         [spec().publish(port), spec().network_alias("x"), spec().extra_host("x", [1, 1, 1, 1])]
     {
         let error = bundle.guest_in_namespace("a", spec).unwrap_err();
-        assert!(error.to_string().contains("is the bundle's to have"), "{error:?}");
+        assert!(error.to_string().contains("belongs to the bundle"), "{error:?}");
     }
     cli(&["kill", bundle.container_id()]);
     let error = bundle.guest_in_namespace("a", spec()).unwrap_err();

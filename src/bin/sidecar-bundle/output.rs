@@ -9,7 +9,7 @@ use sidecar_bundle::{BundleInfo, BundleOwner, NetworkPlanned, Swept, SweptOutcom
 
 use crate::failure::chain;
 
-/// Writes a text. It is no error if nobody reads it any more.
+/// Writes a text. A reader that has gone is no error.
 pub(crate) fn write(mut stream: impl Write, text: &str) -> io::Result<()> {
     match stream.write_all(text.as_bytes()).and_then(|()| stream.flush()) {
         Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),

@@ -55,14 +55,14 @@ fn packed(files: &[(&str, &CheckedFile)]) -> io::Result<Arc<[u8]>> {
 
 /// The first entry of an archive.
 pub(super) enum First {
-    /// A file, of which no more is read than a byte beyond the limit.
+    /// A file, read up to one byte beyond the limit.
     File(Vec<u8>),
     /// A symbolic link to this path, absolute or from its own directory.
     Link(String),
     Other,
 }
 
-/// Reads the first entry of an archive, of which no more than this is kept.
+/// Reads the first entry of an archive, up to one byte beyond the limit.
 pub(super) fn first(archive: impl Read, limit: u64) -> io::Result<First> {
     let mut archive = Archive::new(archive);
     let cut = || io::Error::from(io::ErrorKind::UnexpectedEof);

@@ -49,7 +49,7 @@ pub(super) struct Client {
     idle: Mutex<Vec<(Line, Instant)>>,
 }
 
-/// A connection whose engine has said what it is, before anything else was asked.
+/// A connection whose engine identified itself before it was asked for anything else.
 pub(super) struct Line {
     agent: Agent,
     pub(super) info: EngineInfo,
@@ -57,7 +57,7 @@ pub(super) struct Line {
     pub(super) time: Option<String>,
     /// The prefix of every path, such as `/v1.41`.
     version: String,
-    /// When the engine said what it is.
+    /// The time at which the engine identified itself.
     told: Instant,
     /// Nothing else was asked on it yet.
     is_new: bool,
@@ -178,7 +178,7 @@ impl Answer {
         serde_json::from_str(&self.text).unwrap_or_default()
     }
 
-    /// The engine's message, or the whole text where it is none of the engine's.
+    /// The engine's message, or the whole text if it is not the engine's.
     pub(super) fn message(&self) -> String {
         match self.json()["message"].as_str() {
             Some(message) => message.to_owned(),
@@ -231,7 +231,7 @@ impl Client {
         matches!(self.way, Way::Service(_)) && !Path::new("/run/systemd/system").exists()
     }
 
-    /// Asks the engine that answers now what it is. On a connection that was kept, it is the one that it was a moment ago.
+    /// Asks for the identity of the engine that answers now. On a kept connection, that of a moment ago counts.
     pub(super) fn info(&self, deadline: Instant) -> Result<EngineInfo, Unanswered> {
         let request = Request::get(INFO);
         let ((info, told), line) = self.on_a_line(&request, None, deadline, |line| {

@@ -26,7 +26,7 @@ use crate::status::LogLine;
 const PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 
-/// The time in which an engine answers, but for what is followed.
+/// The time in which an engine answers a request that follows nothing.
 const ASKED: Duration = Duration::from_secs(30);
 
 /// The time that an engine may be away.
@@ -172,7 +172,7 @@ pub(super) fn follow_end(api: Api, id: &Id, events: SyncSender<Event>) -> Follow
     })
 }
 
-/// Follows the events. After each connection is made, something may have happened that nobody told.
+/// Follows the events. Before each new connection, events may have been missed.
 pub(super) fn follow_events(
     api: Api,
     id: &Id,
@@ -206,8 +206,8 @@ pub(super) fn follow_events(
     })
 }
 
-/// Starts a thread that follows, and then tells the end. `None` from the work tells that nobody listens any more, or
-/// that nothing can be known.
+/// Starts a thread that follows, and then sends the end. The work returns `None` if nobody listens any more, or if
+/// nothing can be known.
 fn start(
     api: Api,
     id: &Id,
@@ -262,7 +262,7 @@ impl Follower {
 
     fn has_begun(&self, line: &Line) {
         if self.begun.set(line.since()).is_ok() {
-            // Nobody may listen any more, which the next event tells.
+            // If nobody listens any more, the next event shows it.
             let _ = self.send(Event::Begun);
         }
     }

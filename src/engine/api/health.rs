@@ -1,4 +1,4 @@
-//! Health checks of podman, which are timers of systemd's: where there is no systemd, nobody runs them.
+//! Health checks of podman. Timers of systemd run them, so nothing runs them on a host without systemd.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -33,7 +33,7 @@ struct Run {
     is_ours: bool,
     /// Another was begun here since.
     begun: bool,
-    /// Until the one that was begun here has ended.
+    /// True until the check that was begun here has ended.
     under_way: Arc<AtomicBool>,
 }
 

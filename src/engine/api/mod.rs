@@ -31,8 +31,8 @@ use super::dialect::Dialect;
 use super::error::{End, EngineError};
 use super::identity::Identity;
 
-/// An engine that is asked by its API. Its program does what only the program can: it knows the way to the
-/// engine, and the credentials of registries.
+/// An engine that is asked over its API. Its program is used only for what it alone knows: the way to the engine, and
+/// the credentials of registries.
 #[derive(Clone, Debug)]
 pub(crate) struct Api {
     program: Cli,

@@ -149,7 +149,7 @@ impl Backend for Api {
         }
         let request = requests::inspect(self.dialect, Resource::Network, network.as_str());
         let Some(network) = self.look(&request, deadline)? else { return Ok(Vec::new()) };
-        // An answer of anybody else is not "nobody".
+        // An answer that is not the engine's does not mean "nobody".
         if !network["Containers"].is_object() {
             return Err(self.unexpected(&request, "the containers of a network"));
         }

@@ -125,7 +125,7 @@ pub(super) fn container(request: &ContainerRequest<'_>) -> Value {
             body["netns"] = json!({"nsmode": "container", "value": container.as_str()});
         }
     }
-    // An empty list is none of the image's.
+    // An empty list would replace the image's.
     if let Some(program) = &options.entrypoint {
         body["entrypoint"] = json!([program]);
     }

@@ -25,8 +25,8 @@ use crate::engine::identity::EngineInfo;
 /// Runs the service, and removes its directory when it has ended.
 ///
 /// It is never told to end: on a signal in the middle of a start, podman 4.3 may wait for itself without end, and hold
-/// the container's lock, for which each `podman ps` waits then. It ends by itself when nobody is connected. Its words
-/// go to a file, since it would not survive the end of who reads a pipe.
+/// the container's lock, for which each `podman ps` then waits. It ends by itself when nobody is connected. Its output
+/// goes to a file, since it would not survive the end of a pipe's reader.
 const SCRIPT: &str = r#"
 directory=$1
 shift
@@ -48,7 +48,7 @@ const IDLE: &str = "10";
 /// The bytes of its words that are kept.
 const MOST: usize = 64 << 10;
 
-/// The time in which the service is there, where the request has no deadline.
+/// The time that the service has to start for a request without a deadline.
 const STARTED: Duration = Duration::from_secs(30);
 
 /// The variables that podman reads beside those that every engine's program reads. Without those of a service manager:

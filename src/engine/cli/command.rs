@@ -17,8 +17,7 @@ use crate::engine::dialect::Dialect;
 use crate::engine::error::{End, EngineError};
 use crate::engine::redactor::Redactor;
 
-/// The bytes that are read of a text for people, and of an answer: docker prints two million of a thousand
-/// networks.
+/// The bytes that are read of a message, and of an answer: docker prints two million of a thousand networks.
 const TEXT: usize = 1 << 20;
 const ANSWER: usize = 64 << 20;
 
@@ -91,7 +90,7 @@ impl Command {
         self
     }
 
-    /// In a process group of its own: Ctrl-C, or who kills its owner's group, does not cut it in two.
+    /// In a process group of its own: neither Ctrl-C nor a kill of its owner's group interrupts it.
     pub(super) fn apart(mut self) -> Self {
         self.apart = true;
         self
@@ -156,8 +155,8 @@ impl Command {
 
     /// Runs it and returns what it answers: that is read from its standard output, or is not what was expected.
     ///
-    /// The answer alone tells that a command succeeded whose exit status was lost. `read` must therefore refuse an empty
-    /// one.
+    /// Where the exit status of a command was lost, only its answer tells that it succeeded. `read` must therefore
+    /// refuse an empty one.
     pub(super) fn answer<T>(
         self,
         expected: &'static str,

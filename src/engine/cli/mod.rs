@@ -156,8 +156,7 @@ impl Cli {
         self.connection().into_iter().fold(self.bare_command(), Command::arg)
     }
 
-    /// The arguments before any command. By its variable, podman 4.3 takes a name that it does not know for its
-    /// default.
+    /// The arguments before any command. If the variable has an unknown name, podman 4.3 uses its default connection.
     fn connection(&self) -> Vec<String> {
         match (&self.context, self.dialect) {
             (Some(name), Dialect::Podman) => {

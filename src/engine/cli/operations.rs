@@ -411,7 +411,7 @@ impl Cli {
         deadline: Instant,
     ) -> Result<Vec<Value>, EngineError> {
         let command = self.command().args([kind, "inspect"]).args(names.iter().copied());
-        // A container's environment has secret values, of which none may be known here.
+        // A container's environment has secret values, which may be unknown here.
         let command = if kind == "container" { command.private() } else { command };
         let (stdout, failed, status_lost) = match command.clone().run(deadline) {
             Ok(stdout) => (stdout, None, false),

@@ -156,10 +156,10 @@ impl Lease {
         Ok(Claim::Won(Box::new(lease)))
     }
 
-    /// Looks at the lease of a record that was found, to see if its owner lives. Nothing is written.
+    /// Looks at the lease of a record that was found, to see whether its owner lives. Nothing is written.
     ///
-    /// The lock is shared for as long as the file is read. Owners and sweeps take it for themselves alone: a launcher
-    /// tells them from a look, and waits for its end.
+    /// The lock is shared while the file is read. Owners and sweeps lock exclusively, so a launcher can tell a look
+    /// from them, and waits for its end.
     pub(crate) fn look(path: &Path, found: &Record) -> io::Result<Look> {
         let file = match directory::open(path, false) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Look::Gone),
@@ -437,7 +437,7 @@ fn file_name(prefix: &str, slug: &Slug, engine: &str, host: &str) -> String {
     format!("{prefix}.{slug}.{hash:016x}.lease")
 }
 
-/// The record of the owner that holds the lock; none if nobody does, or a sweep, or it cannot be read.
+/// The record of the owner that holds the lock; `None` if nobody or a sweep holds it, or it cannot be read.
 ///
 /// A sweep that begins or ends holds the lock for a moment under the record of the owner before it, whose process may
 /// live. It is not likely to be taken for an owner: an owner is seen three times.
