@@ -716,3 +716,27 @@ impl fmt::Display for Chain<'_> {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_that_is_made_of_others_has_the_cause_of_the_first() {
+        let unreachable = || {
+            let text =
+                "Cannot connect to the Docker daemon at unix:///x. Is the docker daemon running?";
+            EngineError::withheld(text.into(), Cause::EngineUnreachable)
+        };
+        let other = || EngineError::withheld("x".into(), Cause::Other);
+        let none = NoEngine::for_test(vec![unreachable(), other()]);
+        assert_eq!(none.errors().len(), 2);
+        assert_eq!(Error::NoEngine(none).cause(), Some(Cause::EngineUnreachable));
+        let plan = NetworkPlanned::new(Slug::new("demo").unwrap());
+        let of_bundle = Error::Engine(unreachable()).of(plan);
+        assert_eq!(of_bundle.cause(), Some(Cause::EngineUnreachable));
+        let both = Error::Engine(other()).and(Err(Error::Engine(unreachable())));
+        assert_eq!(both.cause(), Some(Cause::Other));
+        assert_eq!(both.each().len(), 2);
+    }
+}

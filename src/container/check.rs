@@ -381,4 +381,39 @@ mod tests {
         let shown = format!("{:?}", BundleSpec::new().secret("A", "hunter2"));
         assert!(shown.contains("Secret(***)") && !shown.contains("hunter2"), "{shown}");
     }
+
+    #[test]
+    fn a_guest_has_an_image_and_no_daemons() {
+        let spec = || BundleSpec::new().image("agent");
+        for (spec, is_fine) in [
+            (spec(), true),
+            (spec().clear_daemons(), true),
+            (spec().daemon(Daemon::new("egress")), false),
+            (BundleSpec::new(), false),
+        ] {
+            assert_eq!(spec.check_for_guest().is_ok(), is_fine, "{spec:?}");
+        }
+    }
+
+    #[test]
+    fn only_a_path_of_the_host_has_a_label_to_set() {
+        let relabelled = |spec: BundleSpec| {
+            spec.relabel("/data", crate::Relabel::Shared).check(&Naming::default()).is_ok()
+        };
+        assert!(relabelled(BundleSpec::new().mount("/srv", "/data")));
+        assert!(!relabelled(BundleSpec::new().volume("srv", "/data")));
+        assert!(!relabelled(BundleSpec::new().tmpfs("/data", None)));
+        assert!(!relabelled(BundleSpec::new().mount("/srv", "/other")));
+    }
+
+    #[test]
+    fn a_name_of_a_variable_may_begin_with_an_underscore() {
+        let is_fine =
+            |name: &str| BundleSpec::new().variable(name, "x").check(&Naming::default()).is_ok();
+        for (name, fine) in
+            [("_A", true), ("a.b-c_1", true), ("", false), ("1A", false), ("-A", false)]
+        {
+            assert_eq!(is_fine(name), fine, "{name:?}");
+        }
+    }
 }

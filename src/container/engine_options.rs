@@ -451,4 +451,14 @@ mod tests {
             check_flag(&format!("--cgroupns={value}")).unwrap();
         }
     }
+
+    #[test]
+    fn a_nul_byte_is_refused_wherever_it_is_in_a_value() {
+        for json in [r#""a\u0000""#, r#"["a\u0000"]"#, r#"{"a": "\u0000"}"#, r#"{"a\u0000": "b"}"#]
+        {
+            let error = check("HostConfig.StorageOpt", json).unwrap_err();
+            assert!(error.to_string().contains("NUL"), "{json}: {error}");
+        }
+        check("HostConfig.StorageOpt", r#"{"a": "b"}"#).unwrap();
+    }
 }

@@ -190,6 +190,7 @@ mod tests {
             assert_eq!(refused(&BundleSpec::new().file(file(path))), None, "{path:?}");
         }
         assert!(refused(&BundleSpec::new().file(file("/a").mode(0o10_000))).is_some());
+        assert_eq!(refused(&BundleSpec::new().file(file("/a").mode(0o7777))), None);
     }
 
     #[test]

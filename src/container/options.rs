@@ -416,4 +416,41 @@ mod tests {
             assert!(refused(&BundleSpec::new().daemon(daemon.clone())), "{daemon:?}");
         }
     }
+
+    #[test]
+    fn a_limit_of_processors_is_a_finite_number_above_zero() {
+        for cpus in [0.0, -0.5, f64::NAN, f64::INFINITY] {
+            assert!(refused(&BundleSpec::new().cpus(cpus)), "{cpus}");
+        }
+        assert!(!refused(&BundleSpec::new().cpus(0.5)));
+    }
+
+    #[test]
+    fn a_name_on_a_network_begins_with_a_letter_or_digit() {
+        for (name, is_refused) in
+            [("db", false), ("1.db_a-b", false), ("", true), ("-db", true), ("d b", true)]
+        {
+            assert_eq!(refused(&BundleSpec::new().network_alias(name)), is_refused, "{name:?}");
+            assert_eq!(refused(&BundleSpec::new().also_on(name)), is_refused, "{name:?}");
+        }
+    }
+
+    #[test]
+    fn a_name_of_a_capability_has_letters_digits_and_underscores() {
+        for (name, is_refused) in
+            [("NET_RAW", false), ("all", false), ("", true), ("NET-RAW", true), ("A B", true)]
+        {
+            assert_eq!(refused(&BundleSpec::new().add_capability(name)), is_refused, "{name:?}");
+            assert_eq!(refused(&BundleSpec::new().drop_capability(name)), is_refused, "{name:?}");
+        }
+    }
+
+    #[test]
+    fn a_key_of_a_label_is_a_word_and_not_the_librarys_own() {
+        for (key, is_refused) in
+            [("acme.role", false), ("", true), ("a=b", true), ("sidecar-bundle.slug", true)]
+        {
+            assert_eq!(refused(&BundleSpec::new().label(key, "x")), is_refused, "{key:?}");
+        }
+    }
 }

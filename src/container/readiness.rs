@@ -318,3 +318,97 @@ fn fmt_list(
     }
     f.write_str(if brackets { ")" } else { "" })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn like(pattern: &str) -> Ready {
+        Ready::log_matching(pattern).unwrap()
+    }
+
+    /// One condition of each kind.
+    fn all() -> Vec<Ready> {
+        vec![
+            Ready::log("up"),
+            like("up on [0-9]+"),
+            Ready::tcp(80),
+            Ready::http(80, "/", 200),
+            Ready::healthy(),
+            Ready::file("/run/ready"),
+            Ready::exec(["pg_isready"]),
+            Ready::check("check", || true),
+            Ready::all([Ready::tcp(80)]),
+            Ready::any([Ready::tcp(80)]),
+        ]
+    }
+
+    #[test]
+    fn conditions_are_equal_if_they_ask_for_the_same() {
+        let conditions = all();
+        // A closure is equal to its own copies alone.
+        for (number, one) in conditions.iter().enumerate() {
+            for (other_number, other) in conditions.clone().iter().enumerate() {
+                assert_eq!(one == other, number == other_number, "{one} and {other}");
+            }
+        }
+        for (one, other) in [
+            (Ready::log("up"), Ready::log("down")),
+            (like("up"), like("down")),
+            (Ready::tcp(80), Ready::tcp(81)),
+            (Ready::http(80, "/", 200), Ready::http(80, "/", 204)),
+            (Ready::file("/a"), Ready::file("/b")),
+            (Ready::exec(["a"]), Ready::exec(["b"])),
+            (Ready::check("check", || true), Ready::check("check", || true)),
+            (Ready::all([Ready::tcp(80)]), Ready::all([])),
+            (Ready::any([Ready::tcp(80)]), Ready::any([])),
+        ] {
+            assert_ne!(one, other);
+        }
+        assert_eq!(like("up"), like("up"));
+    }
+
+    #[test]
+    fn conditions_of_the_log_are_met_by_its_lines() {
+        for (ready, line, is_met) in [
+            (Ready::log("up"), "it is up now", true),
+            (Ready::log("up"), "down", false),
+            (like("^up on [0-9]+$"), "up on 80", true),
+            (like("^up on [0-9]+$"), "not up on 80", false),
+            (Ready::any([Ready::tcp(80), Ready::all([Ready::log("up")])]), "up", true),
+            (Ready::tcp(80), "80", false),
+        ] {
+            assert_eq!(ready.is_met_by(line), is_met, "{ready}: {line}");
+        }
+    }
+
+    #[test]
+    fn what_commands_of_an_engines_program_cannot_tell_is_known() {
+        for ready in all() {
+            let needs_observer = matches!(
+                ready.0,
+                Condition::Log(_)
+                    | Condition::LogMatching(_)
+                    | Condition::File(_)
+                    | Condition::Exec(_)
+            );
+            for ready in [ready.clone(), Ready::any([Ready::all([ready])])] {
+                assert_eq!(ready.needs_observer(), needs_observer, "{ready}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_path_of_a_file_is_absolute() {
+        assert!(Ready::file("/run/ready").validate().is_ok());
+        assert!(Ready::file("run/ready").validate().is_err());
+        assert!(Ready::all([Ready::file("run/ready")]).validate().is_err());
+    }
+
+    #[test]
+    fn a_condition_prints_the_same_for_people_and_programmers() {
+        for ready in all() {
+            assert_eq!(format!("Ready({})", ready), format!("{ready:?}"));
+        }
+    }
+}

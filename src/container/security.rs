@@ -127,6 +127,8 @@ mod tests {
             path.display().to_string()
         };
         let long = format!("\"{}\"", "x".repeat(1 << 20));
+        let longest = format!("\"{}\"", "x".repeat((1 << 20) - 2));
+        assert!(read(&[&format!("seccomp={}", file("longest", longest.as_bytes()))]).is_ok());
         for (path, problem) in [
             ("/no/such/profile".to_owned(), "cannot be read: "),
             (folder.path().display().to_string(), "cannot be read: it is not a file"),

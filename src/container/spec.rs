@@ -543,3 +543,37 @@ impl BundleSpec {
             .memory(512 << 20)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_limit_of_a_hardened_container_can_be_undone() {
+        let undone = BundleSpec::new()
+            .hardened()
+            .clear_dropped_capabilities()
+            .no_new_privileges(false)
+            .read_only_root(false)
+            .clear_tmpfs()
+            .pids(None)
+            .memory(None);
+        assert_eq!(undone, BundleSpec::new());
+        let limits = BundleSpec::new()
+            .drop_capability("ALL")
+            .no_new_privileges(true)
+            .read_only_root(true)
+            .tmpfs("/tmp", 67_108_864)
+            .pids(256)
+            .memory(536_870_912);
+        assert_eq!(BundleSpec::new().hardened(), limits);
+    }
+
+    #[test]
+    fn a_list_is_emptied_and_the_rest_stays() {
+        let spec = || BundleSpec::new().image("acme/agent:7");
+        assert_eq!(spec().add_capability("NET_RAW").clear_added_capabilities(), spec());
+        assert_eq!(spec().drop_capability("NET_RAW").clear_dropped_capabilities(), spec());
+        assert_eq!(spec().tmpfs("/tmp", None).clear_tmpfs(), spec());
+    }
+}

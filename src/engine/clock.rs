@@ -73,4 +73,17 @@ mod tests {
         assert!(deadline(now, Duration::MAX) > now + Duration::from_secs(1 << 29));
         assert_eq!(deadline(now, Duration::from_secs(1)), now + Duration::from_secs(1));
     }
+
+    #[test]
+    fn a_grace_period_is_rounded_up_to_whole_seconds_and_fits_in_32_bits() {
+        for (grace, seconds) in [
+            (Duration::ZERO, 0),
+            (Duration::from_nanos(1), 1),
+            (Duration::from_secs(2), 2),
+            (Duration::from_millis(2500), 3),
+            (Duration::MAX, 2_147_483_647),
+        ] {
+            assert_eq!(whole_seconds(grace), seconds, "{grace:?}");
+        }
+    }
 }

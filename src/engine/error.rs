@@ -201,3 +201,17 @@ pub(crate) fn last_bytes(text: &str) -> String {
     }
     text[from..].to_owned()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_bytes_of_a_text_begin_with_a_whole_character() {
+        assert_eq!(last_bytes("short"), "short");
+        assert_eq!(last_bytes(&"x".repeat(5000)), "x".repeat(4096));
+        // The last 4096 bytes begin in the middle of a character.
+        let text = "\u{e9}".repeat(3000) + "x";
+        assert_eq!(last_bytes(&text), "\u{e9}".repeat(2047) + "x");
+    }
+}

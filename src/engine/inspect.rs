@@ -232,4 +232,41 @@ mod tests {
             assert_eq!(time(&unknown), None, "{unknown}");
         }
     }
+
+    #[test]
+    fn a_container_is_as_its_engine_describes_it() {
+        let info = |status: &str, health: &str, image: &str| {
+            let state = json!({"Status": status, "Health": {"Status": health}});
+            let container = json!({"Id": "a".repeat(64), "Image": image, "State": state});
+            container_info(&container).unwrap()
+        };
+        for (word, health) in [
+            ("starting", Some(Health::Starting)),
+            ("healthy", Some(Health::Healthy)),
+            ("unhealthy", Some(Health::Unhealthy)),
+            // Podman's word for a container without a check.
+            ("", None),
+            ("none", None),
+        ] {
+            assert_eq!(info("running", word, "").health, health, "{word}");
+        }
+        for (word, state) in [
+            ("created", State::Created),
+            ("configured", State::Created),
+            ("initialized", State::Created),
+            ("running", State::Running),
+            ("restarting", State::Restarting),
+            ("paused", State::Paused),
+            ("exited", State::Exited),
+            ("dead", State::Exited),
+            ("stopped", State::Exited),
+            ("removing", State::Other),
+        ] {
+            assert_eq!(info(word, "", "").state, state, "{word}");
+        }
+        // Podman leaves the algorithm out, and its commands leave it in.
+        for (said, id) in [("", ""), ("77", "sha256:77"), ("sha256:77", "sha256:77")] {
+            assert_eq!(info("running", "", said).image, id);
+        }
+    }
 }

@@ -388,6 +388,7 @@ mod tests {
             ("tcp://localhost.builder:2375", elsewhere),
             ("tcp://[2001:db8::1]:2375", elsewhere),
             ("tcp://2001:db8::1", elsewhere),
+            ("tcp://::2", elsewhere),
             ("builder", elsewhere),
             ("builder:2375", elsewhere),
             ("foo://localhost", elsewhere),
@@ -406,5 +407,17 @@ mod tests {
             };
             assert_eq!(place(&address), Place::Port, "{address}");
         }
+    }
+
+    /// The loopback interface is a part of every namespace, and leads to its own addresses.
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn what_turns_packets_away_from_a_bridge_is_named() {
+        let loopback: IpAddr = [127, 0, 0, 1].into();
+        let after =
+            |bridge: Option<&str>| Reachability::after_launch(loopback, bridge.map(str::to_owned));
+        assert_eq!(after(None), Reachability::OtherNamespace);
+        assert_eq!(after(Some("no-such-bridge")), Reachability::OtherNamespace);
+        assert_eq!(after(Some("lo")), Reachability::NoRoute { bridge: "lo".into() });
     }
 }

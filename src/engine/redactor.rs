@@ -136,4 +136,11 @@ mod tests {
         redactor.add("ver");
         assert_eq!(redactor.redacted("a server"), "a ser***");
     }
+
+    #[test]
+    fn a_redactor_does_not_print_its_secrets() {
+        let redactor = Redactor::default();
+        redactor.add("hunter2-is-secret");
+        assert_eq!(format!("{redactor:?}"), "***");
+    }
 }

@@ -381,3 +381,53 @@ impl fmt::Display for NetworkPlanned {
         self.ipv6().map_or(Ok(()), |ipv6| write!(f, ", and {ipv6}"))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn planned() -> NetworkPlanned {
+        NetworkPlanned::new(Slug::new("demo").unwrap())
+    }
+
+    fn given() -> Ipv6Addressing {
+        let ip = |text: &str| text.parse().unwrap();
+        Ipv6Addressing::new("fd00::/64".parse().unwrap(), ip("fd00::1"), ip("fd00::2")).unwrap()
+    }
+
+    #[test]
+    fn a_plan_prints_its_slug_and_addresses() {
+        let addresses = "10.56.132.2 in 10.56.132.0/24 behind 10.56.132.1";
+        assert_eq!(planned().to_string(), format!("demo: {addresses}"));
+        assert_eq!(
+            planned().with_ipv6_addressing(given()).to_string(),
+            format!("demo: {addresses}, and fd00::2 in fd00::/64 behind fd00::1")
+        );
+        assert_eq!(planned().allowlist().to_string(), "10.56.132.2/32");
+    }
+
+    #[test]
+    fn a_range_moves_if_the_slug_decides_it_and_the_plan_has_a_pool() {
+        let own = *planned().addressing();
+        let (v4, v6) = (planned().subnet().into(), given().subnet().into());
+        for (plan, moves) in [
+            (planned().with_ipv6(), [true, true]),
+            (planned().with_ipv6_addressing(given()), [true, false]),
+            (planned().with_ipv6().with_addressing(own), [false, false]),
+            (planned().with_ipv6_addressing(given()).with_addressing(own), [false, false]),
+        ] {
+            assert_eq!([v4, v6].map(|it| plan.moves(it)), moves, "{plan}");
+        }
+    }
+
+    /// As far as labels tell: they have no pool.
+    #[test]
+    fn a_plan_of_a_bundle_that_exists_is_the_one_it_was_made_from() {
+        for plan in [planned(), planned().with_ipv6(), planned().with_ipv6_addressing(given())] {
+            let (naming, slug) = (plan.naming().clone(), plan.slug().clone());
+            let (addressing, options) = (*plan.addressing(), plan.options().clone());
+            let found = NetworkPlanned::attached(naming, slug, addressing, plan.ipv6(), options);
+            assert_eq!(found.with_pool(AddressPool::default()), plan);
+        }
+    }
+}

@@ -161,4 +161,16 @@ mod tests {
         assert_eq!(naming.container_name(&slug).len(), 63);
         assert!(naming.network_name(&slug).len() < 63);
     }
+
+    #[test]
+    fn each_name_is_derived_from_the_prefix_or_replaced() {
+        let naming = Naming::new("acme").unwrap();
+        let slug = Slug::new("demo").unwrap();
+        assert_eq!(naming.network_name(&slug), "acme-bundle-demo");
+        assert_eq!(naming.container_name(&slug), "acme-sidecars-demo");
+        assert_eq!(naming.guest_name(&slug, "vm"), "acme-guest-demo-vm");
+        let naming = naming.with_image("acme/sidecars:7").with_daemons_variable("ACME_DAEMONS");
+        let names = [naming.prefix(), naming.image(), naming.daemons_variable()];
+        assert_eq!(names, ["acme", "acme/sidecars:7", "ACME_DAEMONS"]);
+    }
 }

@@ -329,4 +329,36 @@ mod tests {
         assert_eq!(NetworkOptions::from_label(Some(&label)), Some(options));
         assert_eq!(NetworkOptions::from_label(Some("{\"new\":1}")), None);
     }
+
+    #[test]
+    fn what_no_network_can_have_is_refused() {
+        let new = NetworkOptions::new;
+        let is_refused = |options: NetworkOptions, ipv6| options.check(ipv6).is_err();
+        for (mtu, without, with) in [
+            (67, true, true),
+            (68, false, true),
+            (1279, false, true),
+            (1280, false, false),
+            (65_535, false, false),
+            (65_536, true, true),
+        ] {
+            assert_eq!(is_refused(new().mtu(mtu), false), without, "{mtu}");
+            assert_eq!(is_refused(new().mtu(mtu), true), with, "{mtu} with IPv6");
+        }
+        for (name, refused) in [
+            ("", true),
+            ("-a", true),
+            ("a b", true),
+            ("0a-b_c.d", false),
+            ("fifteen-letters", false),
+            ("sixteen--letters", true),
+        ] {
+            assert_eq!(is_refused(new().bridge_name(name), false), refused, "{name:?}");
+        }
+        for (key, refused) in [("k", false), ("", true), ("a=b", true)] {
+            assert_eq!(is_refused(new().label(key, "x"), false), refused, "{key:?}");
+            assert_eq!(is_refused(new().driver_option(key, "x"), false), refused, "{key:?}");
+        }
+        assert!(is_refused(new().label("sidecar-bundle.slug", "x"), false));
+    }
 }

@@ -1,9 +1,15 @@
 //! A kept bundle.
 
-use sidecar_bundle::{BundleSpec, Error, SweptOutcome, sweep};
+use std::time::Duration;
 
-use crate::fake::{Fake, plan};
-use crate::texts::{NO_CONTAINER, refuse};
+use sidecar_bundle::{
+    BundleSpec, ContainerFile, Daemon, Error, FileProblem, Ready, SweptOutcome, sweep,
+};
+
+use crate::fake::{Fake, NETWORK, plan};
+use crate::observe::archive;
+use crate::scripted::{Act, Scripted};
+use crate::texts::{NO_CONTAINER, UNKNOWN, refuse};
 
 #[test]
 fn a_kept_bundle_stays_and_is_never_launched_over() {
@@ -110,4 +116,122 @@ fn a_container_that_was_started_again_is_told_as_it_is_then() {
     fake.obey("container-inspect");
     plan().attach(&fake.engine()).unwrap().close().unwrap();
     fake.assert_nothing_left();
+}
+
+#[test]
+fn a_bundle_is_made_from_a_specification_if_its_secret_variables_are_the_same() {
+    let fake = Fake::new();
+    let spec = |token: &str| BundleSpec::new().secret("TOKEN", token);
+    let bundle = plan().launch(&fake.engine(), spec("hunter2-one")).unwrap();
+    assert!(bundle.is_made_from(&spec("hunter2-one")).unwrap());
+    for other in [spec("hunter2-two"), spec("hunter2-one").label("made", "otherwise")] {
+        assert!(!bundle.is_made_from(&other).unwrap(), "{other:?}");
+    }
+    for (says, is_gone) in [(NO_CONTAINER, true), (UNKNOWN, false)] {
+        let fails = format!("echo '[]'\n{}", refuse(1, says));
+        fake.on(
+            "container-inspect",
+            &format!("case $format in *Env*)\n{fails}\n;; *) obey ;; esac"),
+        );
+        let error = bundle.is_made_from(&spec("hunter2-one")).unwrap_err();
+        match error {
+            Error::Gone { .. } => assert!(is_gone, "{error:?}"),
+            Error::Look { .. } => assert!(!is_gone, "{error:?}"),
+            _ => panic!("{error:?}"),
+        }
+    }
+    fake.obey("container-inspect");
+    bundle.close().unwrap();
+}
+
+#[test]
+fn a_bundle_is_made_from_a_specification_if_its_secret_files_are_the_same() {
+    let file = |contents: &str| {
+        BundleSpec::new().file(ContainerFile::secret("/run/key", contents.to_owned()))
+    };
+    // Empty lines, in which nothing is searched for a secret.
+    let longer = "\n".repeat((1 << 20) + 1);
+    for (asked, found, is_same) in [
+        ("hunter2-one", "hunter2-one", Some(true)),
+        ("hunter2-two", "hunter2-one", Some(false)),
+        // One that is longer than what can be read is another one, unless the specification's is as long.
+        ("hunter2-one", &longer, Some(false)),
+        (&longer, &longer, None),
+    ] {
+        let engine = Scripted::new(|_, _| Act::Obey);
+        let bundle = plan().launch(&engine.engine(), file(asked)).unwrap();
+        let archive = archive(tar::EntryType::Regular, found);
+        engine.script(move |request, _| {
+            let is_read = request.starts_with("GET") && request.ends_with("/archive?path=/run/key");
+            if is_read { Act::Answer(200, archive.clone()) } else { Act::Obey }
+        });
+        match (bundle.is_made_from(&file(asked)), is_same) {
+            (Ok(same), Some(expected)) => assert_eq!(same, expected),
+            (Err(Error::File { problem: FileProblem::TooLong, .. }), None) => {}
+            (other, _) => panic!("{other:?} of {} bytes", asked.len()),
+        }
+        engine.script(|_, _| Act::Obey);
+        bundle.close().unwrap();
+    }
+}
+
+#[test]
+fn a_kept_bundle_whose_container_has_lost_its_address_is_not_attached_to() {
+    let fake = Fake::new();
+    fake.up().keep().unwrap();
+    for (edit, problem) in [
+        (
+            r#"s/"IPAddress":"10.56.132.2"/"IPAddress":"10.56.132.9"/"#,
+            "its address is 10.56.132.9, not 10.56.132.2",
+        ),
+        (r#"s/"NetworkID":"0/"NetworkID":"1/"#, "its container is not on its network"),
+    ] {
+        fake.on("container-inspect", &format!("obey | sed '{edit}'"));
+        let failed = plan().attach(&fake.engine()).unwrap_err();
+        let says = format!(
+            "the kept bundle of slug demo cannot be attached to: {problem}; discard removes it"
+        );
+        assert_eq!(fake.chain(&failed), [says]);
+    }
+    fake.obey("container-inspect");
+    plan().attach(&fake.engine()).unwrap().close().unwrap();
+    fake.assert_nothing_left();
+}
+
+#[test]
+fn somebody_elses_network_is_no_kept_bundle() {
+    let fake = Fake::new();
+    fake.foreign_network(NETWORK, &["subnet=10.56.132.0/24", "gateway=10.56.132.1"]);
+    let failed = plan().attach(&fake.engine()).unwrap_err();
+    assert!(matches!(failed.error(), Error::NotKept { .. }), "{failed:?}");
+}
+
+#[test]
+fn a_bundle_that_was_attached_to_has_the_readiness_and_the_end_of_its_specification() {
+    let engine = Scripted::new(|_, _| Act::Obey);
+    let spec = |label: &str| {
+        let daemon = Daemon::new("egress").ready(Ready::check("never", || false));
+        let spec = BundleSpec::new().daemon(daemon).label("made", label);
+        spec.stop_grace(Duration::from_millis(2500))
+    };
+    plan().launch(&engine.engine(), spec("once")).unwrap().keep().unwrap();
+    let bundle = plan().attach_or_launch(&engine.engine(), spec("once")).unwrap();
+    let error = bundle.wait_ready(Duration::from_millis(100)).unwrap_err();
+    assert!(matches!(error, Error::NotReady { .. }), "{error:?}");
+    // The container is asked to end before it is removed: by a close, and where another one replaces it.
+    let ends = |doing: &mut dyn FnMut()| {
+        let before = engine.requests().len();
+        doing();
+        let requests = engine.requests().split_off(before);
+        let stopped = requests.iter().position(|it| it.ends_with("/stop?t=3"));
+        let removed = requests.iter().position(|it| it.starts_with("DELETE /containers/"));
+        assert!(stopped.is_some() && stopped < removed, "{requests:?}");
+    };
+    bundle.keep().unwrap();
+    let mut bundle = None;
+    ends(&mut || bundle = Some(plan().attach_or_launch(&engine.engine(), spec("again")).unwrap()));
+    bundle.take().unwrap().keep().unwrap();
+    bundle = Some(plan().attach_or_launch(&engine.engine(), spec("again")).unwrap());
+    ends(&mut || bundle.take().unwrap().close().unwrap());
+    assert_eq!(engine.resources(), 0);
 }

@@ -8,8 +8,8 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use serde_json::json;
 use sidecar_bundle::{
-    BundleInfo, BundleOwner, BundleSpec, Cause, Engine, Error, LogStream, NetworkPlanned, Slug,
-    State, bundles, sweep_dry_run,
+    BundleInfo, BundleOwner, BundleSpec, Cause, Engine, Error, LogStream, NetworkPlanned,
+    RunningBundles, Slug, State, bundles, sweep_dry_run,
 };
 
 use crate::fake::{CONTAINER, Fake, plan};
@@ -350,4 +350,49 @@ fn lists_without_end_refuse_no_launcher() {
         launched.into_iter().collect::<Result<(), _>>().unwrap();
     });
     assert_eq!(bundles(&engine).unwrap(), []);
+}
+
+#[test]
+fn bundles_that_are_taken_out_of_their_list_run_on() {
+    let engine = Scripted::new(|_, _| Act::Obey);
+    let up = |slug| named(slug).launch(&engine.engine(), BundleSpec::new()).unwrap();
+    let running: RunningBundles = ["a", "b"].map(up).into_iter().collect();
+    let taken: Vec<_> = running.into_iter().collect();
+    let slugs: Vec<_> = taken.iter().map(|it| it.plan().slug().as_str()).collect();
+    assert_eq!(slugs, ["a", "b"]);
+    assert_eq!(engine.resources(), 4);
+    drop(taken);
+    assert_eq!(engine.resources(), 0);
+}
+
+#[test]
+fn what_runs_prints_its_names_and_addresses() {
+    let engine =
+        Scripted::new(
+            |request, _| {
+                if request.contains("/events") { Act::Begin("") } else { Act::Obey }
+            },
+        );
+    assert!(format!("{:?}", engine.engine()).contains("state_dir"));
+    let network = plan().create_network(&engine.engine()).unwrap();
+    let (id, ip) = (network.network_id()[..12].to_owned(), "10.56.132.2");
+    let shows = |shown: String, parts: &[&str]| {
+        assert!(parts.iter().all(|part| shown.contains(part)), "{shown}");
+    };
+    shows(format!("{network:?}"), &["demo", "10.56.132.0/24", ip, &id]);
+    let bundle = network.start(BundleSpec::new()).unwrap();
+    let events = bundle.events().unwrap();
+    shows(format!("{events:?}"), &[CONTAINER, ip]);
+    drop(events);
+    let guest = bundle.guest_in_namespace("agent", BundleSpec::new().image("agent")).unwrap();
+    shows(
+        format!("{guest:?}"),
+        &["claude-bottle-guest-demo-agent", ip, &guest.container_id()[..12]],
+    );
+    drop(guest);
+    let running: RunningBundles = [bundle].into_iter().collect();
+    shows(format!("{running:?}"), &["demo", ip]);
+    let closing = running.into_iter().next().unwrap().close_in_background();
+    shows(format!("{closing:?}"), &["demo", "is_finished"]);
+    closing.wait().unwrap();
 }

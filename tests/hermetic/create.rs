@@ -4,10 +4,14 @@ use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
-use sidecar_bundle::{BundleSpec, Cause, Error};
+use sidecar_bundle::{
+    Addressing, BundleSpec, Cause, Error, Holder, Ipv6Addressing, NetworkOptions, NetworkPlanned,
+    Slug,
+};
 
 use crate::fake::{ELSEWHERE, Fake, NETWORK, plan};
 use crate::faults::for_each_fault;
+use crate::owner::Owner;
 use crate::scripted::{Act, Scripted};
 use crate::texts::{OVERLAP, PERMISSION, UNKNOWN, UNREACHABLE, refuse};
 
@@ -100,6 +104,8 @@ fn a_search_waits_for_networks_that_are_being_made() {
     });
     let network = plan().create_network_in_free_subnet(&engine.engine()).unwrap();
     assert_eq!(network.plan().addressing().attempt(), 12);
+    // Not to the end of its patience, which is 15 seconds.
+    assert!(begun.elapsed().as_secs() < 14, "{:?}", begun.elapsed());
     network.close().unwrap();
     assert_eq!(engine.resources(), 0);
 }
@@ -234,4 +240,203 @@ fn whatever_happens_to_network_create_nothing_is_left() {
         assert_eq!(removed, fault.acts, "{fault:?}");
         fake.assert_nothing_left();
     });
+}
+
+#[test]
+fn a_network_that_is_in_the_way_and_then_gone_is_no_obstacle() {
+    let fake = Fake::new();
+    fake.once(
+        "network-create",
+        &refuse(
+            1,
+            &format!("Error response from daemon: network with name {NETWORK} already exists"),
+        ),
+    );
+    plan().create_network(&fake.engine()).unwrap().close().unwrap();
+    let creates = fake.operations().into_iter().filter(|it| it == "network create").count();
+    assert_eq!(creates, 2);
+    fake.assert_nothing_left();
+}
+
+#[test]
+fn the_difference_of_somebody_elses_network_is_told() {
+    let plan = || plan().with_ipv6();
+    let ipv6 = plan().ipv6().unwrap();
+    let own = json!({"Subnet": "10.56.132.0/24", "Gateway": "10.56.132.1"});
+    let own6 = json!({"Subnet": ipv6.subnet(), "Gateway": ipv6.gateway()});
+    let other = |subnet: &str, gateway: &str| json!({"Subnet": subnet, "Gateway": gateway});
+    for (configs, field, found) in [
+        (json!([]), "subnet", None),
+        (json!([other("10.56.133.0/24", "10.56.133.1")]), "subnet", Some("10.56.133.0/24")),
+        (json!([other("10.56.132.0/24", "10.56.132.9")]), "gateway", Some("10.56.132.9")),
+        (json!([own]), "IPv6 subnet", None),
+        (json!([own, other("fd00::/64", "fd00::1")]), "IPv6 subnet", None),
+        (json!([own, own6]), "sidecar-bundle.attempt", None),
+    ] {
+        let network = json!({"Id": "f".repeat(64), "Name": NETWORK, "IPAM": {"Config": configs}});
+        let network = network.to_string();
+        let exists = json!({"message": format!("network with name {NETWORK} already exists")});
+        let engine = Scripted::new(move |request, _| match request {
+            "POST /networks/create" => Act::Answer(409, exists.to_string()),
+            _ if request == format!("GET /networks/{NETWORK}") => Act::Answer(200, network.clone()),
+            _ => Act::Obey,
+        });
+        let failed = plan().create_network(&engine.engine()).unwrap_err();
+        let Error::NetworkDiffers { field: differs, found: has, .. } = failed.error() else {
+            panic!("{configs}: {failed:?}")
+        };
+        assert_eq!((differs.as_str(), has.as_deref()), (field, found), "{configs}");
+    }
+}
+
+/// An engine whose bridges may be on this host, with these networks in its lists, the last again and again.
+#[cfg(target_os = "linux")]
+fn perhaps_here(lists: &[Value]) -> Scripted {
+    let info = json!({"ID": "ID", "Name": "other", "ServerVersion": "20.10.24"}).to_string();
+    let missing = json!({"message": "network bridge not found"}).to_string();
+    let mut lists: std::collections::VecDeque<_> = lists.iter().map(Value::to_string).collect();
+    // The engine is asked for its place with the first one.
+    lists.push_front("[]".into());
+    let lists = Mutex::new(lists);
+    Scripted::new(move |request, _| match request {
+        "GET /info" => Act::Answer(200, info.clone()),
+        "GET /networks/bridge" => Act::Answer(404, missing.clone()),
+        "GET /networks" => {
+            let mut lists = lists.lock().unwrap();
+            let list = lists[0].clone();
+            if lists.len() > 1 {
+                lists.pop_front();
+            }
+            Act::Answer(200, list)
+        }
+        _ => Act::Obey,
+    })
+}
+
+#[cfg(target_os = "linux")]
+fn network_on(bridge: &str, subnet: &str) -> Value {
+    json!({
+        "Id": "f".repeat(64), "Name": "other", "Driver": "bridge",
+        "Options": {"com.docker.network.bridge.name": bridge},
+        "IPAM": {"Config": [{"Subnet": subnet}]},
+    })
+}
+
+/// Every host has the loopback interface.
+#[test]
+#[cfg(target_os = "linux")]
+fn an_interface_of_the_engines_host_is_not_taken_for_a_bridge() {
+    let named = || plan().with_options(NetworkOptions::new().bridge_name("lo"));
+    let creates = |engine: &Scripted| {
+        engine.requests().iter().filter(|it| *it == "POST /networks/create").count()
+    };
+    let engine = perhaps_here(&[json!([network_on("sb0", "192.0.2.0/24")])]);
+    let start = Instant::now();
+    let failed = named().create_network(&engine.engine()).unwrap_err();
+    let Error::BridgeExists { name, .. } = failed.error() else { panic!("{failed:?}") };
+    assert_eq!((name.as_str(), creates(&engine)), ("lo", 0));
+    // It does not go away.
+    assert!(start.elapsed() < Duration::from_secs(10), "{:?}", start.elapsed());
+    // A bridge of the engine's own is its own business, and so is an interface where the engine is not.
+    for engine in [
+        perhaps_here(&[json!([network_on("lo", "192.0.2.0/24")])]),
+        Scripted::new(|_, _| Act::Obey),
+    ] {
+        let network = named().create_network(&engine.engine()).unwrap();
+        assert_eq!(creates(&engine), 1);
+        network.close().unwrap();
+    }
+    // One name that no interface has.
+    let engine = perhaps_here(&[json!([])]);
+    let free = plan().with_options(NetworkOptions::new().bridge_name("no-such-bridge"));
+    free.create_network(&engine.engine()).unwrap().close().unwrap();
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn the_bridge_of_a_previous_owner_is_waited_for() {
+    // By the second list, the engine's bridge is known.
+    let engine = perhaps_here(&[json!([]), json!([network_on("lo", "192.0.2.0/24")])]);
+    let words = [
+        "docker".to_owned(),
+        format!("host=unix://{}", engine.path("s").display()),
+        format!("state={}", engine.path("leases").display()),
+        "reaper=false".to_owned(),
+    ];
+    let mut owner = Owner::start(&words);
+    owner.expect("launch demo", "up");
+    owner.kill();
+    let named = plan().with_options(NetworkOptions::new().bridge_name("lo"));
+    named.create_network(&engine.engine()).unwrap().close().unwrap();
+    assert_eq!(engine.resources(), 0);
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn a_subnet_in_which_the_engines_host_has_an_address_is_taken() {
+    let own = || {
+        let (gateway, bundle) = ([127, 0, 0, 1].into(), [127, 0, 0, 2].into());
+        Addressing::new("127.0.0.0/24".parse().unwrap(), gateway, bundle).unwrap()
+    };
+    let on_loopback = || plan().with_addressing(own());
+    let elsewhere = json!([network_on("sb0", "192.0.2.0/24")]);
+    let engine = perhaps_here(&[elsewhere]);
+    let failed = on_loopback().create_network(&engine.engine()).unwrap_err();
+    let Error::SubnetTaken { subnet, holder, .. } = failed.error() else { panic!("{failed:?}") };
+    assert_eq!(*subnet, "127.0.0.0/24".parse().unwrap());
+    let is_loopback = |it: &Holder| matches!(it, Holder::Interface { name, .. } if name == "lo");
+    assert!(holder.as_ref().is_some_and(is_loopback), "{holder:?}");
+    assert!(!engine.requests().contains(&"POST /networks/create".into()));
+    // What one of its networks holds is for the engine to refuse, and what is on another host is in nobody's way.
+    for engine in [
+        perhaps_here(&[json!([network_on("sb0", "127.0.0.0/16")])]),
+        Scripted::new(|_, _| Act::Obey),
+    ] {
+        on_loopback().create_network(&engine.engine()).unwrap().close().unwrap();
+    }
+}
+
+#[test]
+fn a_search_ends_where_addresses_that_were_given_are_taken() {
+    let ip = |text: &str| text.parse().unwrap();
+    let given =
+        Ipv6Addressing::new("fd00:1::/64".parse().unwrap(), ip("fd00:1::1"), ip("fd00:1::2"));
+    let plan = NetworkPlanned::new(Slug::new("demo").unwrap()).with_ipv6_addressing(given.unwrap());
+    // Its holder is there when the engine has refused it, and not before.
+    let refused = std::sync::atomic::AtomicBool::new(false);
+    let overlap = json!({"message": "Pool overlaps with other one on this address space"});
+    let engine = Scripted::new(move |request, _| match request {
+        "POST /networks/create" => {
+            refused.store(true, std::sync::atomic::Ordering::SeqCst);
+            Act::Answer(403, overlap.to_string())
+        }
+        "GET /networks" if refused.load(std::sync::atomic::Ordering::SeqCst) => {
+            let network = json!([{
+                "Id": "f".repeat(64), "Name": "other",
+                "IPAM": {"Config": [{"Subnet": "fd00:1::/64"}]},
+            }]);
+            Act::Answer(200, network.to_string())
+        }
+        _ => Act::Obey,
+    });
+    let failed = plan.create_network_in_free_subnet(&engine.engine()).unwrap_err();
+    let Error::SubnetTaken { subnet, .. } = failed.error() else { panic!("{failed:?}") };
+    assert_eq!(*subnet, "fd00:1::/64".parse().unwrap());
+    let creates = engine.requests().iter().filter(|it| *it == "POST /networks/create").count();
+    assert_eq!((creates, failed.into_state().addressing().attempt()), (1, 0));
+}
+
+#[test]
+fn what_may_be_left_of_a_lost_create_is_found_by_a_command() {
+    let fake = Fake::new();
+    let lost = "error during connect: Post \"http://x/networks/create\": EOF";
+    fake.on("network-create", &format!("obey >/dev/null\n{}", refuse(1, lost)));
+    fake.on("network-ls", &refuse(1, UNKNOWN));
+    let engine = fake.engine().with_remove_deadline(Duration::from_millis(400));
+    let failed = plan().create_network(&engine).unwrap_err();
+    let label = format!("--filter label=sidecar-bundle.owner={}", fake.calls()[0].drawn("owner"));
+    let command = "docker network ls --no-trunc --format '{{.ID}}'";
+    let text = fake.text(&failed);
+    assert!(text.contains(command) && text.contains(&label), "{text}");
+    fake.obey("network-ls");
 }

@@ -52,3 +52,23 @@ fn an_engine_is_here_only_when_that_is_proven() {
         assert_eq!(located(name, default, networks), place, "{name} {default:?} {networks}");
     }
 }
+
+/// Podman's bridges are named by their networks, and so prove nothing: its host and the way to it do.
+#[test]
+fn podman_is_here_by_the_name_of_its_host_or_its_own_program() {
+    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap();
+    let info = |name: &str| {
+        let info = json!({"Name": name, "ServerVersion": "4.3.1", "ProductLicense": "Apache-2.0"});
+        info.to_string()
+    };
+    for (name, by_socket) in [(name.trim(), Reachability::Here), ("other", Reachability::Unknown)] {
+        let info = info(name);
+        let engine = Scripted::new(move |request, _| match request {
+            "GET /info" => Act::Answer(200, info.clone()),
+            _ => Act::Obey,
+        });
+        assert_eq!(engine.engine().reachability().unwrap(), by_socket, "{name}");
+        // The program makes them itself.
+        assert_eq!(engine.podman().reachability().unwrap(), Reachability::Here, "{name}");
+    }
+}

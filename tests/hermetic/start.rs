@@ -363,3 +363,42 @@ fn a_lost_answer_does_not_stop_the_next_try() {
         fake.assert_nothing_left();
     }
 }
+
+#[test]
+fn a_name_of_the_engines_host_is_refused_where_the_engine_cannot_give_it() {
+    let spec = || BundleSpec::new().host_gateway("host.internal");
+    let option = "host.internal, a name of the engine's host,";
+    let rootless = r#"{"ServerVersion":"26.1.5","SecurityOptions":["name=rootless"]}"#;
+    let podman = r#"{"ServerVersion":"4.3.1","ProductLicense":"Apache-2.0"}"#;
+    for (info, refused) in [
+        (rootless, Some(("an engine that is not rootless", "Docker 26.1.5"))),
+        (podman, Some(("Engine::podman()", "Engine::docker_cli() on Podman 4.3.1"))),
+        (r#"{"ServerVersion":"26.1.5","OperatingSystem":"Docker Desktop"}"#, None),
+    ] {
+        let fake = Fake::new();
+        fake.on("info", &format!("echo '{info}'"));
+        match (plan().launch(&fake.engine(), spec()), refused) {
+            (Ok(bundle), None) => bundle.close().unwrap(),
+            (Err(failed), Some((needs, engine))) => {
+                let Error::Unsupported(it) = failed.error() else { panic!("{failed:?}") };
+                assert_eq!((it.option(), it.needs(), it.engine()), (option, needs, engine));
+                assert!(fake.operations().is_empty());
+            }
+            (other, _) => panic!("{info}: {other:?}"),
+        }
+    }
+    // Without such a name, the same engines start a bundle.
+    let fake = Fake::new();
+    fake.on("info", &format!("echo '{rootless}'"));
+    let given = BundleSpec::new().extra_host("host.internal", [192, 0, 2, 1]);
+    plan().launch(&fake.engine(), given).unwrap().close().unwrap();
+}
+
+#[test]
+fn an_engine_has_a_reaper_unless_it_is_told_otherwise() {
+    let fake = Fake::new();
+    assert!(fake.engine().has_reaper());
+    assert!(!fake.engine().without_reaper().has_reaper());
+    // There is nothing to run.
+    assert!(!fake.engine().with_program(fake.path("none")).has_reaper());
+}

@@ -1,8 +1,10 @@
 //! Looking for a free subnet.
 
-use sidecar_bundle::Cause;
+use serde_json::json;
+use sidecar_bundle::{Cause, Error};
 
-use crate::fake::{ELSEWHERE, Fake, plan};
+use crate::fake::{ELSEWHERE, Fake, NETWORK, plan};
+use crate::scripted::{Act, Scripted};
 use crate::texts::{UNREACHABLE, refuse};
 
 #[test]
@@ -44,4 +46,47 @@ fn a_failed_survey_hands_the_plan_back() {
     );
     assert_eq!(failed.error().cause(), Some(Cause::EngineUnreachable));
     assert_eq!(failed.into_state(), plan());
+}
+
+#[test]
+fn somebody_elses_network_of_the_planned_name_holds_its_subnet() {
+    let network = json!([{
+        "Id": "f".repeat(64), "Name": NETWORK, "IPAM": {"Config": [{"Subnet": plan().subnet()}]},
+    }]);
+    let engine = Scripted::new(move |request, _| match request {
+        "GET /networks" => Act::Answer(200, network.to_string()),
+        _ => Act::Obey,
+    });
+    let moved = plan().in_free_subnet(&engine.engine()).unwrap();
+    assert_ne!(moved.subnet(), plan().subnet());
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn the_addresses_of_this_host_are_taken_where_the_engine_may_be_on_it() {
+    // The loopback interface has an address of this pool's only subnet.
+    let on_loopback = || plan().with_pool("127.0.0.0/24:/24".parse().unwrap());
+    let rootless = json!({"SecurityOptions": ["name=rootless"]});
+    for (more, is_taken) in [
+        (json!({"OperatingSystem": "Docker Desktop"}), false),
+        (json!({"Name": "other"}), true),
+        // Its own namespace has none of them, and its ports are on this host.
+        (rootless, true),
+    ] {
+        let mut info = json!({"ID": "ID", "Name": "other", "ServerVersion": "26.1.5"});
+        info.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        let info = info.to_string();
+        let missing = json!({"message": "network bridge not found"}).to_string();
+        let engine = Scripted::new(move |request, _| match request {
+            "GET /info" => Act::Answer(200, info.clone()),
+            "GET /networks/bridge" => Act::Answer(404, missing.clone()),
+            _ => Act::Obey,
+        });
+        let found = on_loopback().in_free_subnet(&engine.engine());
+        match found.map_err(|failed| failed.into_parts().0) {
+            Ok(_) => assert!(!is_taken, "{more}"),
+            Err(Error::PoolFull { .. }) => assert!(is_taken, "{more}"),
+            Err(error) => panic!("{more}: {error:?}"),
+        }
+    }
 }

@@ -32,6 +32,8 @@ pub(crate) enum Act {
     Answer(u16, String),
     /// These bytes are sent.
     Bytes(&'static str),
+    /// An answer begins with this text, and does not end.
+    Begin(&'static str),
 }
 
 /// The script: what happens to `METHOD PATH`, with the body.
@@ -161,7 +163,7 @@ fn serve(connection: &UnixStream, state: &Mutex<State>) {
         }
         let mut state = locked;
         let (status, text) = match &act {
-            Act::Hang | Act::Bytes(_) | Act::Answer(..) => (0, String::new()),
+            Act::Hang | Act::Bytes(_) | Act::Begin(_) | Act::Answer(..) => (0, String::new()),
             _ => state.obey(&name, &request, &body),
         };
         let version = state.version.clone();
@@ -182,6 +184,12 @@ fn serve(connection: &UnixStream, state: &Mutex<State>) {
                 return;
             }
             Act::Hang => {
+                thread::sleep(Duration::from_secs(60));
+                return;
+            }
+            Act::Begin(text) => {
+                let begun = format!("HTTP/1.1 200 X\r\nApi-Version: {version}\r\n\r\n{text}");
+                let _gone = writer.write_all(begun.as_bytes());
                 thread::sleep(Duration::from_secs(60));
                 return;
             }
