@@ -75,16 +75,9 @@ impl fmt::Debug for DialStdio {
 }
 
 /// No way could be opened: nothing has been sent.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
+#[error(transparent)]
 pub(super) struct NotOpened(pub(super) io::Error);
-
-impl fmt::Display for NotOpened {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
-    }
-}
-
-impl std::error::Error for NotOpened {}
 
 impl Way {
     /// A client that opens one connection, and no second one when that has ended.
