@@ -6,14 +6,18 @@
 mod api;
 mod attach;
 mod bundles;
+mod by_curl;
 mod cli;
 mod create;
 mod discard;
 mod error;
+mod follow;
 mod guard;
+mod health;
 mod identity;
 mod labels;
 mod lease;
+mod operations;
 mod orphans;
 mod ports;
 mod reachability;
@@ -27,6 +31,7 @@ mod sweep;
 mod teardown;
 mod types;
 mod wait;
+mod wire;
 
 #[path = "../support/fake.rs"]
 mod fake;
