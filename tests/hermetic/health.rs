@@ -13,8 +13,9 @@ use crate::scripted::{Act, Scripted};
 
 /// A running container with a check every 20 ms, which nobody has run yet.
 fn checked(status: &str) -> Act {
-    let interval = Duration::from_millis(20).as_nanos() as u64;
-    let check = json!({"Test": ["CMD", "true"], "Interval": interval, "Timeout": 1_000_000_000});
+    let interval = 20_000_000;
+    let check =
+        json!({"Test": ["CMD", "true"], "Interval": interval, "Timeout": 60_000_000_000_u64});
     Act::Answer(
         200,
         json!({
