@@ -6,18 +6,22 @@
 mod api;
 mod attach;
 mod bundles;
+mod by_curl;
 mod cli;
 mod create;
 mod created;
 mod discard;
 mod error;
 mod events;
+mod follow;
 mod guard;
 mod guest;
+mod health;
 mod identity;
 mod labels;
 mod lease;
 mod observe;
+mod operations;
 mod orphans;
 mod ports;
 mod reachability;
@@ -31,6 +35,7 @@ mod sweep;
 mod teardown;
 mod types;
 mod wait;
+mod wire;
 
 #[path = "../support/fake.rs"]
 mod fake;

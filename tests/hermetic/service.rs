@@ -33,7 +33,7 @@ fn wait_for(what: &str, done: impl Fn() -> bool) {
 }
 
 /// Returns true unless the process has ended, waited for or not.
-fn is_alive(pid: &str) -> bool {
+pub(crate) fn is_alive(pid: &str) -> bool {
     let status = fs::read_to_string(Path::new("/proc").join(pid).join("status"));
     status.is_ok_and(|it| !it.contains("State:\tZ"))
 }
@@ -137,6 +137,37 @@ fn nothing_of_a_service_stays_though_its_process_was_killed() {
     fs::write(engine.path("idle"), "").unwrap();
     wait_for("the service stays", || !is_alive(&service));
     wait_for("its directory stays", || directories(room.path()) == 0);
+}
+
+/// An address has no place for other characters, nor for long names.
+#[test]
+fn a_service_has_its_directory_where_its_path_is_short_and_plain() {
+    let engine = scripted();
+    let _podman = engine.podman();
+    let words = [
+        "podman".to_owned(),
+        format!("program={}", engine.path("podman").display()),
+        format!("state={}", engine.path("leases").display()),
+        "reaper=false".to_owned(),
+    ];
+    let room = tempfile::tempdir_in("/tmp").unwrap();
+    for (name, takes_it) in
+        [("run.d", true), ("run d", false), ("run%20d", false), (&*"d".repeat(64), false)]
+    {
+        let [runtime, other] = [name, "other"].map(|name| room.path().join(name));
+        fs::create_dir_all(&runtime).unwrap();
+        fs::create_dir_all(&other).unwrap();
+        let mut owner = Owner::program(&words);
+        owner.env("XDG_RUNTIME_DIR", &runtime).env("TMPDIR", &other);
+        let mut owner = Owner::spawn(owner);
+        owner.expect("version", "version Podman");
+        let found = (directories(&runtime), directories(&other));
+        assert_eq!(found, if takes_it { (1, 0) } else { (0, 1) }, "{name}");
+        fs::write(engine.path("idle"), "").unwrap();
+        wait_for("its directory stays", || directories(&runtime) + directories(&other) == 0);
+        fs::remove_file(engine.path("idle")).unwrap();
+        owner.end();
+    }
 }
 
 #[test]

@@ -39,6 +39,17 @@ pub(crate) enum Act {
 /// The script: what happens to `METHOD PATH`, with the body.
 type Script = Box<dyn Fn(&str, &str) -> Act + Send>;
 
+/// The commands in a container: the exit code and the standard output of each.
+type Commands = Box<dyn Fn(&[&str]) -> (i32, String) + Send>;
+
+/// A file in a container, as its engine sees it.
+#[derive(Clone)]
+pub(crate) enum Entry {
+    File(String),
+    Directory,
+    Link(&'static str),
+}
+
 /// The engine. It ends with the process; its socket is removed when this is dropped.
 pub(crate) struct Scripted {
     dir: tempfile::TempDir,
@@ -54,6 +65,10 @@ struct State {
     script: Script,
     ids: u32,
     is_podman: bool,
+    files: BTreeMap<String, Entry>,
+    commands: Commands,
+    /// The commands that were run, by their ids.
+    ran: BTreeMap<String, (i32, String)>,
 }
 
 impl Scripted {
@@ -69,6 +84,9 @@ impl Scripted {
             script: Box::new(script),
             ids: 0,
             is_podman: false,
+            files: BTreeMap::new(),
+            commands: Box::new(|_| (0, String::new())),
+            ran: BTreeMap::new(),
         }));
         let shared = Arc::clone(&state);
         thread::spawn(move || {
@@ -129,6 +147,16 @@ rm "$socket"
         self.state.lock().unwrap().script = Box::new(script);
     }
 
+    /// Puts a file into each container. Its path is in lower case.
+    pub(crate) fn put(&self, path: &str, entry: Entry) {
+        self.state.lock().unwrap().files.insert(path.into(), entry);
+    }
+
+    /// Replaces the commands in the containers.
+    pub(crate) fn commands(&self, commands: impl Fn(&[&str]) -> (i32, String) + Send + 'static) {
+        self.state.lock().unwrap().commands = Box::new(commands);
+    }
+
     /// The networks and containers that there are.
     pub(crate) fn resources(&self) -> usize {
         let state = self.state.lock().unwrap();
@@ -168,7 +196,9 @@ fn serve(connection: &UnixStream, state: &Mutex<State>) {
         };
         let version = state.version.clone();
         drop(state);
+        let is_head = request.starts_with("HEAD ");
         let whole = |status: u16, text: &str| {
+            let text = if is_head { "" } else { text };
             format!(
                 "HTTP/1.1 {status} X\r\nApi-Version: {version}\r\nContent-Length: {}\r\n\r\n{text}",
                 text.len()
@@ -262,6 +292,7 @@ impl State {
                 json!({
                     "ID": "ID", "Name": name, "DockerRootDir": "/", "ServerVersion": "20.10.24",
                     "OperatingSystem": "Docker Desktop", "ProductLicense": license,
+                    "SystemTime": "2026-01-02T03:04:05.000000678Z",
                 }),
             ),
             ("GET", ["version"]) => json(200, json!({"ApiVersion": "1.41"})),
@@ -302,12 +333,38 @@ impl State {
                     "Image": format!("sha256:{:064x}", 1),
                     "Labels": labels,
                     "Created": 1_767_323_046,
-                    "Config": {"Labels": labels},
+                    "Config": {"Labels": labels, "Env": body["Env"]},
                     "State": {"Status": "running", "Running": true, "FinishedAt": "0001-01-01T00:00:00Z"},
                     "NetworkSettings": {"Networks": {"n": {"NetworkID": network, "IPAddress": address}}},
                 });
                 containers.insert(id.clone(), container);
                 json(201, json!({"Id": id}))
+            }
+            ("POST", ["containers", _, "exec"]) => {
+                self.ids += 1;
+                let id = format!("{:064x}", self.ids);
+                let words: Vec<String> = serde_json::from_value(body["Cmd"].clone()).unwrap();
+                let words: Vec<_> = words.iter().map(String::as_str).collect();
+                self.ran.insert(id.clone(), (self.commands)(&words));
+                json(201, json!({"Id": id}))
+            }
+            ("GET", ["containers", _, "healthcheck"]) => json(200, json!({"Status": "starting"})),
+            ("POST", ["exec", id, "start"]) => (200, framed(&self.ran[*id].1)),
+            ("GET", ["exec", id, "json"]) => {
+                json(200, json!({"Running": false, "ExitCode": self.ran[*id].0, "Pid": 7}))
+            }
+            ("GET" | "HEAD", ["containers", key, "archive"]) => {
+                let path = query.strip_prefix("path=").unwrap();
+                let mut entry = self.files.get(path);
+                // Podman follows links itself.
+                while let (Some(Entry::Link(target)), true) = (entry, self.is_podman) {
+                    entry = self.files.get(*target);
+                }
+                let missing = format!("Could not find the file {path} in container {key}");
+                match entry {
+                    Some(entry) => (200, archive(entry)),
+                    None => json(404, json!({"message": missing})),
+                }
             }
             ("POST", ["containers", _, _]) => (204, String::new()),
             ("POST", ["networks", _, "disconnect"]) | ("PUT", ["containers", _, "archive"]) => {
@@ -333,6 +390,38 @@ impl State {
             _ => json(404, json!({"message": "page not found"})),
         }
     }
+}
+
+/// An archive of a file. It is text if the file is.
+fn archive(entry: &Entry) -> String {
+    let mut header = tar::Header::new_gnu();
+    header.set_mode(0o644);
+    let (kind, contents) = match entry {
+        Entry::File(contents) => (tar::EntryType::Regular, contents.as_str()),
+        Entry::Directory => (tar::EntryType::Directory, ""),
+        Entry::Link(target) => {
+            header.set_link_name(target).unwrap();
+            (tar::EntryType::Symlink, "")
+        }
+    };
+    header.set_entry_type(kind);
+    header.set_size(contents.len() as u64);
+    let mut archive = tar::Builder::new(Vec::new());
+    archive.append_data(&mut header, "name", contents.as_bytes()).unwrap();
+    String::from_utf8(archive.into_inner().unwrap()).unwrap()
+}
+
+/// The frames of a standard output. Their lengths are such that the bytes of these are text, too.
+fn framed(mut text: &str) -> String {
+    let mut framed = String::new();
+    while !text.is_empty() {
+        let length = [1 << 16, 100, 1].into_iter().find(|it| *it <= text.len()).unwrap();
+        let (data, rest) = text.split_at(length);
+        let header = [&[1, 0, 0, 0], &u32::try_from(length).unwrap().to_be_bytes()[..]].concat();
+        framed += &(String::from_utf8(header).unwrap() + data);
+        text = rest;
+    }
+    framed
 }
 
 fn found(all: &BTreeMap<String, Value>, key: &str, message: &str) -> (u16, String) {

@@ -530,3 +530,47 @@ fn number(version: &str) -> Option<(u32, u32)> {
     let (major, minor) = version.split_once('.')?;
     Some((major.parse().ok()?, minor.parse().ok()?))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::{BufRead, BufReader, Write};
+    use std::os::unix::net::UnixListener;
+    use std::thread;
+
+    use super::*;
+
+    #[test]
+    fn an_engine_that_said_long_ago_what_it_is_is_asked_again() {
+        let room = tempfile::tempdir().unwrap();
+        let path = room.path().join("s");
+        let listener = UnixListener::bind(&path).unwrap();
+        let engine = thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            let info = r#"{"ServerVersion": "20.10.24", "ID": "ID"}"#;
+            let length = info.len();
+            let answer = format!(
+                "HTTP/1.1 200 OK\r\nApi-Version: 1.41\r\nContent-Length: {length}\r\n\r\n{info}"
+            );
+            let mut asked = Vec::new();
+            for line in BufReader::new(stream.try_clone().unwrap()).lines().map_while(Result::ok) {
+                if let Some(path) = line.strip_prefix("GET ") {
+                    asked.push(path.split(' ').next().unwrap().to_owned());
+                } else if line.is_empty() {
+                    stream.write_all(answer.as_bytes()).unwrap();
+                }
+            }
+            asked
+        });
+        let client = Client::new(Way::Socket(path), Dialect::Docker);
+        let ask = || assert!(client.info(Instant::now() + Duration::from_secs(20)).is_ok());
+        ask();
+        ask();
+        let long_ago = Instant::now().checked_sub(IDLE_TIME + Duration::from_secs(1)).unwrap();
+        client.idle.lock().unwrap()[0].0.told = long_ago;
+        ask();
+        ask();
+        drop(client);
+        let asked = engine.join().unwrap();
+        assert_eq!(asked, ["/info", "/v1.41/_ping", "/v1.41/info", "/v1.41/_ping"]);
+    }
+}

@@ -4,7 +4,6 @@
 //! bits, big-endian. Then the data. 3 is for an error of the engine itself, after which nothing comes.
 //! <https://docs.docker.com/reference/api/engine/version/v1.41/#tag/Container/operation/ContainerAttach>
 
-use std::fmt;
 use std::io::{self, ErrorKind, Read};
 
 use crate::status::LogStream;
@@ -62,16 +61,9 @@ pub(super) fn read(mut from: impl Read, mut sink: impl FnMut(Piece<'_>) -> bool)
 const MOST_WORDS: u32 = 4096;
 
 /// The engine could not read on.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
 struct Said(String);
-
-impl fmt::Display for Said {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl std::error::Error for Said {}
 
 /// The engine's words, if it ended a stream with an error.
 pub(super) fn said(error: &io::Error) -> Option<&str> {

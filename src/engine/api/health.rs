@@ -47,19 +47,11 @@ impl Api {
     ) -> Result<Option<Duration>, EngineError> {
         let inspect = requests::inspect(self.dialect, Resource::Container, id.as_str());
         let container = self.look(&inspect, deadline)?;
-        let Some(Check { interval, timeout, end }) = container.as_ref().and_then(Check::of) else {
-            return Ok(None);
-        };
+        let Some(check) = container.as_ref().and_then(Check::of) else { return Ok(None) };
         let mut runs = self.checks.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let run = runs.entry(id.clone()).or_insert_with(|| Run::new(&end, false));
-        if run.end != end {
-            // One that was not begun here is somebody else's.
-            let is_ours = std::mem::take(&mut run.begun);
-            *run = Run { under_way: Arc::clone(&run.under_way), ..Run::new(&end, is_ours) };
-        }
-        let is_ours = run.is_ours || self.client.has_no_timers();
-        let due = if is_ours { interval } else { interval + timeout + LATE };
-        let left = due.saturating_sub(run.since.elapsed());
+        let run = runs.entry(id.clone()).or_insert_with(|| Run::new(&check.end, false));
+        run.see(&check.end);
+        let left = run.left(&check, self.client.has_no_timers());
         if !left.is_zero() {
             return Ok(Some(left));
         }
@@ -70,8 +62,8 @@ impl Api {
             let (api, id, ended) = (self.clone(), id.clone(), Arc::clone(&under_way));
             // It takes as long as the command in the container.
             let spawned = thread::Builder::new().spawn(move || {
-                let check = Request::get(format!("/libpod/containers/{id}/healthcheck")).once();
-                if let Err(Failure { error, .. }) = api.ask(&check, Instant::now() + LONGEST) {
+                let request = Request::get(format!("/libpod/containers/{id}/healthcheck")).once();
+                if let Err(Failure { error, .. }) = api.ask(&request, Instant::now() + LONGEST) {
                     tracing::debug!(%error, "a health check was not run");
                 }
                 ended.store(false, Ordering::SeqCst);
@@ -80,7 +72,7 @@ impl Api {
                 under_way.store(false, Ordering::SeqCst);
             }
         }
-        Ok(Some(interval))
+        Ok(Some(check.interval))
     }
 }
 
@@ -88,6 +80,22 @@ impl Run {
     fn new(end: &str, is_ours: bool) -> Self {
         let under_way = Arc::default();
         Self { end: end.to_owned(), since: Instant::now(), is_ours, begun: false, under_way }
+    }
+
+    /// Takes note of the end of the last run.
+    fn see(&mut self, end: &str) {
+        if self.end != end {
+            // One that was not begun here is somebody else's.
+            let is_ours = std::mem::take(&mut self.begun);
+            *self = Self { under_way: Arc::clone(&self.under_way), ..Self::new(end, is_ours) };
+        }
+    }
+
+    /// The time until the next is to be begun here.
+    fn left(&self, check: &Check, has_no_timers: bool) -> Duration {
+        let is_ours = self.is_ours || has_no_timers;
+        let due = if is_ours { check.interval } else { check.interval + check.timeout + LATE };
+        due.saturating_sub(self.since.elapsed())
     }
 }
 
@@ -115,5 +123,59 @@ impl Check {
             timeout: Duration::from_nanos(nanos("Timeout")),
             end: end.and_then(|it| it["End"].as_str()).unwrap_or_default().to_owned(),
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    const SECOND: u64 = 1_000_000_000;
+
+    #[test]
+    fn only_a_container_that_runs_is_checked_and_by_its_own_check() {
+        let container = |running: bool, test: &str, interval: u64| {
+            let log = json!([{"End": "1"}, {"End": "2"}]);
+            let check =
+                json!({"Test": [test, "true"], "Interval": interval, "Timeout": 7 * SECOND});
+            let state = json!({"Running": running, "Health": {"Log": log}});
+            json!({"State": state, "Config": {"Healthcheck": check}})
+        };
+        let check = Check::of(&container(true, "CMD", 3 * SECOND)).unwrap();
+        let seconds = (check.interval.as_secs(), check.timeout.as_secs());
+        assert_eq!((seconds, &*check.end), ((3, 7), "2"));
+        for (running, test, interval) in
+            [(false, "CMD", SECOND), (true, "NONE", SECOND), (true, "CMD", 0)]
+        {
+            assert!(
+                Check::of(&container(running, test, interval)).is_none(),
+                "{running} {test} {interval}"
+            );
+        }
+        assert!(Check::of(&json!({"State": {"Running": true}})).is_none());
+    }
+
+    #[test]
+    fn a_check_is_begun_at_its_interval_or_later_where_somebody_else_may_run_it() {
+        let [interval, timeout] = [3, 7].map(Duration::from_secs);
+        let check = Check { interval, timeout, end: "1".into() };
+        // It was seen first a while ago.
+        let left = |run: &Run, has_no_timers| run.left(&check, has_no_timers).as_secs_f64().round();
+        let ago =
+            |run: &mut Run| run.since = Instant::now().checked_sub(Duration::from_secs(2)).unwrap();
+        let mut run = Run::new("1", false);
+        ago(&mut run);
+        run.see("1");
+        assert_eq!((left(&run, true), left(&run, false)), (1.0, 13.0));
+        // Nobody did so in time, and the next run that ends is ours.
+        run.begun = true;
+        run.see("2");
+        ago(&mut run);
+        assert_eq!((left(&run, true), left(&run, false)), (1.0, 1.0));
+        // The one after that is somebody else's.
+        run.see("3");
+        assert_eq!((left(&run, true), left(&run, false)), (3.0, 15.0));
     }
 }

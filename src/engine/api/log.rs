@@ -287,6 +287,22 @@ mod tests {
     }
 
     #[test]
+    fn a_tail_is_as_long_as_it_may_be() {
+        for (more, kept) in [(0, 2), (1, 1)] {
+            let mut tail = Tail::default();
+            for length in [KEPT / 2, KEPT / 2 + more] {
+                let text = "x".repeat(length - size_of::<LogLine>());
+                tail.push(LogLine { stream: LogStream::Stdout, text });
+            }
+            assert_eq!(tail.into_lines().len(), kept);
+        }
+        // A line of any length is better than none.
+        let mut tail = Tail::default();
+        tail.push(LogLine { stream: LogStream::Stdout, text: "x".repeat(KEPT) });
+        assert_eq!(tail.into_lines().len(), 1);
+    }
+
+    #[test]
     fn a_log_that_was_cut_anywhere_continues_where_it_was() {
         // The stream, the last digit of the time, and the text. Some were written late.
         const LOG: [(u8, u8, &str); 9] = [

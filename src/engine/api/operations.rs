@@ -752,3 +752,19 @@ fn keep(output: &mut Vec<u8>, data: &[u8]) {
         output.drain(..output.len() - OUTPUT);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_end_of_an_output_is_kept_in_no_more_memory_than_it_may_take() {
+        let mut output = Vec::new();
+        for byte in 0..7 {
+            keep(&mut output, &[b'0' + byte; OUTPUT / 2 + 1]);
+            assert!(output.len() <= 2 * OUTPUT, "{byte}");
+        }
+        let last = last_bytes(&output);
+        assert!(last.len() == OUTPUT && last.starts_with('5') && last.ends_with('6'));
+    }
+}

@@ -276,6 +276,22 @@ fn parent() -> PathBuf {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::engine::dialect::Dialect;
+
+    #[test]
+    fn a_service_is_known_as_long_as_somebody_has_it() {
+        let cli =
+            |name: &str| Cli::new(Dialect::Podman).with_program(format!("/no/such/{name}").into());
+        let is_known = |name: &str| {
+            let services = SERVICES.lock().unwrap();
+            services.keys().any(|(program, _)| *program == *format!("/no/such/{name}"))
+        };
+        let held = Service::of(&cli("held"));
+        drop(Service::of(&cli("dropped")));
+        let _another = Service::of(&cli("another"));
+        assert!(Arc::ptr_eq(&held, &Service::of(&cli("held"))));
+        assert!(is_known("held") && !is_known("dropped"));
+    }
 
     #[test]
     fn a_service_of_another_user_is_none() {

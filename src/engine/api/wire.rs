@@ -75,16 +75,9 @@ impl fmt::Debug for DialStdio {
 }
 
 /// No way could be opened: nothing has been sent.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
+#[error(transparent)]
 pub(super) struct NotOpened(pub(super) io::Error);
-
-impl fmt::Display for NotOpened {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
-    }
-}
-
-impl std::error::Error for NotOpened {}
 
 impl Way {
     /// A client that opens one connection, and no second one when that has ended.
@@ -405,3 +398,45 @@ impl Transport for Wire {
 const NO_SIGNAL: MsgFlags = MsgFlags::MSG_NOSIGNAL;
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
 const NO_SIGNAL: MsgFlags = MsgFlags::empty();
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+
+    use super::*;
+
+    #[test]
+    fn the_operating_system_tells_why_a_way_is_not_open() {
+        let socket = || Way::Socket("/no/such/socket".into());
+        let program = || Way::Program(DialStdio::new("docker".as_ref(), duct::cmd!("docker")));
+        for (way, kind, cause) in [
+            (socket(), ErrorKind::PermissionDenied, Cause::PermissionDenied),
+            (socket(), ErrorKind::NotFound, Cause::Other),
+            (socket(), ErrorKind::TimedOut, Cause::TimedOut),
+            (program(), ErrorKind::NotFound, Cause::ProgramMissing),
+            (program(), ErrorKind::PermissionDenied, Cause::Other),
+            (program(), ErrorKind::TimedOut, Cause::TimedOut),
+        ] {
+            assert_eq!(way.cause(&kind.into()), cause, "{way} {kind}");
+        }
+    }
+
+    #[test]
+    fn the_last_words_of_a_program_are_awaited_for_a_moment() {
+        let (silence, said) = mpsc::channel::<()>();
+        let program = Program {
+            handle: duct::cmd!("true").start().unwrap(),
+            stderr: UnixStream::pair().unwrap().0,
+            reader: Some(thread::spawn(move || _ = said.recv())),
+        };
+        let (ended, outcome) = mpsc::channel();
+        thread::spawn(move || {
+            let start = Instant::now();
+            program.ended();
+            ended.send(start.elapsed()).unwrap();
+        });
+        let waited = outcome.recv_timeout(Duration::from_secs(30)).unwrap();
+        assert!(waited >= Duration::from_millis(200), "{waited:?}");
+        drop(silence);
+    }
+}
