@@ -263,7 +263,7 @@ fn the_difference_of_somebody_elses_network_is_told() {
     let plan = || plan().with_ipv6();
     let ipv6 = plan().ipv6().unwrap();
     let own = json!({"Subnet": "10.56.132.0/24", "Gateway": "10.56.132.1"});
-    let own6 = json!({"Subnet": ipv6.subnet(), "Gateway": ipv6.gateway()});
+    let own6 = json!({"Subnet": ipv6.subnet().to_string(), "Gateway": ipv6.gateway()});
     let other = |subnet: &str, gateway: &str| json!({"Subnet": subnet, "Gateway": gateway});
     for (configs, field, found) in [
         (json!([]), "subnet", None),

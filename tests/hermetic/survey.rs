@@ -51,7 +51,7 @@ fn a_failed_survey_hands_the_plan_back() {
 #[test]
 fn somebody_elses_network_of_the_planned_name_holds_its_subnet() {
     let network = json!([{
-        "Id": "f".repeat(64), "Name": NETWORK, "IPAM": {"Config": [{"Subnet": plan().subnet()}]},
+        "Id": "f".repeat(64), "Name": NETWORK, "IPAM": {"Config": [{"Subnet": plan().subnet().to_string()}]},
     }]);
     let engine = Scripted::new(move |request, _| match request {
         "GET /networks" => Act::Answer(200, network.to_string()),
