@@ -408,7 +408,7 @@ mod tests {
     #[test]
     fn a_condition_prints_the_same_for_people_and_programmers() {
         for ready in all() {
-            assert_eq!(format!("Ready({})", ready), format!("{ready:?}"));
+            assert_eq!(format!("Ready({ready})"), format!("{ready:?}"));
         }
     }
 }

@@ -160,9 +160,9 @@ fn serve(with: impl Fn(TcpStream) + Send + 'static) -> u16 {
 }
 
 /// Closes with data unread, which is a reset.
-fn reset(stream: TcpStream) {
+fn reset(stream: &TcpStream) {
     let linger = nix::libc::linger { l_onoff: 1, l_linger: 0 };
-    nix::sys::socket::setsockopt(&stream, nix::sys::socket::sockopt::Linger, &linger).unwrap();
+    nix::sys::socket::setsockopt(stream, nix::sys::socket::sockopt::Linger, &linger).unwrap();
 }
 
 /// A running container with ports published at these ones of loopback, as it is inspected.
@@ -195,7 +195,7 @@ fn a_published_port_is_ready_if_a_connection_to_it_is_not_closed_at_once() {
     let kept = Mutex::new(Vec::new());
     let quiet = serve(move |stream| kept.lock().unwrap().push(stream));
     let greets = serve(|mut stream| stream.write_all(b"220 hello\r\n").unwrap());
-    let (closes, resets) = (serve(drop), serve(reset));
+    let (closes, resets) = (serve(drop), serve(|stream| reset(&stream)));
     for (at, is_ready) in [(quiet, true), (greets, true), (closes, false), (resets, false)] {
         // Another port is of no matter.
         let (engine, bundle) =
