@@ -349,6 +349,16 @@ mod tests {
         body_by(container, spec)
     }
 
+    #[test]
+    fn a_health_check_has_the_defaults_of_podmans_program() {
+        let nanos = 30_000_000_000_u64;
+        let defaults = json!({"Interval": nanos, "Timeout": nanos, "Retries": 3});
+        assert_eq!(health_check(json!({})), defaults);
+        assert_eq!(health_check(json!({"Interval": 0, "Timeout": 0, "Retries": 0})), defaults);
+        let set = json!({"Interval": 1, "Timeout": 2, "Retries": 4});
+        assert_eq!(health_check(set.clone()), set);
+    }
+
     /// Compared with what podman's own program sends to a service, 4.3.1, for the same options.
     #[test]
     fn a_container_is_sent_as_podmans_program_sends_it() {
