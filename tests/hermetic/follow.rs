@@ -103,6 +103,12 @@ fn what_is_followed_begins_at_the_engines_time() {
         });
     }
     drop((events, log));
+    // Nothing else is told.
+    let requests = engine.requests();
+    let asked = requests.iter().find(|it| it.contains("/events?")).unwrap();
+    for word in [bundle.container_id(), r#""event":["start","die""#, r#""type":["container"]"#] {
+        assert!(asked.contains(word), "{word} in {asked}");
+    }
     engine.script(|_, _| Act::Obey);
     bundle.close().unwrap();
 }
@@ -171,6 +177,28 @@ fn a_connection_that_ends_before_podman_answers_is_made_again_and_a_refusal_is_a
     let error = bundle.wait_for(&Ready::log("READY"), LONG).unwrap_err();
     let Error::Look { source, .. } = &error else { panic!("{error:?}") };
     assert!(source.to_string().contains("the disk is tired"), "{source}");
+    engine.script(|_, _| Act::Obey);
+    bundle.close().unwrap();
+}
+
+#[test]
+fn a_connection_is_ended_where_nobody_follows_it_any_more() {
+    let engine = scripted();
+    let bundle = up(&engine.podman());
+    engine.script(|request, _| match request {
+        _ if request.contains("follow=1") => Act::Hang,
+        _ if request.contains("/logs") => Act::Answer(200, String::new()),
+        _ => Act::Obey,
+    });
+    let log = bundle.follow_logs(None).unwrap();
+    let follows = || engine.requests().iter().filter(|it| it.contains("follow=1")).count();
+    wait_for("the request", || follows() == 1);
+    assert_eq!(engine.hung_up(), 0);
+    drop(log);
+    wait_for("the end of the connection", || engine.hung_up() == 1);
+    // And none is made again, after 100 ms.
+    thread::sleep(Duration::from_millis(400));
+    assert_eq!(follows(), 1);
     engine.script(|_, _| Act::Obey);
     bundle.close().unwrap();
 }

@@ -1,12 +1,13 @@
 //! Each operation of the API, against an engine that does as it is told.
 
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use serde_json::json;
 use sidecar_bundle::{
-    BundleRunning, BundleSpec, ContainerFile, Engine, Error, FileProblem, PullPolicy, Ready,
+    BundleRunning, BundleSpec, ContainerFile, Engine, Error, FileProblem, NetworkOptions,
+    PullPolicy, Ready,
 };
 
 use crate::fake::{Fake, plan};
@@ -336,6 +337,8 @@ fn a_file_in_the_root_is_refused_only_where_the_root_is_read_only() {
     let engine = scripted();
     let spec = BundleSpec::new().file(ContainerFile::new("/top", "x"));
     plan().launch(&engine.engine(), spec.clone()).unwrap().close().unwrap();
+    let below = BundleSpec::new().file(ContainerFile::new("/etc/x", "x")).read_only_root(true);
+    plan().launch(&engine.engine(), below).unwrap().close().unwrap();
     let failed = plan().launch(&engine.engine(), spec.read_only_root(true)).unwrap_err();
     assert!(matches!(failed.error(), Error::Invalid(_)), "{failed:?}");
     assert!(failed.error().to_string().contains("/top is in the root"), "{failed:?}");
@@ -360,7 +363,8 @@ fn a_removal_that_podman_reports_as_failed_is_none() {
     let bundle = up(&podman.clone().with_remove_deadline(Duration::from_secs(1)));
     at(&engine, "DELETE /libpod/containers", Act::Answer(200, report(json!("it stays"))));
     let error = bundle.close().unwrap_err();
-    assert!(matches!(error.each()[0], Error::NotRemoved { .. }), "{error:?}");
+    let Error::NotRemoved { command, .. } = &error.each()[0] else { panic!("{error:?}") };
+    assert!(command.contains("/podman rm --force"), "{command}");
     engine.script(|_, _| Act::Obey);
     up(&podman).close().unwrap();
     assert_eq!(engine.resources(), 0);
@@ -406,4 +410,53 @@ fn a_reaper_needs_the_program_or_curl_and_a_socket() {
         assert_eq!(engine.has_reaper(), has_reaper, "{program} {host}");
         assert!(!engine.without_reaper().has_reaper());
     }
+}
+
+#[test]
+fn an_answer_of_something_on_the_way_is_no_absence() {
+    let engine = scripted();
+    let bundle = up(&engine.engine());
+    at(&engine, "GET /containers/", refusal(404, "page not found"));
+    let error = bundle.status().unwrap_err();
+    assert!(matches!(error, Error::Look { .. }), "{error:?}");
+    engine.script(|_, _| Act::Obey);
+    bundle.close().unwrap();
+}
+
+#[test]
+fn a_network_of_podmans_with_containers_on_it_is_not_removed() {
+    let engine = scripted();
+    let podman = engine.podman();
+    podman.version().unwrap();
+    let short = podman.with_remove_deadline(Duration::from_secs(1));
+    let network = plan().create_network(&short).unwrap();
+    let on_it = format!(r#"{{"network":["{}"]}}"#, network.network_id());
+    engine.script(move |request, _| {
+        let others = || Act::Answer(200, json!([{"Names": ["others"]}]).to_string());
+        if request.contains(&on_it) { others() } else { Act::Obey }
+    });
+    let error = network.close().unwrap_err();
+    let Error::NotRemoved { attached, .. } = &error else { panic!("{error:?}") };
+    assert_eq!(attached[..], ["others"]);
+    assert_eq!(count(&engine, "DELETE"), 0);
+}
+
+#[test]
+fn a_second_network_is_joined_under_the_aliases() {
+    let joined = Arc::new(Mutex::new(String::new()));
+    let its = Arc::clone(&joined);
+    let engine = Scripted::new(move |request, body| match request {
+        "POST /networks/second/connect" => {
+            body.clone_into(&mut its.lock().unwrap());
+            Act::Answer(200, String::new())
+        }
+        _ => Act::Obey,
+    });
+    let spec = BundleSpec::new().also_on("second").network_alias("proxy");
+    let plan = plan().with_options(NetworkOptions::new().internal(true));
+    let bundle = plan.launch(&engine.engine(), spec).unwrap();
+    let joined: serde_json::Value = serde_json::from_str(&joined.lock().unwrap()).unwrap();
+    let container = bundle.container_id();
+    assert_eq!(joined, json!({"Container": container, "EndpointConfig": {"Aliases": ["proxy"]}}));
+    bundle.close().unwrap();
 }

@@ -69,6 +69,8 @@ struct State {
     commands: Commands,
     /// The commands that were run, by their ids.
     ran: BTreeMap<String, (i32, String)>,
+    /// The connections whose other end has gone while an answer was awaited.
+    hung_up: usize,
 }
 
 impl Scripted {
@@ -87,6 +89,7 @@ impl Scripted {
             files: BTreeMap::new(),
             commands: Box::new(|_| (0, String::new())),
             ran: BTreeMap::new(),
+            hung_up: 0,
         }));
         let shared = Arc::clone(&state);
         thread::spawn(move || {
@@ -163,13 +166,19 @@ rm "$socket"
         state.networks.len() + state.containers.len()
     }
 
+    /// The connections whose other end did not wait for an answer that never came.
+    pub(crate) fn hung_up(&self) -> usize {
+        self.state.lock().unwrap().hung_up
+    }
+
     /// The requests so far, such as `POST /networks/create`.
     pub(crate) fn requests(&self) -> Vec<String> {
         self.state.lock().unwrap().requests.clone()
     }
 }
 
-fn serve(connection: &UnixStream, state: &Mutex<State>) {
+fn serve(connection: &UnixStream, shared: &Mutex<State>) {
+    let state = shared;
     let mut reader = BufReader::new(connection);
     let mut writer = connection;
     let name = state.lock().unwrap().name.clone();
@@ -214,7 +223,10 @@ fn serve(connection: &UnixStream, state: &Mutex<State>) {
                 return;
             }
             Act::Hang => {
-                thread::sleep(Duration::from_secs(60));
+                connection.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+                if reader.read(&mut [0]).is_ok_and(|length| length == 0) {
+                    shared.lock().unwrap().hung_up += 1;
+                }
                 return;
             }
             Act::Begin(text) => {
@@ -278,6 +290,9 @@ impl State {
         let words = words.strip_prefix(&["libpod"]).unwrap_or(&words);
         let license = if self.is_podman { "Apache-2.0" } else { "Community Engine" };
         let body: Value = serde_json::from_str(body).unwrap_or_default();
+        if let Some(answer) = self.look_inside(method, words, query, &body) {
+            return answer;
+        }
         // Another engine has nothing.
         let mut nothing = (BTreeMap::new(), BTreeMap::new());
         let (networks, containers) = match name {
@@ -340,6 +355,41 @@ impl State {
                 containers.insert(id.clone(), container);
                 json(201, json!({"Id": id}))
             }
+            ("POST", ["containers", _, _]) => (204, String::new()),
+            ("POST", ["networks", _, "disconnect"]) | ("PUT", ["containers", _, "archive"]) => {
+                (200, String::new())
+            }
+            ("GET", ["networks"] | ["networks", "json"]) => json(200, listed(networks, query)),
+            ("GET", ["containers", "json"]) => json(200, listed(containers, query)),
+            ("GET", ["networks", key] | ["networks", key, "json"]) => {
+                found(networks, key, "network KEY not found")
+            }
+            ("GET", ["containers", key, "json"]) => {
+                found(containers, key, "No such container: KEY")
+            }
+            ("GET", ["images", _, "json"]) => json(200, json!({"RepoDigests": ["x@sha256:1"]})),
+            ("DELETE", ["networks", key]) => match networks.remove(*key) {
+                Some(_) => (204, String::new()),
+                None => json(404, json!({"message": format!("network {key} not found")})),
+            },
+            ("DELETE", ["containers", key]) => match containers.remove(*key) {
+                Some(_) => (204, String::new()),
+                None => json(404, json!({"message": format!("No such container: {key}")})),
+            },
+            _ => json(404, json!({"message": "page not found"})),
+        }
+    }
+
+    /// The answers about what is in a container.
+    fn look_inside(
+        &mut self,
+        method: &str,
+        words: &[&str],
+        query: &str,
+        body: &Value,
+    ) -> Option<(u16, String)> {
+        let json = |status: u16, value: Value| (status, value.to_string());
+        Some(match (method, words) {
             ("POST", ["containers", _, "exec"]) => {
                 self.ids += 1;
                 let id = format!("{:064x}", self.ids);
@@ -366,29 +416,8 @@ impl State {
                     None => json(404, json!({"message": missing})),
                 }
             }
-            ("POST", ["containers", _, _]) => (204, String::new()),
-            ("POST", ["networks", _, "disconnect"]) | ("PUT", ["containers", _, "archive"]) => {
-                (200, String::new())
-            }
-            ("GET", ["networks"] | ["networks", "json"]) => json(200, listed(networks, query)),
-            ("GET", ["containers", "json"]) => json(200, listed(containers, query)),
-            ("GET", ["networks", key] | ["networks", key, "json"]) => {
-                found(networks, key, "network KEY not found")
-            }
-            ("GET", ["containers", key, "json"]) => {
-                found(containers, key, "No such container: KEY")
-            }
-            ("GET", ["images", _, "json"]) => json(200, json!({"RepoDigests": ["x@sha256:1"]})),
-            ("DELETE", ["networks", key]) => match networks.remove(*key) {
-                Some(_) => (204, String::new()),
-                None => json(404, json!({"message": format!("network {key} not found")})),
-            },
-            ("DELETE", ["containers", key]) => match containers.remove(*key) {
-                Some(_) => (204, String::new()),
-                None => json(404, json!({"message": format!("No such container: {key}")})),
-            },
-            _ => json(404, json!({"message": "page not found"})),
-        }
+            _ => return None,
+        })
     }
 }
 

@@ -761,7 +761,7 @@ mod tests {
     fn the_end_of_an_output_is_kept_in_no_more_memory_than_it_may_take() {
         let mut output = Vec::new();
         for byte in 0..7 {
-            keep(&mut output, &[b'0' + byte; OUTPUT / 2 + 1]);
+            keep(&mut output, &vec![b'0' + byte; OUTPUT / 2 + 1]);
             assert!(output.len() <= 2 * OUTPUT, "{byte}");
         }
         let last = last_bytes(&output);

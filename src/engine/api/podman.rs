@@ -349,6 +349,28 @@ mod tests {
         body_by(container, spec)
     }
 
+    #[test]
+    fn an_option_of_a_log_is_podmans_or_the_log_is_refused() {
+        let config = |options| log(&json!({"Type": "k8s-file", "Config": options}));
+        let sent = config(json!({"path": "/l", "tag": "t", "max-size": "7"})).unwrap();
+        let options = json!({"tag": "t"});
+        assert_eq!(
+            sent,
+            json!({"driver": "k8s-file", "path": "/l", "size": 7, "options": options})
+        );
+        assert_eq!(config(json!({"mode": "non-blocking"})), None);
+    }
+
+    #[test]
+    fn a_health_check_has_the_defaults_of_podmans_program() {
+        let nanos = 30_000_000_000_u64;
+        let defaults = json!({"Interval": nanos, "Timeout": nanos, "Retries": 3});
+        assert_eq!(health_check(json!({})), defaults);
+        assert_eq!(health_check(json!({"Interval": 0, "Timeout": 0, "Retries": 0})), defaults);
+        let set = json!({"Interval": 1, "Timeout": 2, "Retries": 4});
+        assert_eq!(health_check(set.clone()), set);
+    }
+
     /// Compared with what podman's own program sends to a service, 4.3.1, for the same options.
     #[test]
     fn a_container_is_sent_as_podmans_program_sends_it() {
@@ -553,6 +575,8 @@ mod tests {
             ("seccomp=builtin", Some(("seccomp_profile_path", json!("")))),
             ("seccomp=/p", Some(("seccomp_profile_path", json!("/p")))),
             ("mask=/a:/b", Some(("mask", json!(["/a", "/b"])))),
+            ("unmask=/a:/b", Some(("unmask", json!(["/a", "/b"])))),
+            ("proc-opts=a,b", Some(("procfs_opts", json!(["a", "b"])))),
             ("systempaths=other", None),
             ("credentialspec=x", None),
         ] {
