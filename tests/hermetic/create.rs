@@ -146,6 +146,21 @@ fn a_kept_network_is_taken_over() {
 }
 
 #[test]
+fn a_kept_network_that_somebody_removed_is_forgotten() {
+    let fake = Fake::new();
+    let network = plan().create_network(&fake.engine()).unwrap();
+    let id = network.network_id().to_owned();
+    let plan = network.keep().unwrap();
+    std::fs::remove_file(fake.path("network").join(&id)).unwrap();
+    let bundle = plan.launch(&fake.engine(), BundleSpec::new()).unwrap();
+    assert_ne!(bundle.network_id(), id);
+    bundle.close().unwrap();
+    fake.assert_nothing_left();
+    let leases: Vec<_> = std::fs::read_dir(fake.path("leases")).unwrap().collect();
+    assert!(leases.is_empty(), "{leases:?}");
+}
+
+#[test]
 fn a_network_whose_answer_is_late_is_removed() {
     let fake = Fake::new();
     fake.on("network-create", "obey >/dev/null; echo 'still at it' >&2; exec sleep 60");
