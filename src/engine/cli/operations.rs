@@ -526,4 +526,21 @@ mod tests {
             assert_eq!(quoted(word), text);
         }
     }
+
+    #[test]
+    fn a_reaper_asks_a_podman_for_its_identity_only_if_that_is_elsewhere() {
+        let cli = Cli::new(Dialect::Podman).with_context("far".into());
+        for remote in [false, true] {
+            let info = serde_json::json!({
+                "host": {"hostname": "h", "security": {}, "serviceIsRemote": remote},
+                "store": {"graphRoot": "/g"},
+                "version": {"Version": "4.3.1"},
+            });
+            let spec = cli.reaper_spec(&EngineInfo::read(&info).unwrap());
+            let asks = ["--connection", "far", "info", "--format"].map(str::to_owned);
+            assert_eq!(spec.identify.starts_with(&asks), remote, "{spec:?}");
+            assert_eq!(spec.identity, if remote { "h|/g" } else { "" });
+            assert!(spec.list_networks.starts_with(&asks[..2]), "{spec:?}");
+        }
+    }
 }
