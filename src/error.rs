@@ -200,7 +200,7 @@ pub enum Error {
         network: String,
         /// Its id.
         id: String,
-        /// The difference: `subnet`, `gateway`, or the key of a label.
+        /// The difference: `subnet`, `IPv6 subnet`, `gateway`, or the key of a label.
         field: String,
         /// The planned value.
         planned: String,

@@ -67,9 +67,10 @@ fn quoted(value: &str) -> String {
     value.chars().map(quote).collect()
 }
 
-/// By the tables of `std`: what is not the first of a text, it escapes if it does not print, or is a quote.
+/// By the tables of `std`, for all but ASCII, of which there may be much: what is not the first of a text, it escapes if
+/// it does not print.
 fn prints(c: char) -> bool {
-    c == '\'' || ['a', c].iter().collect::<String>().escape_debug().eq(['a', c])
+    matches!(c, ' '..='~') || ['a', c].iter().collect::<String>().escape_debug().eq(['a', c])
 }
 
 impl fmt::Debug for Redactor {
