@@ -10,7 +10,7 @@ Exit codes:
   0  it is done, or a sweep had nothing to remove
   1  the engine, a lease or the output failed, or the engine does not support it
   2  an argument is wrong
-  3  remove: the owner of the slug lives, or a sweep is at it; try again
+  3  remove: the owner of the slug lives, or a sweep holds the slug; try again
   4  remove, logs: there is no bundle of this slug, or it has no container
   5  remove: something could not be removed; sweep: the same, or a slug could not be looked at";
 
