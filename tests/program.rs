@@ -210,6 +210,7 @@ fn wrong_arguments_have_a_code_of_their_own_and_touch_nothing() {
         &["remove", "demo", "--dry-run"],
         &["logs", "demo", "--tail=-1"],
         &["list", "--engine=lxc"],
+        &["sweep", "--state-dir=/no/such/directory"],
         &["list", "--engine=detect"],
         &["--host=unix:///a", "list", "--context=b"],
     ] {

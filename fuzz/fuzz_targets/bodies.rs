@@ -1,4 +1,4 @@
-//! From a specification to the bodies of requests: each part is found again, and nothing else.
+//! From a specification to the bodies of requests: each part is found again, and nothing else is in its list.
 #![no_main]
 
 use std::collections::BTreeMap;

@@ -134,7 +134,7 @@ fn is_in(answer: &[String], text: &str) -> bool {
     let known = |it: &String| {
         it == text
             || it.trim_start_matches('/') == text
-            || text.strip_prefix("br-").is_some_and(|id| it.starts_with(id))
+            || text.strip_prefix("br-").is_some_and(|id| id.len() >= 12 && it.starts_with(id))
     };
     let has = |text: &str| answer.iter().any(|it| it == text);
     answer.iter().any(|it| known(it) || is_address(it) || is_subnet(it) || is_port(it))

@@ -93,7 +93,7 @@ impl Tmpfs {
 /// let spec = BundleSpec::new().mount_read_only("/home/me/rules", "/rules");
 /// let spec = spec.relabel("/rules", Relabel::Shared).relabel("/cache", Relabel::Private);
 /// let refused = NetworkPlanned::new(Slug::new("demo")?).launch(&Engine::podman(), spec);
-/// assert!(refused.unwrap_err().to_string().contains("no path of the host is mounted at /cache"));
+/// assert!(refused.unwrap_err().to_string().contains("no path of the host is mounted"));
 /// # Ok::<(), sidecar_bundle::InvalidInput>(())
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -44,7 +44,8 @@ pub struct BundleSpec {
 }
 
 impl BundleSpec {
-    /// The default image of the plan's [`Naming`](crate::Naming), with the daemons `egress` and `pipelock`.
+    /// The default image of the plan's [`Naming`](crate::Naming), with the daemons `egress` and `pipelock`, and without
+    /// conditions: [`Daemon::ready`] adds one.
     ///
     /// That image is on no registry: build it, or name another with [`image`](Self::image). An image that
     /// knows no daemons ignores the variable that lists them.
@@ -441,6 +442,8 @@ impl BundleSpec {
     /// assert!(log.is_file());
     /// # Ok::<(), sidecar_bundle::Error>(())
     /// ```
+    ///
+    /// A relative path begins at the working directory of this call.
     pub fn save_log(mut self, path: impl Into<PathBuf>) -> Self {
         let path = path.into();
         self.options.save_log = Some(path::absolute(&path).unwrap_or(path));

@@ -6,7 +6,7 @@
 //! |---|---|
 //! | Subnet, gateway and address follow from the slug alone, and are the same on every machine. | `cargo test --test vectors --test properties` |
 //! | A bundle that runs has the planned address, or the step is an error. | `tests/with-docker cargo test --test engine` |
-//! | A wrong order of steps does not compile, and the message names the missing step. | `cargo test --test misuse`: 56 programs |
+//! | A wrong order of steps does not compile, and the message of the usual ones names the missing step. | `cargo test --test misuse`: 56 programs |
 //! | An owner that is killed at a random moment leaves nothing. | `tests/with-docker cargo test --test chaos`: 160 kills |
 //! | Failures in any order lose nothing, leave nothing behind, and take nothing from others. | `cargo test --lib model`: 10,000 random sequences against a modelled engine |
 //! | Each of these tests notices if its guarantee is broken. | `tests/break-guarantees`: one patch for each |

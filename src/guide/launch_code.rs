@@ -70,7 +70,8 @@
 //!
 //! A [`ContainerFile`] is copied into the container before it starts. It needs no file on the host, and works where the
 //! engine is elsewhere. Where the root is read-only, as with [`hardened`](BundleSpec::hardened), the file's directory is a
-//! writable volume: give the file a directory of its own.
+//! writable volume: give the file a directory of its own. Give a secret file the [owner](ContainerFile::owner) that reads it:
+//! without one, root alone does.
 //!
 //! # Readiness
 //!
@@ -115,6 +116,10 @@
 //!     bundle.close()
 //! }
 //! ```
+//!
+//! There is no stopper before the launch has ended. A signal that ends the process meanwhile leaves no container or network,
+//! and does leave the launcher's own files, such as the allowlist: write them anew at the next start, or set a handler first
+//! that removes them.
 //!
 //! `examples/launch.rs` is a whole program.
 //!

@@ -108,8 +108,10 @@
 //! }
 //! ```
 //!
-//! In `.config/nextest.toml`, a setup script calls the first function; `set-up` is a program of the package. nextest has no
-//! script for the end: call the last function after it, or leave the bundle to the next run.
+//! In `.config/nextest.toml`, a setup script calls the first function; `set-up` is a program of the package. This library is
+//! then one of its dependencies, and not of its tests alone, and `plan()` stands in its own library. Plain `cargo test` runs
+//! no setup script. nextest has no script for the end: call the last function after it, or leave the bundle to the next
+//! run.
 //!
 //! ```toml
 //! experimental = ["setup-scripts"]

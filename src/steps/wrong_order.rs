@@ -1,6 +1,7 @@
-//! Calls in a wrong order. They do not compile, and the compiler's message names the step that is missing.
+//! The usual calls in a wrong order. They do not compile, and the compiler's message names the step that is missing.
 //!
-//! Without these methods, it says that a state has no such method, and nothing of the step.
+//! Without these methods, it says that a state has no such method, and nothing of the step. A method here takes its name
+//! from the extension traits of users, which have to be called by their path then.
 
 use std::time::Duration;
 
@@ -56,7 +57,7 @@ wrong_order! {
         fn wait_exit(Duration) -> Result<Option<Exit>, Error>;
         fn guest(&str, BundleSpec) -> Result<Guest<'a>, Error>;
         fn status() -> Result<Status, Error>;
-        fn logs(usize) -> Result<Vec<LogLine>, Error>;
+        fn logs(impl Into<Option<usize>>) -> Result<Vec<LogLine>, Error>;
         fn events() -> Result<Events<'a>, Error>;
     }
 
@@ -67,7 +68,7 @@ wrong_order! {
         fn wait_exit(Duration) -> Result<Option<Exit>, Error>;
         fn guest(&str, BundleSpec) -> Result<Guest<'a>, Error>;
         fn status() -> Result<Status, Error>;
-        fn logs(usize) -> Result<Vec<LogLine>, Error>;
+        fn logs(impl Into<Option<usize>>) -> Result<Vec<LogLine>, Error>;
         fn events() -> Result<Events<'a>, Error>;
     }
 

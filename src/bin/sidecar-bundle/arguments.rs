@@ -89,9 +89,15 @@ pub(crate) struct EngineArguments {
     /// The program in place of docker or podman, such as a wrapper.
     #[arg(long, global = true)]
     program: Option<OsString>,
-    /// The directory of the launchers' leases, if it is not the default one.
-    #[arg(long, global = true, value_name = "DIRECTORY")]
+    /// The directory of the launchers' leases, if it is not the default one. It exists once there was a launch.
+    #[arg(long, global = true, value_name = "DIRECTORY", value_parser = directory)]
     state_dir: Option<PathBuf>,
+}
+
+/// In a directory that is not there, each bundle would look like one without an owner.
+fn directory(path: &str) -> Result<PathBuf, &'static str> {
+    let path = PathBuf::from(path);
+    if path.is_dir() { Ok(path) } else { Err("there is no such directory") }
 }
 
 /// The ways to an engine.
@@ -123,16 +129,13 @@ impl Arguments {
 
 impl EngineArguments {
     /// The engine, and a note of which it is if it was not named.
-    pub(crate) fn engine(self) -> Result<(Engine, Option<String>), Error> {
-        let (mut engine, note) = match self.engine {
-            Way::Docker => (Engine::docker(), None),
-            Way::DockerCli => (Engine::docker_cli(), None),
-            Way::Podman => (Engine::podman(), None),
-            Way::Detect => {
-                let engine = Engine::detect()?;
-                let note = note(&engine.version()?);
-                (engine, Some(note))
-            }
+    pub(crate) fn engine(self) -> Result<(Engine, bool), Error> {
+        let is_named = self.engine != Way::Detect;
+        let mut engine = match self.engine {
+            Way::Docker => Engine::docker(),
+            Way::DockerCli => Engine::docker_cli(),
+            Way::Podman => Engine::podman(),
+            Way::Detect => Engine::detect()?,
         };
         if let Some(program) = self.program {
             engine = engine.with_program(program);
@@ -146,21 +149,22 @@ impl EngineArguments {
         if let Some(directory) = self.state_dir {
             engine = engine.with_state_dir(directory);
         }
-        Ok((engine, note))
+        Ok((engine, is_named))
     }
 }
 
-/// Says which engine was detected, and why it is not Docker.
-fn note(version: &str) -> String {
+/// Says which engine was detected, and why it is not Docker; nothing, if it does not answer any more.
+pub(crate) fn note(engine: &Engine) -> Option<String> {
+    let version = engine.version().ok()?;
     let asked = format!("no engine was named, so {version} was asked");
     if version.starts_with("Docker ") {
-        return asked;
+        return Some(asked);
     }
     // A Docker that hangs has taken its time already.
-    match Engine::docker().with_remove_deadline(Duration::from_secs(2)).version() {
+    Some(match Engine::docker().with_remove_deadline(Duration::from_secs(2)).version() {
         Ok(_) => asked,
         Err(error) => format!("{asked}; docker does not answer: {}", chain(&error)),
-    }
+    })
 }
 
 impl PlanArguments {

@@ -7,7 +7,7 @@ mod output;
 use std::io::{stderr, stdout};
 use std::process::ExitCode;
 
-use arguments::{Arguments, BundleArguments, Command, EngineArguments};
+use arguments::{Arguments, BundleArguments, Command, EngineArguments, note};
 use failure::{Failure, NOT_REMOVED, chain};
 use output::{json, printable, write};
 use serde_json::json;
@@ -35,8 +35,8 @@ fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
     let Arguments { engine, json: as_json, command } = arguments;
     let mut code = ExitCode::SUCCESS;
     let found = |engine: EngineArguments| {
-        let (engine, note) = engine.engine()?;
-        tell(note, as_json);
+        let (engine, is_named) = engine.engine()?;
+        tell(&engine, is_named, as_json);
         Ok::<_, Failure>(engine)
     };
     let text = match command {
@@ -57,9 +57,10 @@ fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
             if as_json { json(&swept)? } else { output::swept(&swept) }
         }
         Command::Logs { bundle, tail } => {
-            let (engine, note) = engine.engine()?;
+            let (engine, is_named) = engine.engine()?;
             // The container's lines have their stream to themselves.
-            logs(&engine, bundle, tail, as_json).inspect_err(|_| tell(note, as_json))?;
+            let printed = logs(&engine, bundle, tail, as_json);
+            printed.inspect_err(|_| tell(&engine, is_named, as_json))?;
             return Ok(code);
         }
         Command::Remove(bundle) => {
@@ -79,9 +80,9 @@ fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
     Ok(code)
 }
 
-/// Prints a note to standard error.
-fn tell(note: Option<String>, as_json: bool) {
-    let Some(note) = note else { return };
+/// Prints a note to standard error about an engine that was not named.
+fn tell(engine: &Engine, is_named: bool, as_json: bool) {
+    let Some(note) = Some(engine).filter(|_| !is_named).and_then(note) else { return };
     let line = if as_json {
         format!("{}\n", json!({"note": note}))
     } else {
