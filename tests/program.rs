@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
 use serde_json::{Value, json};
@@ -76,12 +77,18 @@ fn ran(mut program: Command) -> Ran {
     Ran { code: output.status.code().unwrap(), stdout, stderr }
 }
 
+/// A directory of leases, which is there as after a launch.
+fn leases(path: PathBuf) -> PathBuf {
+    fs::create_dir_all(&path).unwrap();
+    path
+}
+
 impl Fake {
     /// The program's arguments for this engine, and further ones.
     fn arguments(&self, more: &[&str]) -> Vec<OsString> {
         let mut arguments = vec!["--engine=docker-cli".into(), "--program".into()];
         arguments.push(self.path("docker").into());
-        arguments.extend(["--state-dir".into(), self.path("leases").into()]);
+        arguments.extend(["--state-dir".into(), leases(self.path("leases")).into()]);
         arguments.extend(more.iter().map(Into::into));
         arguments
     }
@@ -103,7 +110,7 @@ impl Scripted {
     #[track_caller]
     fn run(&self, arguments: &[&str]) -> Ran {
         let address = format!("--host=unix://{}", self.path("s").display());
-        let state = format!("--state-dir={}", self.path("leases").display());
+        let state = format!("--state-dir={}", leases(self.path("leases")).display());
         ran(program(&[&["--engine=docker", &address, &state][..], arguments].concat()))
     }
 }
@@ -240,7 +247,7 @@ fn a_list_shows_every_bundle_with_its_owner() {
     let fake = Fake::new();
     let heading = "PREFIX  SLUG  STATE  ADDRESS  OWNER  AGE  GUESTS\n";
     assert_eq!(fake.run(&["list"]).done(), heading);
-    assert!(!fake.path("leases").exists(), "a list makes no directory");
+    assert_eq!(fs::read_dir(fake.path("leases")).unwrap().count(), 0, "a list writes nothing");
     let named = |slug: &str| NetworkPlanned::new(Slug::new(slug).unwrap());
     let living = named("living").create_network(&fake.engine()).unwrap();
     named("kept").launch(&fake.engine(), BundleSpec::new()).unwrap().keep().unwrap();
@@ -356,7 +363,6 @@ fn an_engine_or_a_directory_that_cannot_be_used_is_an_error() {
         );
     }
     fake.obey("info");
-    fs::create_dir(fake.path("leases")).unwrap();
     fs::set_permissions(fake.path("leases"), std::os::unix::fs::PermissionsExt::from_mode(0o777))
         .unwrap();
     for command in [&["list"][..], &["sweep"], &["remove", "demo"]] {
