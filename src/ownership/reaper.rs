@@ -444,7 +444,7 @@ mod tests {
         }
     }
 
-    /// Whether the last message is sent to its end, too: a socket may take a part of one.
+    /// Returns true if the last message, too, is sent to its end: a socket may take a part of one.
     fn is_told_everything(reaper: &Reaper) -> bool {
         let mut state = reaper.state();
         let lives = state.tell();

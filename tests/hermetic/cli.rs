@@ -611,7 +611,7 @@ echo '2026-01-02T03:04:05.000000001Z first' >&2
 fn an_answer_with_too_little_is_no_absence() {
     let fake = Fake::new();
     let bundle = fake.up();
-    // What is missing is refused with its name.
+    // The program refuses a missing container with its name.
     fake.on("container-inspect", "echo '[]'");
     let error = bundle.status().unwrap_err();
     assert!(matches!(error, Error::Look { .. }), "{error:?}");

@@ -402,7 +402,7 @@ fn a_subnet_in_which_the_engines_host_has_an_address_is_taken() {
     let is_loopback = |it: &Holder| matches!(it, Holder::Interface { name, .. } if name == "lo");
     assert!(holder.as_ref().is_some_and(is_loopback), "{holder:?}");
     assert!(!engine.requests().contains(&"POST /networks/create".into()));
-    // What one of its networks holds is for the engine to refuse, and what is on another host is in nobody's way.
+    // The engine itself refuses a subnet of its networks, and a subnet on another host is in nobody's way.
     for engine in [
         perhaps_here(&[json!([network_on("sb0", "127.0.0.0/16")])]),
         Scripted::new(|_, _| Act::Obey),

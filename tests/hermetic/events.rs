@@ -78,13 +78,13 @@ fn a_health_check_that_nobody_else_runs_is_run_while_events_are_awaited() {
 
     script(Duration::from_millis(20));
     let mut events = bundle.events().unwrap();
-    // What has no time to wait begins no check.
+    // A wait without time begins no check.
     for _ in 0..20 {
         events.next_timeout(Duration::ZERO).unwrap();
     }
     assert_eq!(checks(), 0);
     let start = Instant::now();
-    // Where there is systemd, its timers are trusted for some seconds.
+    // On a host with systemd, its timers are trusted for some seconds.
     let by_systemd = Path::new("/run/systemd/system").exists();
     while checks() < 2 && start.elapsed() < Duration::from_secs(if by_systemd { 0 } else { 20 }) {
         events.next_timeout(Duration::from_millis(100)).unwrap();

@@ -1,4 +1,4 @@
-//! What is followed on a connection of its own, against an engine that does as it is told.
+//! Logs and events, each followed on a connection of its own, against an engine that does as it is told.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;

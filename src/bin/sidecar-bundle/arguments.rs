@@ -4,6 +4,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use clap::builder::{PathBufValueParser, TypedValueParser};
 use clap::error::ErrorKind;
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 use sidecar_bundle::{AddressPool, Engine, Error, Naming, NetworkPlanned, Slug};
@@ -90,13 +91,12 @@ pub(crate) struct EngineArguments {
     #[arg(long, global = true)]
     program: Option<OsString>,
     /// The directory of the launchers' leases, if it is not the default one. It exists once there was a launch.
-    #[arg(long, global = true, value_name = "DIRECTORY", value_parser = directory)]
+    #[arg(long, global = true, value_name = "DIRECTORY", value_parser = PathBufValueParser::new().try_map(directory))]
     state_dir: Option<PathBuf>,
 }
 
 /// In a directory that is not there, each bundle would look like one without an owner.
-fn directory(path: &str) -> Result<PathBuf, &'static str> {
-    let path = PathBuf::from(path);
+fn directory(path: PathBuf) -> Result<PathBuf, &'static str> {
     if path.is_dir() { Ok(path) } else { Err("there is no such directory") }
 }
 
@@ -128,7 +128,7 @@ impl Arguments {
 }
 
 impl EngineArguments {
-    /// The engine, and a note of which it is if it was not named.
+    /// The engine, and whether it was named.
     pub(crate) fn engine(self) -> Result<(Engine, bool), Error> {
         let is_named = self.engine != Way::Detect;
         let mut engine = match self.engine {

@@ -155,8 +155,8 @@ impl Command {
 
     /// Runs it and returns what it answers: that is read from its standard output, or is not what was expected.
     ///
-    /// Where the exit status of a command was lost, only its answer tells that it succeeded. `read` must therefore
-    /// refuse an empty one.
+    /// If the exit status of a command was lost, only its answer tells that it succeeded. `read` must therefore refuse
+    /// an empty one.
     pub(super) fn answer<T>(
         self,
         expected: &'static str,

@@ -297,7 +297,7 @@ mod tests {
         assert!(docker.connection().is_empty());
         let variables = docker.minimal_env();
         assert!(variables.contains(&("DOCKER_CONTEXT".into(), "far".into())), "{variables:?}");
-        // What leads to another engine is not passed on.
+        // A variable that leads to another engine is not passed on.
         assert!(variables.iter().all(|(name, _)| name != "DOCKER_HOST"), "{variables:?}");
     }
 }
