@@ -4,27 +4,14 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use serde_json::json;
-use sidecar_bundle::{BundleRunning, BundleSpec, Engine, Error, Ready};
+use sidecar_bundle::{Error, Ready};
 
 use crate::api::{answers, container, frame};
-use crate::fake::plan;
-use crate::scripted::{Act, Scripted};
+use crate::operations::{refusal, scripted, up};
+use crate::scripted::Act;
 use crate::surroundings::wait_for;
 
 const LONG: Duration = Duration::from_secs(20);
-
-fn scripted() -> Scripted {
-    Scripted::new(|_, _| Act::Obey)
-}
-
-fn up(engine: &Engine) -> BundleRunning {
-    plan().launch(engine, BundleSpec::new()).unwrap()
-}
-
-fn refusal(status: u16, message: &str) -> Act {
-    Act::Answer(status, json!({"message": message}).to_string())
-}
 
 /// A frame of a log with times, at this second.
 fn line(second: u8, text: &str) -> String {

@@ -18,15 +18,15 @@ const LONG: Duration = Duration::from_secs(20);
 /// The length of the longest file that is read.
 const LONGEST: usize = 1 << 20;
 
-fn scripted() -> Scripted {
+pub(crate) fn scripted() -> Scripted {
     Scripted::new(|_, _| Act::Obey)
 }
 
-fn up(engine: &Engine) -> BundleRunning {
+pub(crate) fn up(engine: &Engine) -> BundleRunning {
     plan().launch(engine, BundleSpec::new()).unwrap()
 }
 
-fn refusal(status: u16, message: &str) -> Act {
+pub(crate) fn refusal(status: u16, message: &str) -> Act {
     Act::Answer(status, json!({"message": message}).to_string())
 }
 

@@ -110,16 +110,18 @@ fn a_service_that_does_not_start_is_one_error_at_once() {
     podman.version().unwrap();
 }
 
+/// The words of an owner on this podman.
+fn words(engine: &Scripted) -> [String; 4] {
+    let [program, state] = ["podman", "leases"].map(|name| engine.path(name).display().to_string());
+    let [program, state] = [format!("program={program}"), format!("state={state}")];
+    ["podman".into(), program, state, "reaper=false".into()]
+}
+
 #[test]
 fn nothing_of_a_service_stays_though_its_process_was_killed() {
     let engine = scripted();
     let _podman = engine.podman();
-    let words = [
-        "podman".to_owned(),
-        format!("program={}", engine.path("podman").display()),
-        format!("state={}", engine.path("leases").display()),
-        "reaper=false".to_owned(),
-    ];
+    let words = words(&engine);
     let room = tempfile::tempdir_in("/tmp").unwrap();
     let mut owner = Owner::program(&words);
     owner.env("XDG_RUNTIME_DIR", room.path()).env("API_TOKEN", "s3cret");
@@ -144,12 +146,7 @@ fn nothing_of_a_service_stays_though_its_process_was_killed() {
 fn a_service_has_its_directory_where_its_path_is_short_and_plain() {
     let engine = scripted();
     let _podman = engine.podman();
-    let words = [
-        "podman".to_owned(),
-        format!("program={}", engine.path("podman").display()),
-        format!("state={}", engine.path("leases").display()),
-        "reaper=false".to_owned(),
-    ];
+    let words = words(&engine);
     let room = tempfile::tempdir_in("/tmp").unwrap();
     for (name, takes_it) in
         [("run.d", true), ("run d", false), ("run%20d", false), (&*"d".repeat(64), false)]
