@@ -49,7 +49,8 @@ impl Drop for Ip {
 }
 
 /// The foreign networks: their number, and how long the prefix of each is.
-const FOREIGN: usize = 200;
+const FOREIGN: usize = 100;
+const SLUGS: usize = 50;
 const PREFIXES: [u8; 8] = [24, 23, 29, 25, 28, 26, 30, 27];
 
 /// Each somewhere in 512 addresses of its own.
@@ -118,7 +119,7 @@ fn survey_cost(plan: &NetworkPlanned, world: &World) -> Duration {
 }
 
 #[test]
-fn on_a_host_with_two_hundred_foreign_networks_a_hundred_slugs_get_subnets_of_their_own() {
+fn on_a_host_with_a_hundred_foreign_networks_fifty_slugs_get_subnets_of_their_own() {
     let Some(world) = private("crowded") else { return };
     let pool: AddressPool = "10.160.0.0/14:/24".parse().unwrap();
     let route: Ipv4Net = "10.160.0.0/16".parse().unwrap();
@@ -131,7 +132,7 @@ fn on_a_host_with_two_hundred_foreign_networks_a_hundred_slugs_get_subnets_of_th
         NetworkPlanned::new(slug).with_pool(pool)
     };
     let foreign = ForeignNetworks(Mutex::default());
-    let costs = [0, 50, FOREIGN].map(|total| {
+    let costs = [0, 25, FOREIGN].map(|total| {
         foreign.grow_to(total);
         (total, survey_cost(&plan_of(0), &world))
     });
@@ -148,7 +149,7 @@ fn on_a_host_with_two_hundred_foreign_networks_a_hundred_slugs_get_subnets_of_th
             scope.spawn(|| {
                 loop {
                     let number = next.fetch_add(1, Ordering::SeqCst);
-                    if number >= 100 {
+                    if number >= SLUGS {
                         break;
                     }
                     let plan = plan_of(number);
@@ -170,12 +171,12 @@ fn on_a_host_with_two_hundred_foreign_networks_a_hundred_slugs_get_subnets_of_th
         taken.push(subnet);
     }
     let moved = networks.iter().filter(|it| it.plan().addressing().attempt() > 0).count();
-    shout(&format!("of 100 slugs, {moved} were moved on to a later attempt"));
-    assert!(moved > 10, "{moved}");
+    shout(&format!("of {SLUGS} slugs, {moved} were moved on to a later attempt"));
+    assert!(moved > 5, "{moved}");
     thread::scope(|scope| {
         let mut networks = networks.into_iter();
         for _ in 0..4 {
-            let part: Vec<_> = networks.by_ref().take(25).collect();
+            let part: Vec<_> = networks.by_ref().take(SLUGS.div_ceil(4)).collect();
             scope.spawn(|| part.into_iter().for_each(|network| network.close().unwrap()));
         }
     });

@@ -94,9 +94,9 @@ fn phases() -> Vec<(&'static str, &'static str)> {
 /// docker's commands.
 fn scale() -> (usize, usize) {
     match (engine::is_podman(), engine::is_api()) {
-        (true, _) => (4, 4),
+        (true, _) => (4, 3),
         (false, false) => (8, 4),
-        (false, true) => (8, 10),
+        (false, true) => (8, 7),
     }
 }
 

@@ -55,7 +55,7 @@ fn a_foreign_container_of_the_same_name_is_an_error_and_left_alone() {
 #[test]
 fn a_missing_command_is_an_error_every_time() {
     let Some(world) = world("no-command") else { return };
-    for _ in 0..30 {
+    for _ in 0..10 {
         let spec = BundleSpec::new().command(["/no/such/program"]);
         let failed = world.plan().launch(&world.engine(), spec).unwrap_err();
         assert_eq!(failed.error().cause(), Some(Cause::CommandNotRun), "{failed:?}");
