@@ -189,7 +189,8 @@ fn ipv6_route(line: &str) -> Option<Holder> {
     let flags = u32::from_str_radix(fields.get(8)?, 16).ok()?;
     let interface = (*fields.get(9)?).to_owned();
     let is_range = prefix > 1 && !address.is_multicast();
-    (is_range && flags & (UP | REJECT) != 0 && flags & (ANYCAST | LOCAL) == 0)
+    let has = |flag: u32| flags & flag != 0;
+    (is_range && (has(UP) || has(REJECT)) && !has(ANYCAST) && !has(LOCAL))
         .then_some(Holder::Route { destination: destination.into(), interface, table: None })
 }
 
@@ -280,9 +281,8 @@ pub(crate) fn shares_network_with(socket: &Path) -> Option<bool> {
     let stream = UnixStream::connect(socket).ok()?;
     let namespace = |process: &str| fs::read_link(format!("/proc/{process}/ns/net")).ok();
     let peer = nix::sys::socket::getsockopt(&stream, PeerCredentials).ok();
-    // The kernel says 0 for a process in a pid namespace that cannot be seen from here.
-    let peer = peer.map(|it| it.pid()).filter(|pid| *pid > 0);
-    if let Some(theirs) = peer.and_then(|pid| namespace(&pid.to_string())) {
+    // The kernel says 0, which `/proc` does not have, for a process in a pid namespace that cannot be seen from here.
+    if let Some(theirs) = peer.and_then(|it| namespace(&it.pid().to_string())) {
         return Some(theirs == namespace("thread-self")?);
     }
     listens_here(&stream, socket)
@@ -391,6 +391,7 @@ mod tests {
         assert!(!cfg!(target_os = "linux") || is_there("lo") && !is_there("l"));
         assert!(!has("lo", Ipv4Addr::new(192, 0, 2, 1).into()));
         assert!(speaks_as(Ipv4Addr::LOCALHOST, Ipv4Addr::LOCALHOST));
+        assert!(!speaks_as(Ipv4Addr::new(192, 0, 2, 1), Ipv4Addr::LOCALHOST));
     }
 
     #[test]

@@ -193,6 +193,25 @@ mod tests {
 
     #[test]
     #[cfg(target_os = "linux")]
+    fn a_socket_for_ipv6_alone_is_in_the_way_of_no_port_of_ipv4() {
+        use nix::sys::socket::{
+            AddressFamily, Backlog, SockFlag, SockType, SockaddrIn6, bind, getsockname, listen,
+            setsockopt, socket, sockopt::Ipv6V6Only,
+        };
+        use std::os::fd::AsRawFd;
+        let flags = SockFlag::SOCK_CLOEXEC;
+        let Ok(fd) = socket(AddressFamily::Inet6, SockType::Stream, flags, None) else { return };
+        setsockopt(&fd, Ipv6V6Only, &true).unwrap();
+        let any: std::net::SocketAddrV6 = "[::]:0".parse().unwrap();
+        bind(fd.as_raw_fd(), &SockaddrIn6::from(any)).unwrap();
+        listen(&fd, Backlog::new(1).unwrap()).unwrap();
+        let port = getsockname::<SockaddrIn6>(fd.as_raw_fd()).unwrap().port();
+        assert!(process_at(SocketAddr::new(Ipv6Addr::LOCALHOST.into(), port), false).is_some());
+        assert_eq!(process_at(SocketAddr::new([127, 0, 0, 1].into(), port), false), None);
+    }
+
+    #[test]
+    #[cfg(target_os = "linux")]
     fn this_process_is_found_at_its_own_sockets() {
         let me = |holder| {
             let pid = std::process::id();
