@@ -316,7 +316,7 @@ fn range(family: AddressFamily, address: Option<IpAddr>, length: u8) -> Option<I
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use std::process::Command;
 
     use nix::sched::{CloneFlags, unshare};
@@ -325,9 +325,14 @@ mod tests {
     use crate::host;
 
     /// Runs in a network namespace of its own, which has no way out and ends with the thread.
-    fn in_a_namespace(test: impl FnOnce() + Send + 'static) {
-        let thread = std::thread::spawn(|| match unshare(CloneFlags::CLONE_NEWNET) {
-            Ok(()) => test(),
+    pub(crate) fn in_a_namespace(commands: &'static [&str], test: impl FnOnce() + Send + 'static) {
+        let thread = std::thread::spawn(move || match unshare(CloneFlags::CLONE_NEWNET) {
+            Ok(()) => {
+                for words in commands {
+                    ip(words);
+                }
+                test();
+            }
             Err(error) => {
                 let required = std::env::var_os("SIDECAR_BUNDLE_ENGINE_TESTS").is_some();
                 // A user without privileges runs them beside a rootless engine.
@@ -497,7 +502,7 @@ mod tests {
     fn a_rule_that_takes_a_bundles_packets_is_named_before_there_is_a_bridge() {
         let (address, subnet) = ("10.48.1.2".parse().unwrap(), "10.48.1.0/24".parse().unwrap());
         for (commands, diverted, way) in CASES {
-            in_a_namespace(move || {
+            in_a_namespace(&[], move || {
                 furnish();
                 for words in commands {
                     ip(words);
@@ -533,7 +538,7 @@ mod tests {
                 "the route to fd48::/16 via * in table 100",
             ),
         ] {
-            in_a_namespace(move || {
+            in_a_namespace(&[], move || {
                 furnish();
                 for words in commands {
                     ip(words);
@@ -545,7 +550,7 @@ mod tests {
 
     #[test]
     fn an_interface_is_found_by_its_own_address_in_a_range() {
-        in_a_namespace(|| {
+        in_a_namespace(&[], || {
             furnish();
             let found = |range: &str| -> Vec<_> {
                 interfaces_in(range.parse().unwrap()).iter().map(Holder::to_string).collect()
@@ -563,7 +568,7 @@ mod tests {
     /// A host whose one address is the gateway's gives it to packets that leave by any interface.
     #[test]
     fn packets_that_a_rule_leads_elsewhere_do_not_leave_by_the_gateway() {
-        in_a_namespace(|| {
+        in_a_namespace(&[], || {
             ip("link set lo up");
             bridge();
             let address = Ipv4Addr::new(10, 48, 1, 2);
@@ -590,7 +595,7 @@ mod tests {
 
     #[test]
     fn a_route_to_a_part_of_a_range_is_found_and_one_to_more_is_not() {
-        in_a_namespace(|| {
+        in_a_namespace(&[], || {
             furnish();
             for words in [
                 "route add 10.48.1.0/25 dev up0",
@@ -616,7 +621,7 @@ mod tests {
 
     #[test]
     fn nothing_leads_anywhere_in_an_empty_namespace() {
-        in_a_namespace(|| {
+        in_a_namespace(&[], || {
             let address = "10.48.1.2".parse().unwrap();
             assert_eq!(way_to(address), None);
             assert_eq!(diversion(address, "10.48.1.0/24".parse().unwrap()), None);

@@ -4,6 +4,9 @@
 mod kernel;
 pub(crate) mod ports;
 
+#[cfg(all(test, target_os = "linux"))]
+pub(crate) use kernel::tests::in_a_namespace;
+
 use std::fmt;
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, UdpSocket};
