@@ -10,7 +10,7 @@ use sidecar_bundle::{
 
 use crate::fake::{Fake, NETWORK, plan};
 use crate::observe::archive;
-use crate::scripted::{Act, Scripted};
+use crate::scripted::{Act, Entry, Scripted};
 use crate::texts::{NO_CONTAINER, UNKNOWN, refuse};
 
 #[test]
@@ -157,6 +157,19 @@ fn a_kept_bundle_that_has_lost_its_address_is_replaced_if_it_runs_and_else_start
         bundle.close().unwrap();
         fake.assert_nothing_left();
     }
+}
+
+#[test]
+fn a_secret_file_that_has_become_too_long_to_compare_is_another() {
+    let engine = Scripted::new(|_, _| Act::Obey);
+    let longest = "x".repeat(1 << 20);
+    let spec = BundleSpec::new().file(ContainerFile::secret("/run/token", longest.clone()));
+    let bundle = plan().launch(&engine.engine(), spec.clone()).unwrap();
+    engine.put("/run/token", Entry::File(longest.clone()));
+    assert!(bundle.is_made_from(&spec).unwrap());
+    engine.put("/run/token", Entry::File(longest + "x"));
+    assert!(!bundle.is_made_from(&spec).unwrap());
+    bundle.close().unwrap();
 }
 
 #[test]
