@@ -279,8 +279,18 @@ pub(crate) fn is_in(interface: &str, subnet: IpNet) -> bool {
 
 /// Returns true if the listener at a socket is in this thread's network namespace; `None` where that cannot
 /// be seen, or where the kernel is not Linux. No byte is sent.
-#[cfg(target_os = "linux")]
 pub(crate) fn shares_network_with(socket: &Path) -> Option<bool> {
+    #[cfg(target_os = "linux")]
+    return listener_shares_network(socket);
+    #[cfg(not(target_os = "linux"))]
+    return {
+        let _ = socket;
+        None
+    };
+}
+
+#[cfg(target_os = "linux")]
+fn listener_shares_network(socket: &Path) -> Option<bool> {
     let stream = UnixStream::connect(socket).ok()?;
     let namespace = |process: &str| fs::read_link(format!("/proc/{process}/ns/net")).ok();
     let peer = nix::sys::socket::getsockopt(&stream, PeerCredentials).ok();
@@ -315,11 +325,6 @@ fn listener(line: &str) -> Option<&str> {
         (*field, rest) = rest.trim_start().split_once(' ')?;
     }
     (u32::from_str_radix(fields[3], 16).ok()? & ACCEPTS != 0).then_some(rest)
-}
-
-#[cfg(not(target_os = "linux"))]
-pub(crate) fn shares_network_with(_socket: &Path) -> Option<bool> {
-    None
 }
 
 #[cfg(test)]
@@ -405,6 +410,11 @@ mod tests {
         assert_eq!(shares_network_with(&socket), None);
         let _listener = std::os::unix::net::UnixListener::bind(&socket).unwrap();
         assert_eq!(shares_network_with(&socket), Some(true));
+        // Its process tells it, whatever has the path by which it is known.
+        let moved = directory.path().join("moved");
+        fs::rename(&socket, &moved).unwrap();
+        let _other = std::os::unix::net::UnixListener::bind(&socket).unwrap();
+        assert_eq!(shares_network_with(&moved), Some(true));
     }
 
     #[test]
@@ -419,6 +429,9 @@ mod tests {
             let (stream, socket) = (stream.try_clone().unwrap(), socket.clone());
             std::thread::spawn(move || {
                 nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWNET).ok()?;
+                // Others listen there.
+                let path = socket.with_file_name("there");
+                let _other = std::os::unix::net::UnixListener::bind(path).unwrap();
                 Some(listens_here(&stream, &socket))
             })
         };

@@ -71,7 +71,9 @@ pub(crate) fn process_at(at: SocketAddr, udp: bool) -> Option<PortHolder> {
     let sockets = || ipv4.lines().chain(ipv6.lines()).filter_map(|line| socket(line, udp));
     let mut inodes: Vec<_> =
         sockets().filter(|(it, _)| collide(*it, at)).map(|(_, inode)| inode).collect();
-    if inodes.is_empty() && at.is_ipv4() && is_in_use(at, udp) {
+    if let ([], IpAddr::V4(_)) = (&*inodes, at.ip())
+        && is_in_use(at, udp)
+    {
         // A socket at all addresses of version 6 has those of version 4, too, unless it is told otherwise.
         let all = SocketAddr::new(Ipv6Addr::UNSPECIFIED.into(), at.port());
         inodes.extend(sockets().filter(|(it, _)| *it == all).map(|(_, inode)| inode));

@@ -52,6 +52,8 @@ fn a_wait_tells_why_an_address_of_an_engine_that_may_be_here_cannot_be_reached()
     let engine = Scripted::new(move |request, _| match request {
         "GET /info" => Act::Answer(200, info.clone()),
         "GET /networks/bridge" => Act::Answer(404, missing.clone()),
+        // Its networks prove nothing.
+        "GET /networks" => Act::Answer(200, "[]".into()),
         _ => Act::Obey,
     });
     let bundle = plan().launch(&engine.engine(), BundleSpec::new()).unwrap();

@@ -518,6 +518,7 @@ mod tests {
     fn a_second_launcher_is_told_who_holds_the_slug() {
         let room = room();
         let lease = take(room.path()).unwrap();
+        let start = Instant::now();
         match take(room.path()).unwrap_err() {
             Error::Taken { slug, pid, since } => {
                 assert_eq!(slug.as_str(), "s");
@@ -526,6 +527,7 @@ mod tests {
             }
             error => panic!("{error}"),
         }
+        assert!(start.elapsed() < PATIENCE, "an owner is not waited for");
         drop(lease);
         drop(take(room.path()).unwrap());
     }
