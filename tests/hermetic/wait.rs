@@ -283,6 +283,34 @@ fn an_end_that_the_engine_tells_is_seen_at_once() {
     bundle.close().unwrap();
 }
 
+/// Of an engine that tells no end, the end of the log is one.
+#[test]
+fn the_end_of_a_log_leads_to_a_look_at_the_container() {
+    let engine = Scripted::new(|_, _| Act::Obey);
+    let bundle = plan().launch(&engine.engine(), BundleSpec::new()).unwrap();
+    engine.script(|request, _| match request {
+        _ if request.contains("/wait") => Act::Begin(""),
+        _ if request.contains("/logs") => Act::Answer(200, String::new()),
+        _ if request.starts_with("GET /containers/") && request.ends_with("/json") => {
+            let container = json!({
+                "Id": "2".repeat(64), "Config": {"Labels": {}}, "NetworkSettings": {},
+                "State": {
+                    "Status": "exited", "Running": false, "ExitCode": 3,
+                    "FinishedAt": "2026-01-01T00:00:00Z",
+                },
+            });
+            Act::Answer(200, container.to_string())
+        }
+        _ => Act::Obey,
+    });
+    let (start, timeout) = (Instant::now(), Duration::from_secs(4));
+    let error = bundle.wait_for(&Ready::log("never"), timeout).unwrap_err();
+    assert!(matches!(&error, Error::Died { exit, .. } if exit.code == 3), "{error:?}");
+    assert!(start.elapsed() < timeout, "{:?}", start.elapsed());
+    engine.script(|_, _| Act::Obey);
+    bundle.close().unwrap();
+}
+
 #[test]
 fn a_short_wait_that_the_engine_has_granted_asks_for_nothing() {
     let (engine, bundle) = inspected(|| published(&[]));
