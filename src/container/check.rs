@@ -407,6 +407,17 @@ mod tests {
     }
 
     #[test]
+    fn a_variable_may_be_set_twice_to_one_value_and_not_to_two() {
+        let with = |value: &str| {
+            let daemon = Daemon::new("egress").variable("A", value);
+            let spec = BundleSpec::new().variable("A", "x").daemon(daemon);
+            spec.check(&Naming::default())
+        };
+        assert!(with("x").is_ok());
+        assert!(with("y").unwrap_err().to_string().contains("variable A has two values"));
+    }
+
+    #[test]
     fn a_name_of_a_variable_may_begin_with_an_underscore() {
         let is_fine =
             |name: &str| BundleSpec::new().variable(name, "x").check(&Naming::default()).is_ok();

@@ -291,6 +291,25 @@ mod tests {
     use crate::plan::Naming;
 
     #[test]
+    fn the_name_of_a_volume_begins_with_a_letter_or_a_digit() {
+        let is_fine =
+            |name: &str| BundleSpec::new().volume(name, "/data").check(&Naming::default()).is_ok();
+        for (name, fine) in [
+            ("db", true),
+            ("1.a_b-c", true),
+            ("a", true),
+            ("", false),
+            (".a", false),
+            ("-a", false),
+            ("a b", false),
+            ("a/b", false),
+            ("/a", false),
+        ] {
+            assert_eq!(is_fine(name), fine, "{name:?}");
+        }
+    }
+
+    #[test]
     fn an_image_is_known_by_its_contents_or_refused() {
         let hex = "0123456789abcdef".repeat(4);
         for image in [

@@ -406,6 +406,15 @@ mod tests {
     }
 
     #[test]
+    fn a_list_within_a_list_of_several_is_in_brackets() {
+        let [a, b, c] = [1, 2, 3].map(Ready::tcp);
+        let either = Ready::any([a, b]);
+        assert_eq!(Ready::all([either.clone()]).to_string(), "TCP port 1 or TCP port 2");
+        let both = Ready::all([either, c]);
+        assert_eq!(both.to_string(), "(TCP port 1 or TCP port 2) and TCP port 3");
+    }
+
+    #[test]
     fn a_condition_prints_the_same_for_people_and_programmers() {
         for ready in all() {
             assert_eq!(format!("Ready({ready})"), format!("{ready:?}"));

@@ -116,10 +116,10 @@ impl Route {
     fn holder(&self, ip: IpAddr, rules: &[Rule]) -> Holder {
         // A rule may lead a part of the addresses to a table of a default route.
         let rule = rules.iter().find(|it| it.table() == self.table && it.may_match(ip));
-        let part = rule.map(|it| it.destination).filter(|it| self.destination.contains(it));
+        let part = rule.and_then(Rule::range).filter(|it| self.destination.contains(it));
         // For IPv6, what drops packets has an interface.
-        let leaves = self.interface > 0 && !self.rejects;
-        let name = leaves.then(|| nix::net::if_::if_indextoname(self.interface).ok()).flatten();
+        let interface = (!self.rejects).then_some(self.interface);
+        let name = interface.and_then(|it| nix::net::if_::if_indextoname(it).ok());
         Holder::Route {
             destination: part.unwrap_or(self.destination),
             interface: name.and_then(|it| it.into_string().ok()).unwrap_or_else(|| "*".into()),
@@ -150,6 +150,11 @@ impl Rule {
             _ => None,
         });
         table.unwrap_or(self.message.header.table.into())
+    }
+
+    /// The range of all destinations that match; `None` if it is all but a range.
+    fn range(&self) -> Option<IpNet> {
+        (!self.is_inverted()).then_some(self.destination)
     }
 
     fn is_inverted(&self) -> bool {
@@ -197,10 +202,10 @@ fn find(ip: IpAddr) -> Option<Route> {
     message.header.address_family = family(ip);
     message.header.destination_prefix_length = if ip.is_ipv4() { 32 } else { 128 };
     // Asks for the entry of the table, not for the one address, and for its table: otherwise the kernel says main.
-    message.header.flags = RouteFlags::FibMatch | RouteFlags::LookupTable;
+    message.header.flags = RouteFlags::FibMatch.union(RouteFlags::LookupTable);
     message.attributes.push(RouteAttribute::Destination(ip.into()));
     // Where there is none or packets are dropped, the answer is an error.
-    let answers = ask(RouteNetlinkMessage::GetRoute(message), NLM_F_REQUEST).ok()?;
+    let answers = ask(RouteNetlinkMessage::GetRoute(message), false).ok()?;
     answers.into_iter().find_map(|it| match it {
         RouteNetlinkMessage::NewRoute(route) => Route::read(&route),
         _ => None,
@@ -212,7 +217,8 @@ fn rejection(ip: IpAddr, rules: &[Rule]) -> Option<Holder> {
     let routes = routes(ip);
     for rule in rules.iter().filter(|it| it.may_match(ip)) {
         if rule.rejects() {
-            let (destination, interface) = (rule.destination, "*".into());
+            let destination = rule.range().or_else(|| range(family(ip), None, 0))?;
+            let interface = "*".into();
             return Some(Holder::Route { destination, interface, table: None });
         }
         let table = rule.table();
@@ -248,7 +254,7 @@ fn dump<T>(
     question: RouteNetlinkMessage,
     read: impl Fn(RouteNetlinkMessage) -> Option<T>,
 ) -> Vec<T> {
-    let answers = ask(question, NLM_F_REQUEST | NLM_F_DUMP).unwrap_or_else(|error| {
+    let answers = ask(question, true).unwrap_or_else(|error| {
         tracing::warn!(%error, "the kernel's tables cannot be read");
         Vec::new()
     });
@@ -256,11 +262,11 @@ fn dump<T>(
 }
 
 /// Asks the kernel, which answers at once: nothing here waits.
-fn ask(question: RouteNetlinkMessage, flags: u16) -> io::Result<Vec<RouteNetlinkMessage>> {
+fn ask(question: RouteNetlinkMessage, for_all: bool) -> io::Result<Vec<RouteNetlinkMessage>> {
     let socket =
         socket(Family::Netlink, SockType::Raw, SockFlag::SOCK_CLOEXEC, SockProtocol::NetlinkRoute)?;
     let mut header = NetlinkHeader::default();
-    header.flags = flags;
+    header.flags = if for_all { NLM_F_REQUEST + NLM_F_DUMP } else { NLM_F_REQUEST };
     let mut message = NetlinkMessage::new(header, NetlinkPayload::from(question));
     message.finalize();
     let mut bytes = vec![0; message.buffer_len()];
@@ -289,7 +295,7 @@ fn ask(question: RouteNetlinkMessage, flags: u16) -> io::Result<Vec<RouteNetlink
                 _ => {}
             }
         }
-        if flags & NLM_F_DUMP != NLM_F_DUMP {
+        if !for_all {
             return Ok(answers);
         }
     }
@@ -310,17 +316,23 @@ fn range(family: AddressFamily, address: Option<IpAddr>, length: u8) -> Option<I
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use std::process::Command;
 
     use nix::sched::{CloneFlags, unshare};
 
     use super::*;
+    use crate::host;
 
     /// Runs in a network namespace of its own, which has no way out and ends with the thread.
-    fn in_a_namespace(test: impl FnOnce() + Send + 'static) {
-        let thread = std::thread::spawn(|| match unshare(CloneFlags::CLONE_NEWNET) {
-            Ok(()) => test(),
+    pub(crate) fn in_a_namespace(commands: &'static [&str], test: impl FnOnce() + Send + 'static) {
+        let thread = std::thread::spawn(move || match unshare(CloneFlags::CLONE_NEWNET) {
+            Ok(()) => {
+                for words in commands {
+                    ip(words);
+                }
+                test();
+            }
             Err(error) => {
                 let required = std::env::var_os("SIDECAR_BUNDLE_ENGINE_TESTS").is_some();
                 // A user without privileges runs them beside a rootless engine.
@@ -368,7 +380,7 @@ mod tests {
     }
 
     /// Rules and routes; the route that would take a bundle's packets, and the way they then go.
-    const CASES: [(&[&str], &str, &str); 14] = [
+    const CASES: [(&[&str], &str, &str); 18] = [
         (&[], "nothing", "the route to 10.48.1.0/24 via br0"),
         // A VPN's table that is its rule's alone: its default route would do.
         (
@@ -412,6 +424,33 @@ mod tests {
             &["rule add priority 100 to 10.48.0.0/16 prohibit"],
             "the route to 10.48.0.0/16 via *",
             "the route to 10.48.0.0/16 via *",
+        ),
+        (
+            &[
+                "rule add priority 99 to 10.49.0.0/16 prohibit",
+                "rule add priority 100 to 10.48.0.0/16 blackhole",
+            ],
+            "the route to 10.48.0.0/16 via *",
+            "the route to 10.48.0.0/16 via *",
+        ),
+        // All but a range.
+        (
+            &["rule add priority 100 not to 10.49.0.0/16 prohibit"],
+            "the route to 0.0.0.0/0 via *",
+            "the route to 0.0.0.0/0 via *",
+        ),
+        (
+            &[
+                "rule add priority 100 not to 10.49.0.0/16 lookup 100",
+                "route add default dev up0 table 100",
+            ],
+            "the route to 0.0.0.0/0 via up0 in table 100",
+            "the route to 0.0.0.0/0 via up0 in table 100",
+        ),
+        (
+            &["rule add priority 100 not to 10.48.0.0/16 prohibit"],
+            "nothing",
+            "the route to 10.48.1.0/24 via br0",
         ),
         // wg-quick: the main table is asked first, but for its default route.
         (
@@ -463,15 +502,15 @@ mod tests {
     fn a_rule_that_takes_a_bundles_packets_is_named_before_there_is_a_bridge() {
         let (address, subnet) = ("10.48.1.2".parse().unwrap(), "10.48.1.0/24".parse().unwrap());
         for (commands, diverted, way) in CASES {
-            in_a_namespace(move || {
+            in_a_namespace(&[], move || {
                 furnish();
                 for words in commands {
                     ip(words);
                 }
-                assert_eq!(said(diversion(address, subnet)), diverted, "{commands:?}");
+                assert_eq!(said(host::diversion(address, subnet)), diverted, "{commands:?}");
                 bridge();
                 let own = "the route to 10.48.1.0/24 via br0";
-                let routes = crate::host::routes();
+                let routes = host::routes();
                 assert!(routes.iter().any(|it| it.to_string() == own), "{routes:?}");
                 assert_eq!(said(diversion(address, subnet)), diverted, "{commands:?}");
                 assert_eq!(said(way_to(address)), way, "{commands:?}");
@@ -499,7 +538,7 @@ mod tests {
                 "the route to fd48::/16 via * in table 100",
             ),
         ] {
-            in_a_namespace(move || {
+            in_a_namespace(&[], move || {
                 furnish();
                 for words in commands {
                     ip(words);
@@ -511,7 +550,7 @@ mod tests {
 
     #[test]
     fn an_interface_is_found_by_its_own_address_in_a_range() {
-        in_a_namespace(|| {
+        in_a_namespace(&[], || {
             furnish();
             let found = |range: &str| -> Vec<_> {
                 interfaces_in(range.parse().unwrap()).iter().map(Holder::to_string).collect()
@@ -529,7 +568,7 @@ mod tests {
     /// A host whose one address is the gateway's gives it to packets that leave by any interface.
     #[test]
     fn packets_that_a_rule_leads_elsewhere_do_not_leave_by_the_gateway() {
-        in_a_namespace(|| {
+        in_a_namespace(&[], || {
             ip("link set lo up");
             bridge();
             let address = Ipv4Addr::new(10, 48, 1, 2);
@@ -538,6 +577,16 @@ mod tests {
                 super::super::leaves_by_gateway(address, gateway, "10.48.1.0/24".parse().unwrap())
             };
             assert!(leaves());
+            for words in [
+                "link add other type bridge",
+                "link set other up",
+                "route add 10.48.1.2/32 dev other",
+            ] {
+                ip(words);
+            }
+            assert!(!leaves(), "a closer route leads to another interface");
+            ip("route del 10.48.1.2/32");
+            assert!(leaves());
             ip("route add default dev lo table 100");
             ip("rule add priority 100 to 10.48.0.0/16 lookup 100");
             assert!(!leaves());
@@ -545,8 +594,34 @@ mod tests {
     }
 
     #[test]
+    fn a_route_to_a_part_of_a_range_is_found_and_one_to_more_is_not() {
+        in_a_namespace(&[], || {
+            furnish();
+            for words in [
+                "route add 10.48.1.0/25 dev up0",
+                "route add 10.49.0.0/16 dev up0",
+                "-6 route add fd48:1::/65 dev up0",
+            ] {
+                ip(words);
+            }
+            let found = |range: &str| -> Vec<_> {
+                host::routes_in(range.parse().unwrap()).iter().map(Holder::to_string).collect()
+            };
+            assert_eq!(found("10.48.1.0/24"), ["the route to 10.48.1.0/25 via up0"]);
+            assert_eq!(found("10.49.1.0/24"), [] as [&str; 0]);
+            assert_eq!(found("fd48:1::/64"), ["the route to fd48:1::/65 via up0"]);
+        });
+    }
+
+    #[test]
+    fn a_refusal_of_the_kernel_is_an_error() {
+        let of_no_family = RouteNetlinkMessage::GetRoute(RouteMessage::default());
+        assert!(ask(of_no_family, false).is_err());
+    }
+
+    #[test]
     fn nothing_leads_anywhere_in_an_empty_namespace() {
-        in_a_namespace(|| {
+        in_a_namespace(&[], || {
             let address = "10.48.1.2".parse().unwrap();
             assert_eq!(way_to(address), None);
             assert_eq!(diversion(address, "10.48.1.0/24".parse().unwrap()), None);

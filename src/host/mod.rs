@@ -4,6 +4,9 @@
 mod kernel;
 pub(crate) mod ports;
 
+#[cfg(all(test, target_os = "linux"))]
+pub(crate) use kernel::tests::in_a_namespace;
+
 use std::fmt;
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, UdpSocket};
@@ -189,7 +192,8 @@ fn ipv6_route(line: &str) -> Option<Holder> {
     let flags = u32::from_str_radix(fields.get(8)?, 16).ok()?;
     let interface = (*fields.get(9)?).to_owned();
     let is_range = prefix > 1 && !address.is_multicast();
-    (is_range && flags & (UP | REJECT) != 0 && flags & (ANYCAST | LOCAL) == 0)
+    let has = |flag: u32| flags & flag != 0;
+    (is_range && (has(UP) || has(REJECT)) && !has(ANYCAST) && !has(LOCAL))
         .then_some(Holder::Route { destination: destination.into(), interface, table: None })
 }
 
@@ -275,14 +279,23 @@ pub(crate) fn is_in(interface: &str, subnet: IpNet) -> bool {
 
 /// Returns true if the listener at a socket is in this thread's network namespace; `None` where that cannot
 /// be seen, or where the kernel is not Linux. No byte is sent.
-#[cfg(target_os = "linux")]
 pub(crate) fn shares_network_with(socket: &Path) -> Option<bool> {
+    #[cfg(target_os = "linux")]
+    return listener_shares_network(socket);
+    #[cfg(not(target_os = "linux"))]
+    return {
+        let _ = socket;
+        None
+    };
+}
+
+#[cfg(target_os = "linux")]
+fn listener_shares_network(socket: &Path) -> Option<bool> {
     let stream = UnixStream::connect(socket).ok()?;
     let namespace = |process: &str| fs::read_link(format!("/proc/{process}/ns/net")).ok();
     let peer = nix::sys::socket::getsockopt(&stream, PeerCredentials).ok();
-    // The kernel says 0 for a process in a pid namespace that cannot be seen from here.
-    let peer = peer.map(|it| it.pid()).filter(|pid| *pid > 0);
-    if let Some(theirs) = peer.and_then(|pid| namespace(&pid.to_string())) {
+    // The kernel says 0, which `/proc` does not have, for a process in a pid namespace that cannot be seen from here.
+    if let Some(theirs) = peer.and_then(|it| namespace(&it.pid().to_string())) {
         return Some(theirs == namespace("thread-self")?);
     }
     listens_here(&stream, socket)
@@ -312,11 +325,6 @@ fn listener(line: &str) -> Option<&str> {
         (*field, rest) = rest.trim_start().split_once(' ')?;
     }
     (u32::from_str_radix(fields[3], 16).ok()? & ACCEPTS != 0).then_some(rest)
-}
-
-#[cfg(not(target_os = "linux"))]
-pub(crate) fn shares_network_with(_socket: &Path) -> Option<bool> {
-    None
 }
 
 #[cfg(test)]
@@ -391,6 +399,7 @@ mod tests {
         assert!(!cfg!(target_os = "linux") || is_there("lo") && !is_there("l"));
         assert!(!has("lo", Ipv4Addr::new(192, 0, 2, 1).into()));
         assert!(speaks_as(Ipv4Addr::LOCALHOST, Ipv4Addr::LOCALHOST));
+        assert!(!speaks_as(Ipv4Addr::new(192, 0, 2, 1), Ipv4Addr::LOCALHOST));
     }
 
     #[test]
@@ -401,6 +410,11 @@ mod tests {
         assert_eq!(shares_network_with(&socket), None);
         let _listener = std::os::unix::net::UnixListener::bind(&socket).unwrap();
         assert_eq!(shares_network_with(&socket), Some(true));
+        // Its process tells it, whatever has the path by which it is known.
+        let moved = directory.path().join("moved");
+        fs::rename(&socket, &moved).unwrap();
+        let _other = std::os::unix::net::UnixListener::bind(&socket).unwrap();
+        assert_eq!(shares_network_with(&moved), Some(true));
     }
 
     #[test]
@@ -415,6 +429,9 @@ mod tests {
             let (stream, socket) = (stream.try_clone().unwrap(), socket.clone());
             std::thread::spawn(move || {
                 nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWNET).ok()?;
+                // Others listen there.
+                let path = socket.with_file_name("there");
+                let _other = std::os::unix::net::UnixListener::bind(path).unwrap();
                 Some(listens_here(&stream, &socket))
             })
         };

@@ -71,7 +71,9 @@ pub(crate) fn process_at(at: SocketAddr, udp: bool) -> Option<PortHolder> {
     let sockets = || ipv4.lines().chain(ipv6.lines()).filter_map(|line| socket(line, udp));
     let mut inodes: Vec<_> =
         sockets().filter(|(it, _)| collide(*it, at)).map(|(_, inode)| inode).collect();
-    if inodes.is_empty() && at.is_ipv4() && is_in_use(at, udp) {
+    if let ([], IpAddr::V4(_)) = (&*inodes, at.ip())
+        && is_in_use(at, udp)
+    {
         // A socket at all addresses of version 6 has those of version 4, too, unless it is told otherwise.
         let all = SocketAddr::new(Ipv6Addr::UNSPECIFIED.into(), at.port());
         inodes.extend(sockets().filter(|(it, _)| *it == all).map(|(_, inode)| inode));
@@ -189,6 +191,25 @@ mod tests {
         ] {
             assert_eq!(collide(at(a), at(b)), said, "{a} {b}");
         }
+    }
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn a_socket_for_ipv6_alone_is_in_the_way_of_no_port_of_ipv4() {
+        use nix::sys::socket::{
+            AddressFamily, Backlog, SockFlag, SockType, SockaddrIn6, bind, getsockname, listen,
+            setsockopt, socket, sockopt::Ipv6V6Only,
+        };
+        use std::os::fd::AsRawFd;
+        let flags = SockFlag::SOCK_CLOEXEC;
+        let Ok(fd) = socket(AddressFamily::Inet6, SockType::Stream, flags, None) else { return };
+        setsockopt(&fd, Ipv6V6Only, &true).unwrap();
+        let any: std::net::SocketAddrV6 = "[::]:0".parse().unwrap();
+        bind(fd.as_raw_fd(), &SockaddrIn6::from(any)).unwrap();
+        listen(&fd, Backlog::new(1).unwrap()).unwrap();
+        let port = getsockname::<SockaddrIn6>(fd.as_raw_fd()).unwrap().port();
+        assert!(process_at(SocketAddr::new(Ipv6Addr::LOCALHOST.into(), port), false).is_some());
+        assert_eq!(process_at(SocketAddr::new([127, 0, 0, 1].into(), port), false), None);
     }
 
     #[test]

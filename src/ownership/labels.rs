@@ -177,6 +177,26 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_resource_is_of_a_slug_if_prefix_and_slug_are_its_own() {
+        let (naming, slug) = (Naming::default(), Slug::new("demo").unwrap());
+        let of = |prefix: &str, slug: &str| -> LabelMap {
+            [(PREFIX, prefix), (SLUG, slug)].map(|(key, value)| (key.into(), value.into())).into()
+        };
+        assert!(are_of(&naming, &slug, &of(naming.prefix(), "demo")));
+        assert!(!are_of(&naming, &slug, &of(naming.prefix(), "other")));
+        assert!(!are_of(&naming, &slug, &of("acme", "demo")));
+    }
+
+    #[test]
+    fn the_options_of_a_network_are_read_from_its_label() {
+        let options = NetworkOptions::new().internal(true);
+        let label = |value: &str| LabelMap::from([(OPTIONS.to_owned(), value.to_owned())]);
+        assert_eq!(options_in(&label(&options.to_label().unwrap())), Some(options));
+        assert_eq!(options_in(&LabelMap::new()), Some(NetworkOptions::default()));
+        assert_eq!(options_in(&label("{")), None, "they are another release's");
+    }
+
+    #[test]
     fn an_option_that_was_not_planned_is_a_difference_and_another_owner_is_none() {
         let of = |pairs: &[(&str, &str)]| -> LabelMap {
             pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()

@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::sys::socket::{MsgFlags, recv, send};
@@ -30,6 +30,9 @@ use crate::engine::connection::Connection;
 
 /// The time that a shell has to start. An owner waits for it, and for nothing else that a reaper does.
 const START: Duration = Duration::from_secs(15);
+
+/// The same time in looks, a millisecond apart.
+const START_LOOKS: u16 = 15_000;
 
 /// The reapers of this process, by engine.
 static REAPERS: Mutex<BTreeMap<String, Arc<Reaper>>> = Mutex::new(BTreeMap::new());
@@ -63,7 +66,6 @@ struct Process {
 #[derive(Debug)]
 struct Starting {
     child: Child,
-    end: Instant,
 }
 
 /// The protection of one owner. It ends when this is dropped, unless something is left.
@@ -301,7 +303,6 @@ fn start(shell: &str, spec: &ReaperSpec) -> io::Result<Process> {
         let missing = format!("{} was not found, by which it would remove", spec.program.display());
         return Err(io::Error::new(io::ErrorKind::NotFound, missing));
     }
-    let end = Instant::now() + START;
     let (messages, theirs) = UnixStream::pair()?;
     messages.set_read_timeout(Some(START))?;
     let theirs = OwnedFd::from(theirs);
@@ -330,14 +331,14 @@ fn start(shell: &str, spec: &ReaperSpec) -> io::Result<Process> {
         .env_clear()
         .envs(spec.env.iter().map(|(name, value)| (name, value)))
         .spawn()?;
-    let starting = Some(Starting { child, end });
+    let starting = Some(Starting { child });
     Ok(Process { messages, rest: Vec::new(), liveness, starting })
 }
 
 impl Process {
     /// Returns true if it listened and has ended.
     fn has_ended(&self) -> bool {
-        let flags = MsgFlags::MSG_PEEK | MsgFlags::MSG_DONTWAIT;
+        let flags = MsgFlags::MSG_PEEK.union(MsgFlags::MSG_DONTWAIT);
         let said = || recv(self.messages.as_raw_fd(), &mut [0], flags);
         // One that has not read everything resets the connection.
         self.starting.is_none() && !matches!(said(), Ok(1..) | Err(Errno::EAGAIN | Errno::EINTR))
@@ -347,7 +348,9 @@ impl Process {
     fn confirm(&mut self) -> io::Result<()> {
         let Some(mut starting) = self.starting.take() else { return Ok(()) };
         let ready = (&self.messages).read_exact(&mut [0; 6]);
-        if ready.is_err() && matches!(starting.child.try_wait(), Ok(None)) {
+        if ready.is_err()
+            && let Ok(None) = starting.child.try_wait()
+        {
             // It may have ended by itself.
             let _ = starting.child.kill();
         }
@@ -369,9 +372,9 @@ impl Process {
 /// It goes into the background by itself, or was killed: this process gets no child that it did not ask for.
 impl Drop for Starting {
     fn drop(&mut self) {
-        let end = self.end.max(Instant::now() + Duration::from_secs(1));
-        // An error tells that somebody else waits for this process's children.
-        while matches!(self.child.try_wait(), Ok(None)) && Instant::now() < end {
+        for _ in 0..START_LOOKS {
+            // An error tells that somebody else waits for this process's children.
+            let Ok(None) = self.child.try_wait() else { break };
             thread::sleep(Duration::from_millis(1));
         }
     }
@@ -380,6 +383,7 @@ impl Drop for Starting {
 #[cfg(test)]
 mod tests {
     use std::fs;
+    use std::time::Instant;
 
     use nix::sys::signal::{Signal, kill};
     use nix::unistd::Pid;
@@ -514,8 +518,7 @@ mod tests {
         let stat = || std::fs::read_to_string(format!("/proc/{id}/stat")).unwrap_or_default();
         wait_until("it is dead", || stat().contains(") Z "));
         // It is told more before its end is noticed.
-        reaper.add(&owner(0), room.path(), || spec(&program));
-        reaper.state().tell();
+        reaper.add(&owner(1), room.path(), || spec(&program));
         let starting =
             |state: &State| state.process.as_ref()?.starting.as_ref().map(|it| it.child.id());
         assert_eq!(starting(&reaper.state()), Some(id));
@@ -523,6 +526,7 @@ mod tests {
         assert!(!Path::new(&format!("/proc/{id}")).exists(), "a zombie");
         assert_eq!(processes(&program).len(), 1);
         reaper.remove(&owner(0));
+        reaper.remove(&owner(1));
         wait_until("it ends when nothing is held", || processes(&program).is_empty());
     }
 

@@ -58,8 +58,8 @@ impl Teardown {
             drop(pools);
             let its = key.clone();
             let spawned = thread::Builder::new().spawn(move || take_turns(&its));
-            if spawned.is_err() && !is_left_to_others(&key) {
-                take_turns(&key);
+            if spawned.is_err() {
+                do_without_a_thread(&key);
             }
         }
         teardown
@@ -84,6 +84,13 @@ impl Teardown {
             Some(Err(panic)) => resume_unwind(panic),
             None => Ok(()),
         }
+    }
+}
+
+/// Does the work of a thread that did not start, unless others will do it.
+fn do_without_a_thread(key: &(u32, String)) {
+    if !is_left_to_others(key) {
+        take_turns(key);
     }
 }
 
@@ -181,6 +188,10 @@ mod tests {
     use super::*;
     use crate::plan::Slug;
 
+    fn plan() -> NetworkPlanned {
+        NetworkPlanned::new(Slug::new("demo").unwrap())
+    }
+
     #[test]
     fn a_thread_that_did_not_start_is_taken_back_if_others_do_its_work() {
         let key = (process::id(), "a thread that did not start".to_owned());
@@ -194,10 +205,47 @@ mod tests {
     }
 
     #[test]
+    fn the_work_of_the_only_thread_is_done_even_if_that_did_not_start() {
+        let key = (process::id(), "the only thread".to_owned());
+        let begun = |threads| {
+            let teardown = Teardown { plan: plan(), end: OnceLock::new() };
+            let teardown = Arc::new(teardown);
+            let mut pool = Pool { threads, ..Pool::default() };
+            pool.waiting.push_back((Arc::clone(&teardown), Box::new(|| Ok(()))));
+            pools().insert(key.clone(), pool);
+            do_without_a_thread(&key);
+            teardown.has_ended()
+        };
+        assert!(begun(1));
+        assert!(!pools().contains_key(&key));
+        assert!(!begun(2), "the other thread does it");
+        pools().remove(&key);
+    }
+
+    #[test]
+    fn the_end_of_one_teardown_leaves_the_others_under_way() {
+        let engine = "two teardowns";
+        let (go_on, wait) = std::sync::mpsc::channel();
+        let first = Teardown::begin(engine, plan(), move || {
+            let _ = wait.recv();
+            Ok(())
+        });
+        let second = Teardown::begin(engine, plan(), || Ok(()));
+        second.wait().unwrap();
+        let key = (process::id(), engine.to_owned());
+        let is_first = |it: &Arc<Teardown>| Arc::ptr_eq(it, &first);
+        let found = pools()
+            .get(&key)
+            .is_some_and(|it| it.under_way.len() == 1 && it.under_way.iter().all(is_first));
+        go_on.send(()).unwrap();
+        first.wait().unwrap();
+        assert!(found);
+    }
+
+    #[test]
     fn a_pool_goes_with_its_last_thread() {
         let key = (process::id(), "the last thread".to_owned());
-        let plan = NetworkPlanned::new(Slug::new("demo").unwrap());
-        let teardown = Teardown::over(plan, Ok(()));
+        let teardown = Teardown::over(plan(), Ok(()));
         let mut pool = Pool { threads: 2, ..Pool::default() };
         pool.waiting.push_back((Arc::clone(&teardown), Box::new(|| Ok(()))));
         pools().insert(key.clone(), pool);

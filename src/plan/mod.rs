@@ -404,6 +404,29 @@ mod tests {
             format!("demo: {addresses}, and fd00::2 in fd00::/64 behind fd00::1")
         );
         assert_eq!(planned().allowlist().to_string(), "10.56.132.2/32");
+        let debug = format!("{:?}", planned());
+        for part in ["demo", "10.56.132.0/24", "10.56.132.2", "None"] {
+            assert!(debug.contains(part), "{debug}");
+        }
+    }
+
+    #[test]
+    fn plans_collide_if_one_of_their_ranges_is_a_part_of_another() {
+        let at = |slug: &str, subnet: &str| {
+            let subnet: Ipv4Net = subnet.parse().unwrap();
+            let [gateway, ip] = [1, 2].map(|n| subnet.hosts().nth(n).unwrap());
+            let addressing = Addressing::new(subnet, gateway, ip).unwrap();
+            NetworkPlanned::new(Slug::new(slug).unwrap()).with_addressing(addressing)
+        };
+        for (one, other, collide) in [
+            ("10.0.0.0/16", "10.0.7.0/24", true),
+            ("10.0.7.0/24", "10.0.0.0/16", true),
+            ("10.0.7.0/24", "10.0.7.0/24", true),
+            ("10.0.7.0/24", "10.0.8.0/24", false),
+        ] {
+            assert_eq!(at("one", one).collides_with(&at("two", other)), collide, "{one} {other}");
+        }
+        assert!(at("one", "10.0.7.0/24").collides_with(&at("one", "10.0.8.0/24")));
     }
 
     #[test]

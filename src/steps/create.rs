@@ -187,10 +187,10 @@ fn check_in_the_way(
 ) -> Result<(), Error> {
     let failed = |source| Error::CreateNetwork { network: plan.network_name(), source };
     let is_patient = || session.connection().engine().is_patient(patience);
+    let waited = |error| if is_patient() { Ok(()) } else { Err(failed(error)) };
     match error.cause() {
         Cause::NetworkExists => match network(session, &plan.network_name())? {
-            Some(found) if session.is_under_lease(&found.labels) && is_patient() => Ok(()),
-            Some(found) if session.is_under_lease(&found.labels) => Err(failed(error)),
+            Some(found) if session.is_under_lease(&found.labels) => waited(error),
             Some(found) if labels::are_of(plan.naming(), plan.slug(), &found.labels) => {
                 Err(Error::UnknownOwner {
                     slug: plan.slug().clone(),
@@ -201,8 +201,7 @@ fn check_in_the_way(
             }
             Some(found) => Err(difference(plan, session, &found).unwrap_or_else(|| failed(error))),
             // It went while it was looked for.
-            None if is_patient() => Ok(()),
-            None => Err(failed(error)),
+            None => waited(error),
         },
         Cause::SubnetOverlap if session.may_have_orphans() && is_patient() => Ok(()),
         Cause::SubnetOverlap => {

@@ -242,9 +242,9 @@ impl Events<'_> {
     fn check_health(&mut self, left: Duration) -> Option<Duration> {
         const PAUSE: Duration = Duration::from_secs(1);
         let now = Instant::now();
-        let due = self.check?;
-        if due > now || left.is_zero() {
-            return Some(due.saturating_duration_since(now).max(Duration::from_millis(1)));
+        let wait = self.check?.saturating_duration_since(now);
+        if !wait.is_zero() || left.is_zero() {
+            return Some(wait.max(Duration::from_millis(1)));
         }
         let connection = self.bundle.session().connection();
         let by = self.bundle.look_by(deadline(now, left));

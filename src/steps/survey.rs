@@ -393,6 +393,11 @@ mod tests {
                 "the route to 10.0.0.0/8 via wg0",
             ),
             (
+                // The first address of each is as much as any other.
+                (0..16).map(|it| network(&format!("10.0.{it}.0/32"))).collect(),
+                "network net-10.0.0.0/32 (10.0.0.0/32), network net-10.0.1.0/32 (10.0.1.0/32), network net-10.0.2.0/32 (10.0.2.0/32) and 13 more",
+            ),
+            (
                 // A single address is enough to take a subnet.
                 (0..16).map(|it| network(&format!("10.0.{it}.7/32"))).collect(),
                 "network net-10.0.0.7/32 (10.0.0.7/32), network net-10.0.1.7/32 (10.0.1.7/32), network net-10.0.2.7/32 (10.0.2.7/32) and 13 more",
@@ -401,6 +406,46 @@ mod tests {
             let error = first_free(&plan, &holders).unwrap_err();
             assert_eq!(error.to_string(), format!("{full} {said}"));
         }
+    }
+
+    /// A VPN's rule may take the packets away from any bridge.
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn a_rule_that_leads_a_subnet_elsewhere_is_found_for_both_versions() {
+        const COMMANDS: [&str; 8] = [
+            "link set lo up",
+            "link add up0 type bridge",
+            "link set up0 up",
+            "address add 2001:db8::2/64 dev up0 nodad",
+            "rule add priority 100 to 10.0.0.0/24 lookup 100",
+            "route add default dev up0 table 100",
+            "-6 rule add priority 100 to fd00:1::/64 lookup 100",
+            "-6 route add default dev up0 table 100",
+        ];
+        host::in_a_namespace(&COMMANDS, || {
+            let said = |plan: &NetworkPlanned| diversion(plan).map(|it| it.to_string());
+            let led = "the route to 10.0.0.0/24 via up0 in table 100";
+            assert_eq!(said(&plan("10.0.0.0/24:/24")).as_deref(), Some(led));
+            let other = plan("10.0.1.0/24:/24");
+            assert_eq!(said(&other), None);
+            let ip = |text: &str| text.parse().unwrap();
+            let ipv6 = Ipv6Addressing::new(
+                "fd00:1::/64".parse().unwrap(),
+                ip("fd00:1::1"),
+                ip("fd00:1::2"),
+            );
+            let led = "the route to fd00:1::/64 via up0 in table 100";
+            assert_eq!(said(&other.with_ipv6_addressing(ipv6.unwrap())).as_deref(), Some(led));
+        });
+    }
+
+    #[test]
+    fn a_large_pool_that_one_network_holds_is_known_to_be_full_at_once() {
+        let plan = plan("10.0.0.0/8:/29");
+        let start = std::time::Instant::now();
+        let error = first_free(&plan, &[network("10.0.0.0/8")]).unwrap_err();
+        assert!(matches!(error, Error::PoolFull { subnets: 2_097_152, .. }), "{error}");
+        assert!(start.elapsed() < std::time::Duration::from_millis(500), "{:?}", start.elapsed());
     }
 
     #[test]

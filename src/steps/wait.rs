@@ -27,6 +27,8 @@ const PAUSE: Duration = Duration::from_secs(2);
 const LAST_LOOK: Duration = Duration::from_secs(2);
 /// The time without an event after which the container is looked at: a connection may be dead without a sign.
 pub(super) const SILENCE: Duration = Duration::from_secs(60);
+/// The time between two looks for published ports.
+const PORTS: Duration = Duration::from_secs(1);
 /// The length of a wait that ends without a last look.
 const SHORT: Duration = Duration::from_secs(1);
 
@@ -104,17 +106,17 @@ impl Container {
         let id = self.id();
         let mut log = if condition.listens() { Some(self.watch_log()?) } else { None };
         let mut end = self.watch_end();
-        let (mut silence, mut forwarded) = (Silence(start), Instant::now());
+        let mut silence = Timer { since: start, length: SILENCE };
+        let mut ports = Timer { since: Instant::now(), length: PORTS };
         loop {
             let looked = Instant::now();
             // A container that was restarted may have other ports.
-            if !seen.forwarded.is_empty() && forwarded.elapsed() > Duration::from_secs(1) {
+            if !seen.forwarded.is_empty() && ports.is_over() {
                 let now = self.forwarded(condition, deadline)?;
                 if let Some(now) = now.filter(|now| *now != seen.forwarded) {
                     seen.forwarded = now;
                     seen.probes.clear();
                 }
-                forwarded = Instant::now();
             }
             let met = self.is_met(condition, &mut seen, deadline)?;
             // As much time for the log as for the rest, which may be a slow closure.
@@ -146,8 +148,11 @@ impl Container {
                 Some(log) => {
                     let mut ended = false;
                     // Until a line is awaited, but not twice running: the other conditions are not looked at for each.
-                    while !ended && (was_awaited || !seen.is_awaited) && now.elapsed() < tick {
+                    while !ended && (was_awaited || !seen.is_awaited) {
                         let left = tick.saturating_sub(now.elapsed());
+                        if left.is_zero() {
+                            break;
+                        }
                         ended = log.watch(left, |line| seen.hear(line, condition))?;
                     }
                     end.watch(Duration::ZERO, drop)? || ended
@@ -190,7 +195,7 @@ impl Container {
         self.go_on()?;
         let start = Instant::now();
         let deadline = deadline(start, timeout);
-        let (mut end, mut silence) = (self.watch_end(), Silence(start));
+        let (mut end, mut silence) = (self.watch_end(), Timer { since: start, length: SILENCE });
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
             // No longer than a stop may take to be seen.
@@ -399,15 +404,18 @@ impl Container {
     }
 }
 
-/// The time since the last look without a word.
-struct Silence(Instant);
+/// The time since the last look.
+struct Timer {
+    since: Instant,
+    length: Duration,
+}
 
-impl Silence {
-    /// Returns true once a minute.
+impl Timer {
+    /// Returns true once in this time.
     fn is_over(&mut self) -> bool {
-        let is_over = self.0.elapsed() >= SILENCE;
+        let is_over = self.since.elapsed() >= self.length;
         if is_over {
-            self.0 = Instant::now();
+            self.since = Instant::now();
         }
         is_over
     }
@@ -495,7 +503,7 @@ impl<'a> Watch<'a> {
         }
         if ended {
             // A follower that has lasted is no reason for a longer pause.
-            if self.since.elapsed() > PAUSE {
+            if self.since.elapsed() >= PAUSE {
                 self.pause = TICK;
             }
             (self.followed, self.since) = (None, Instant::now());
@@ -552,7 +560,7 @@ impl Seen {
         ask: impl FnOnce() -> Result<Result<(), String>, Error>,
     ) -> Result<bool, Error> {
         let (next, pause) = self.asked.entry(key).or_insert((Instant::now(), TICK));
-        if Instant::now() < *next {
+        if !next.saturating_duration_since(Instant::now()).is_zero() {
             return Ok(false);
         }
         let outcome = match ask() {
@@ -579,6 +587,38 @@ impl Seen {
                 self.last = Some(Last::Other(seen));
                 false
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_timer_is_over_once_in_its_time() {
+        let mut timer = Timer { since: Instant::now(), length: Duration::from_secs(3600) };
+        assert!(!timer.is_over());
+        timer.since = Instant::now().checked_sub(Duration::from_secs(1)).unwrap();
+        timer.length = Duration::from_millis(500);
+        assert!(timer.is_over());
+        timer.length = Duration::from_secs(3600);
+        assert!(!timer.is_over());
+        timer.length = Duration::from_millis(900);
+        assert!(!timer.is_over(), "it has begun anew");
+    }
+
+    #[test]
+    fn what_has_lasted_is_followed_again_at_once() {
+        let follow = |events: SyncSender<Event>| {
+            _ = events.send(Event::End);
+            Follow::new(())
+        };
+        for (lasted, pause) in [(Duration::ZERO, Duration::from_millis(800)), (PAUSE, TICK)] {
+            let mut watch = Watch::start("an end", Duration::from_millis(800), follow);
+            watch.since = Instant::now().checked_sub(lasted).unwrap();
+            assert!(watch.watch(Duration::ZERO, drop).unwrap());
+            assert_eq!(watch.pause, pause, "{lasted:?}");
         }
     }
 }

@@ -2,13 +2,15 @@
 
 use std::time::Duration;
 
+use serde_json::json;
 use sidecar_bundle::{
-    BundleSpec, ContainerFile, Daemon, Error, FileProblem, Ready, SweptOutcome, sweep,
+    BundleSpec, ContainerFile, Daemon, Error, FileProblem, NetworkOptions, Ready, SweptOutcome,
+    sweep,
 };
 
 use crate::fake::{Fake, NETWORK, plan};
 use crate::observe::archive;
-use crate::scripted::{Act, Scripted};
+use crate::scripted::{Act, Entry, Scripted};
 use crate::texts::{NO_CONTAINER, UNKNOWN, refuse};
 
 #[test]
@@ -77,16 +79,19 @@ fn what_cannot_be_looked_at_is_never_replaced() {
 #[test]
 fn what_is_replaced_is_ours() {
     let fake = Fake::new();
-    let bundle = fake.up();
+    let spec = || BundleSpec::new().stop_grace(Duration::from_secs(1));
+    let bundle = plan().launch(&fake.engine(), spec()).unwrap();
     let id = bundle.container_id().to_owned();
     bundle.keep().unwrap();
     // It has gone, and somebody else's has its id as its name.
     std::fs::remove_file(fake.path("container").join(&id)).unwrap();
     let other = "f".repeat(64);
     std::fs::write(fake.path("container").join(&other), format!("name={id}\n")).unwrap();
-    let bundle = plan().attach_or_launch(&fake.engine(), BundleSpec::new()).unwrap();
+    let bundle = plan().attach_or_launch(&fake.engine(), spec()).unwrap();
     assert_ne!(bundle.container_id(), other);
-    bundle.close().unwrap();
+    drop(bundle);
+    let touched = |it: &crate::fake::Call| it.args[0] != "container" && it.args.contains(&other);
+    assert!(!fake.calls().iter().any(touched), "{:?}", fake.calls());
     assert_eq!(fake.resources(), [(id, other)]);
 }
 
@@ -113,9 +118,74 @@ fn a_container_that_was_started_again_is_told_as_it_is_then() {
         assert_eq!(fake.chain(&failed), [says]);
         std::fs::remove_file(fake.path("started")).unwrap();
     }
-    fake.obey("container-inspect");
+    let runs = format!("if [ -e \"$dir/started\" ]; then obey; else {}; fi", was("exited"));
+    fake.on("container-inspect", &runs);
     plan().attach(&fake.engine()).unwrap().close().unwrap();
     fake.assert_nothing_left();
+}
+
+#[test]
+fn a_kept_bundle_of_another_plan_is_replaced() {
+    let internal = NetworkOptions::new().internal(true);
+    for other in [plan().with_options(internal), plan().next_attempt().unwrap()] {
+        let engine = Scripted::new(|_, _| Act::Obey);
+        let bundle = plan().launch(&engine.engine(), BundleSpec::new()).unwrap();
+        let id = bundle.network_id().to_owned();
+        bundle.keep().unwrap();
+        let bundle = other.clone().attach_or_launch(&engine.engine(), BundleSpec::new()).unwrap();
+        assert_ne!(bundle.network_id(), id, "{other}");
+        assert_eq!(bundle.plan().subnet(), other.subnet());
+        bundle.close().unwrap();
+        assert_eq!(engine.resources(), 0);
+    }
+}
+
+#[test]
+fn a_kept_bundle_that_has_lost_its_address_is_replaced_if_it_runs_and_else_started() {
+    for (state, is_replaced) in [("running", true), ("exited", false)] {
+        let fake = Fake::new();
+        let bundle = fake.up();
+        let id = bundle.container_id().to_owned();
+        bundle.keep().unwrap();
+        fake.on("start", ": >\"$dir/started\"; obey");
+        let edit = format!(r#"s/"IPAddress":"10.56.132.2"/"IPAddress":""/; s/running/{state}/"#);
+        let is_old = format!("[ -e \"$dir/started\" ] || [ \"${{words# }}\" != {id} ]");
+        let inspect = format!("if {is_old}; then obey; else obey | sed '{edit}'; fi");
+        fake.on("container-inspect", &inspect);
+        let bundle = plan().attach_or_launch(&fake.engine(), BundleSpec::new()).unwrap();
+        assert_eq!(bundle.container_id() != id, is_replaced, "{state}");
+        bundle.close().unwrap();
+        fake.assert_nothing_left();
+    }
+}
+
+#[test]
+fn a_secret_file_that_has_become_too_long_to_compare_is_another() {
+    let engine = Scripted::new(|_, _| Act::Obey);
+    let longest = "x".repeat(1 << 20);
+    let spec = BundleSpec::new().file(ContainerFile::secret("/run/token", longest.clone()));
+    let bundle = plan().launch(&engine.engine(), spec.clone()).unwrap();
+    engine.put("/run/token", Entry::File(longest.clone()));
+    assert!(bundle.is_made_from(&spec).unwrap());
+    engine.put("/run/token", Entry::File(longest + "x"));
+    assert!(!bundle.is_made_from(&spec).unwrap());
+    bundle.close().unwrap();
+}
+
+#[test]
+fn a_container_that_somebody_removed_meanwhile_is_told_to_be_gone() {
+    let engine = Scripted::new(|_, _| Act::Obey);
+    let file = ContainerFile::secret("/run/token", "hunter2-one");
+    let spec = || BundleSpec::new().file(file.clone());
+    let bundle = plan().launch(&engine.engine(), spec()).unwrap();
+    let missing = json!({"message": "No such container: x"}).to_string();
+    engine.script(move |request, _| {
+        if request.contains("/archive") { Act::Answer(404, missing.clone()) } else { Act::Obey }
+    });
+    let error = bundle.is_made_from(&spec()).unwrap_err();
+    assert!(matches!(error, Error::Gone { .. }), "{error:?}");
+    engine.script(|_, _| Act::Obey);
+    bundle.close().unwrap();
 }
 
 #[test]

@@ -62,6 +62,10 @@ fn every_bundle_is_listed_with_its_owner() {
         assert_eq!(it.created, Some(UNIX_EPOCH + Duration::from_millis(1_767_323_045_500)));
         assert!(it.age().is_some() && it.guests.is_empty());
     }
+    let mut older = all[0].clone();
+    older.created = older.created.and_then(|it| it.checked_sub(Duration::from_secs(60)));
+    let ages = [&older, &all[0]].map(|it| it.age().unwrap());
+    assert!(ages[0] >= ages[1] + Duration::from_secs(59), "{ages:?}");
     // No list changes anything.
     assert_eq!(bundles(&fake.engine()).unwrap(), all);
     assert!(matches!(

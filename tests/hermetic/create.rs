@@ -453,5 +453,36 @@ fn what_may_be_left_of_a_lost_create_is_found_by_a_command() {
     let command = "docker network ls --no-trunc --format '{{.ID}}'";
     let text = fake.text(&failed);
     assert!(text.contains(command) && text.contains(&label), "{text}");
+    // It ends before a look would be cut short.
+    let Error::Several(errors) = failed.error() else { panic!("{failed:?}") };
+    let chain = fake.chain(&errors.as_slice()[1]);
+    assert!(chain.last().unwrap().ends_with(UNKNOWN), "{chain:?}");
     fake.obey("network-ls");
+}
+
+#[test]
+fn a_short_deadline_of_looks_does_not_end_the_looks_for_a_lost_create() {
+    let fake = Fake::new();
+    fake.on("network-create", "exit 1");
+    let engine = fake.engine().with_remove_deadline(Duration::from_millis(700));
+    let failed = plan().create_network(&engine).unwrap_err();
+    assert!(matches!(failed.error(), Error::CreateNetwork { .. }), "{failed:?}");
+    fake.assert_nothing_left();
+}
+
+/// A request of a dead owner had its effect meanwhile.
+#[test]
+fn a_network_of_a_previous_owner_that_appears_is_no_obstacle() {
+    let exists = format!("Error response from daemon: network with name {NETWORK} already exists");
+    for refusal in [exists.as_str(), OVERLAP] {
+        let fake = Fake::new();
+        let mut owner = fake.owner(&["reaper=false"]);
+        owner.expect("create demo", "network");
+        owner.kill();
+        let theirs = "s/^label=sidecar-bundle.owner=.*/label=sidecar-bundle.owner=0/";
+        let makes = format!("id=$(obey); sed -i '{theirs}' \"$dir/network/$id\"");
+        fake.once("network-create", &format!("{makes}\n{}", refuse(1, refusal)));
+        plan().create_network(&fake.engine()).unwrap().close().unwrap();
+        fake.assert_nothing_left();
+    }
 }

@@ -114,6 +114,7 @@ fn a_removal_that_stays_in_progress_is_an_error_after_its_timeout() {
     let error = bundle.close().unwrap_err();
     assert!(start.elapsed() < Duration::from_secs(10), "{:?}", start.elapsed());
     assert!(matches!(&error, Error::NotRemoved { resource: Resource::Container, .. }), "{error}");
+    assert_eq!(error.cause(), Some(Cause::RemovalInProgress), "{error:?}");
     assert!(fake.operations().iter().filter(|op| *op == "rm").count() > 1);
 }
 
@@ -196,7 +197,7 @@ else obey; fi"#;
 fn a_network_in_use_is_tried_again_for_a_while() {
     let fake = Fake::new();
     fake.up().keep().unwrap();
-    in_use(&fake, 2);
+    in_use(&fake, 6);
     plan().discard(&fake.engine()).unwrap();
     fake.assert_nothing_left();
 

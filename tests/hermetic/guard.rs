@@ -229,3 +229,32 @@ fn a_log_is_saved_into_no_link_and_no_pipe_that_has_come_meanwhile() {
         fs::remove_file(&path).or_else(|_| fs::remove_dir(&path)).unwrap();
     }
 }
+
+#[test]
+fn an_engine_that_takes_no_container_off_its_network_delays_the_removal_by_a_third_of_its_time() {
+    let engine = Scripted::new(|_, _| Act::Obey);
+    let docker = engine.engine().with_remove_deadline(Duration::from_millis(1200));
+    let bundle = plan().launch(&docker, BundleSpec::new()).unwrap();
+    engine
+        .script(|request, _| if request.ends_with("/disconnect") { Act::Hang } else { Act::Obey });
+    let start = Instant::now();
+    bundle.close().unwrap();
+    assert!(start.elapsed() < Duration::from_millis(2400), "{:?}", start.elapsed());
+    assert_eq!(engine.resources(), 0);
+}
+
+#[test]
+fn the_lease_stays_if_one_of_two_answers_was_lost() {
+    for lost in ["POST /networks/create", "POST /containers/create"] {
+        let engine =
+            Scripted::new(
+                move |request, _| {
+                    if request.starts_with(lost) { Act::ObeyAndCut } else { Act::Obey }
+                },
+            );
+        let _ = plan().launch(&engine.engine(), BundleSpec::new()).unwrap_err();
+        assert_eq!(engine.resources(), 0);
+        // What was asked for may be made yet.
+        assert_eq!(fs::read_dir(engine.path("leases")).unwrap().count(), 1, "{lost}");
+    }
+}

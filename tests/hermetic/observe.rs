@@ -156,3 +156,16 @@ fn a_file_is_read_whole_or_not_at_all() {
     engine.script(|_, _| Act::Obey);
     bundle.close().unwrap();
 }
+
+#[test]
+fn a_follower_prints_that_it_is_one() {
+    let (engine, bundle) = launched();
+    engine.script(|request, _| {
+        if request.contains("/logs") { Act::Answer(200, String::new()) } else { Act::Obey }
+    });
+    let follower = bundle.follow_logs(None).unwrap();
+    assert_eq!(format!("{follower:?}"), "LogFollower { .. }");
+    drop(follower);
+    engine.script(|_, _| Act::Obey);
+    bundle.close().unwrap();
+}

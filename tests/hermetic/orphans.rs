@@ -96,6 +96,7 @@ fn advice_about_orphans_names_ids_or_labels_and_never_a_phrase() {
         panic!("{failed:?}")
     };
     assert!(command.ends_with(&format!(" rm --force --volumes {id}")) && id.len() == 64);
+    assert!(failed.to_string().contains("container of slug postgres may be left"), "{failed}");
     fake.obey("rm");
     plan.launch(&fake.engine(), BundleSpec::new()).unwrap().close().unwrap();
     fake.assert_nothing_left();
@@ -190,4 +191,50 @@ fn an_absence_of_networks_is_not_believed_on_another_engine_where_a_container_wa
     assert!(matches!(&left[..], [(name, _)] if name == NETWORK), "{left:?}");
     sidecar_bundle::sweep(&fake.engine()).unwrap();
     fake.assert_nothing_left();
+}
+
+/// Podman removes no container before the guests in its network namespace.
+#[test]
+fn a_container_that_has_to_wait_for_another_is_removed_and_counted_once() {
+    let fake = Fake::new();
+    let mut owner = fake.owner(&["reaper=false"]);
+    let up = owner.expect("launch demo", "up");
+    let main = up.split(' ').next().unwrap();
+    let guest = owner.expect("guest agent", "guest");
+    owner.kill();
+    let has_guest = format!("[ -e \"$dir/container/{guest}\" ]");
+    let refusal = refuse(1, "Error response from daemon: container has dependent containers");
+    fake.on("rm", &format!("if [ \"$last\" = {main} ] && {has_guest}; then\n{refusal}\nfi; obey"));
+    // The one that has gone is listed for a moment yet.
+    let lists = format!("obey; case $filters in label=*) {has_guest} || echo {guest} ;; esac");
+    fake.on("ps", &lists);
+    let swept = sidecar_bundle::sweep(&fake.engine()).unwrap();
+    let sidecar_bundle::SweptOutcome::Removed { containers, networks, .. } = &swept[0].outcome
+    else {
+        panic!("{swept:?}")
+    };
+    assert_eq!((containers, networks.len()), (&vec![guest, main.to_owned()], 1));
+    fake.assert_nothing_left();
+}
+
+#[test]
+fn a_refused_removal_is_tried_four_times_for_a_container_and_once_for_a_network() {
+    let fake = Fake::new();
+    let bundle = fake.up();
+    let before = fake.operations().len();
+    for operation in ["rm", "network-rm"] {
+        fake.on(operation, &refuse(1, "Error response from daemon: the disk is tired"));
+    }
+    // The refusal is the cause, whether the look for what is left failed or not.
+    fake.on("network-ls", &refuse(1, "Error response from daemon: the moon is full"));
+    let error = bundle.close().unwrap_err();
+    let Error::Several(errors) = &error else { panic!("{error:?}") };
+    for error in errors.as_slice() {
+        let chain = fake.chain(error);
+        assert!(chain.last().unwrap().ends_with("the disk is tired"), "{chain:?}");
+    }
+    let operations = fake.operations().split_off(before);
+    let count = |operation: &str| operations.iter().filter(|it| *it == operation).count();
+    assert_eq!((count("rm"), count("network rm")), (4, 1), "{operations:?}");
+    assert_eq!(count("network inspect"), 0, "no network was in use: {operations:?}");
 }

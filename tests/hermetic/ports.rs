@@ -73,6 +73,8 @@ fn the_port_that_is_taken_is_told_with_its_holder() {
         (TCP, vec![tcp, udp], here(), Some((local, acme))),
         (TCP, vec![tcp, udp], json!({}), None),
         (SOME, vec![PortMapping::tcp(80)], here(), None),
+        // The one that the engine chose may be it, too.
+        (SOME, vec![tcp, PortMapping::tcp(81)], json!({}), None),
         // A start that failed for an unknown reason found a port taken only if it is held.
         (LATE, vec![tcp], here(), Some((local, acme))),
         (LATE, vec![tcp], json!({}), None),

@@ -194,20 +194,20 @@ fn a_reaper_that_was_killed_is_replaced() {
     // reaper's death.
     let mut owner = fake.owner(&[]);
     owner.expect("create demo", "network");
-    let pid = std::fs::read_dir("/proc").unwrap().flatten().find_map(|it| {
-        let cmdline = std::fs::read_to_string(it.path().join("cmdline")).ok()?;
-        let ours = cmdline.contains("sidecar-bundle-reaper")
-            && cmdline.contains(fake.path("docker").to_str().unwrap());
-        ours.then(|| it.file_name().into_string().unwrap())
-    });
-    let killed = Command::new("kill").args(["-KILL", &pid.unwrap()]).status().unwrap();
-    assert!(killed.success());
-    wait_for("the reaper's end", || fake.reapers() == 0);
+    let kill = || {
+        let killed = Command::new("kill").args(["-KILL", &reaper_pid(&fake)]).status().unwrap();
+        assert!(killed.success());
+        wait_for("the reaper's end", || fake.reapers() == 0);
+    };
+    kill();
     owner.expect("create other", "network");
     assert_eq!(fake.reapers(), 1);
-    owner.expect("close", "closed");
-    owner.expect("close", "closed");
-    owner.end();
+    kill();
+    // The same session goes on.
+    owner.expect("start", "up");
+    assert_eq!(fake.reapers(), 1);
+    owner.kill();
+    wait_for("the reaper", || fake.reapers() == 0);
     fake.assert_nothing_left();
 }
 
@@ -224,8 +224,22 @@ fn without_a_shell_everything_but_the_reaper_works() {
         "{trace}"
     );
     assert_eq!(fake.reapers(), 0);
-    owner.expect("close", "closed");
+    // Nothing is left to the background.
+    fake.on("rm", "sleep 0.3; obey");
+    owner.expect("close-background", "closing");
+    fake.assert_nothing_left();
     owner.end();
+}
+
+#[test]
+fn a_network_that_was_kept_and_taken_over_goes_with_its_killed_owner() {
+    let fake = Fake::new();
+    plan().create_network(&fake.engine()).unwrap().keep().unwrap();
+    let mut owner = fake.owner(&[]);
+    owner.expect("create demo", "network");
+    assert_eq!(fake.reapers(), 1);
+    owner.kill();
+    wait_for("the reaper", || fake.reapers() == 0);
     fake.assert_nothing_left();
 }
 
@@ -469,7 +483,9 @@ fn a_reaper_without_timeout_works_like_any_other() {
     fake.assert_nothing_left();
     // It waits for the last command, too.
     fake.once("run", ": >\"$dir/asked\"; sleep 1; id=$(obey); : >\"$dir/ended\"; echo \"$id\"");
-    fake.on("rm", "[ -e \"$dir/ended\" ] || : >\"$dir/early\"; obey");
+    for removal in ["rm", "network-rm"] {
+        fake.on(removal, "[ -e \"$dir/ended\" ] || : >\"$dir/early\"; obey");
+    }
     let mut owner = Owner::program(&fake.engine_words());
     owner.env("PATH", &tools);
     let mut owner = Owner::spawn(owner);

@@ -53,3 +53,19 @@ fn what_appears_after_the_last_look_for_it_is_removed_at_the_end_of_the_process(
     wait_for("the reaper", || fake.reapers() == 0);
     fake.assert_nothing_left();
 }
+
+#[test]
+fn what_may_appear_yet_is_awaited_though_the_next_bundle_of_the_slug_was_closed() {
+    let fake = Fake::new();
+    let late = "(until [ -e \"$dir/now\" ]; do sleep 0.05; done; obey) >/dev/null 2>&1";
+    fake.once("network-create", &format!("{late} & sleep 0.1; exit 1"));
+    let mut owner = fake.owner(&[]);
+    owner.expect("launch demo", "error network claude-bottle-bundle-demo could not be created");
+    owner.expect("launch demo", "up");
+    owner.expect("close", "closed");
+    std::fs::write(fake.path("now"), "").unwrap();
+    wait_for("the network", || fake.resources().len() == 1);
+    owner.end();
+    wait_for("the reaper", || fake.reapers() == 0);
+    fake.assert_nothing_left();
+}

@@ -297,6 +297,19 @@ fn a_container_at_another_address_is_removed() {
 }
 
 #[test]
+fn a_container_at_another_address_of_version_6_is_removed() {
+    let fake = Fake::new();
+    let edit = r#"s/"GlobalIPv6Address":"[^"]*"/"GlobalIPv6Address":"fd00::9"/"#;
+    fake.on("container-inspect", &format!("obey | sed '{edit}'"));
+    let plan = plan().with_ipv6();
+    let ip = plan.ipv6().unwrap().bundle_ip();
+    let failed = plan.launch(&fake.engine(), BundleSpec::new()).unwrap_err();
+    let says = format!("container {CONTAINER} has the address fd00::9, not {ip}");
+    assert_eq!(fake.chain(&failed), [says]);
+    fake.assert_nothing_left();
+}
+
+#[test]
 fn a_container_that_vanished_after_its_start_is_an_error() {
     let fake = Fake::new();
     fake.once("run", "id=$(obey) && rm \"$dir/container/$id\" && echo \"$id\"");

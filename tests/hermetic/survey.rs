@@ -90,3 +90,12 @@ fn the_addresses_of_this_host_are_taken_where_the_engine_may_be_on_it() {
         }
     }
 }
+
+#[test]
+fn the_network_that_was_kept_is_in_no_way_of_its_own_slug() {
+    let fake = Fake::new();
+    let kept = plan().create_network(&fake.engine()).unwrap().keep().unwrap();
+    assert_eq!(plan().in_free_subnet(&fake.engine()).unwrap(), kept);
+    kept.create_network(&fake.engine()).unwrap().close().unwrap();
+    fake.assert_nothing_left();
+}

@@ -80,3 +80,21 @@ fn a_sweep_removes_the_lease_of_an_owner_that_died_before_it_wrote_it() {
     assert!(sweep(&fake.engine()).unwrap().is_empty());
     assert!(!lease.exists());
 }
+
+#[test]
+fn a_sweep_says_nothing_of_what_another_sweep_is_at_work_on() {
+    let fake = Fake::new();
+    let mut owner = fake.owner(&["reaper=false"]);
+    owner.expect("launch demo", "up");
+    owner.kill();
+    fake.once("ps", ": >\"$dir/asked\"; until [ -e \"$dir/go\" ]; do sleep 0.05; done; obey");
+    let engine = fake.engine();
+    let first = std::thread::spawn(move || sweep(&engine).unwrap());
+    crate::surroundings::wait_for("the first sweep", || fake.path("asked").exists());
+    let second = sweep(&fake.engine());
+    std::fs::write(fake.path("go"), "").unwrap();
+    let first = first.join().unwrap();
+    assert!(second.unwrap().is_empty());
+    assert!(matches!(&first[0].outcome, SweptOutcome::Removed { .. }), "{first:?}");
+    fake.assert_nothing_left();
+}

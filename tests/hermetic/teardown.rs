@@ -67,7 +67,8 @@ fn what_would_collide_with_a_teardown_waits_for_its_end_and_nothing_else_does() 
         let docker = with_reaper(&engine);
         let closing = up(&docker, first).close_in_background();
         // One that has nothing to do with it comes and stays.
-        let third = up(&docker, plan("third"));
+        let any_port = BundleSpec::new().publish(PortMapping::tcp(80));
+        let third = plan("third").launch(&docker, any_port).unwrap();
         let waited = second.to_string();
         let its = docker.clone();
         let launch = thread::spawn(move || second.launch(&its, spec).map_err(Error::from));
@@ -141,6 +142,25 @@ fn four_are_torn_down_at_the_same_time() {
         closing.wait().unwrap();
     }
     assert_eq!((begun(), engine.resources()), (7, 0));
+}
+
+#[test]
+fn bundles_of_a_list_that_is_dropped_are_torn_down_at_the_same_time() {
+    let (engine, gate) = gated();
+    let docker = engine.engine();
+    let bundles: RunningBundles =
+        ["one", "two"].map(|slug| up(&docker, plan(slug))).into_iter().collect();
+    let dropping = thread::spawn(move || drop(bundles));
+    let begun =
+        || engine.requests().iter().filter(|it| it.starts_with("DELETE /containers")).count();
+    let end = Instant::now() + Duration::from_secs(2);
+    while begun() < 2 && Instant::now() < end {
+        thread::sleep(Duration::from_millis(5));
+    }
+    let both = begun();
+    gate.store(true, Ordering::SeqCst);
+    dropping.join().unwrap();
+    assert_eq!((both, engine.resources()), (2, 0));
 }
 
 #[test]

@@ -9,7 +9,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use serde_json::json;
-use sidecar_bundle::{BundleRunning, BundleSpec, Daemon, Error, Ready, Stopper};
+use sidecar_bundle::{BundleRunning, BundleSpec, Daemon, Error, Reachability, Ready, Stopper};
 
 use crate::fake::{Fake, plan};
 use crate::scripted::{Act, Scripted};
@@ -40,6 +40,26 @@ fn a_wait_never_connects_to_an_address_that_is_not_on_this_host() {
     let looks = ["container inspect"; 5];
     assert_eq!(fake.operations(), [&["network create", "run"], &looks[..]].concat());
     assert_eq!(fake.infos(), 2);
+    bundle.close().unwrap();
+}
+
+/// The engine may be on this host, and the bridge of its network is not.
+#[test]
+#[cfg(target_os = "linux")]
+fn a_wait_tells_why_an_address_of_an_engine_that_may_be_here_cannot_be_reached() {
+    let info = json!({"ID": "ID", "Name": "other", "ServerVersion": "20.10.24"}).to_string();
+    let missing = json!({"message": "network bridge not found"}).to_string();
+    let engine = Scripted::new(move |request, _| match request {
+        "GET /info" => Act::Answer(200, info.clone()),
+        "GET /networks/bridge" => Act::Answer(404, missing.clone()),
+        // Its networks prove nothing.
+        "GET /networks" => Act::Answer(200, "[]".into()),
+        _ => Act::Obey,
+    });
+    let bundle = plan().launch(&engine.engine(), BundleSpec::new()).unwrap();
+    let error = bundle.wait_for(&Ready::tcp(80), Duration::from_secs(60)).unwrap_err();
+    let Error::Unreachable { reachability, .. } = &error else { panic!("{error:?}") };
+    assert_eq!(*reachability, Reachability::OtherNamespace);
     bundle.close().unwrap();
 }
 
@@ -238,6 +258,7 @@ fn an_end_that_the_engine_tells_is_seen_at_once() {
     let bundle = plan().launch(&engine.engine(), BundleSpec::new()).unwrap();
     engine.script(|request, _| match request {
         _ if request.contains("/wait") => Act::Answer(200, r#"{"StatusCode": 3}"#.into()),
+        _ if request.contains("/logs") && request.contains("follow=1") => Act::Begin(""),
         _ if request.starts_with("GET /containers/") && request.ends_with("/json") => {
             let container = json!({
                 "Id": "2".repeat(64), "Config": {"Labels": {}}, "NetworkSettings": {},
@@ -251,11 +272,41 @@ fn an_end_that_the_engine_tells_is_seen_at_once() {
         _ => Act::Obey,
     });
     let start = Instant::now();
-    let error = bundle.wait_for(&never(), Duration::from_secs(60)).unwrap_err();
-    assert!(matches!(&error, Error::Died { exit, .. } if exit.code == 3), "{error:?}");
+    for condition in [never(), Ready::log("never")] {
+        let error = bundle.wait_for(&condition, Duration::from_secs(60)).unwrap_err();
+        assert!(matches!(&error, Error::Died { exit, .. } if exit.code == 3), "{error:?}");
+    }
     let exit = bundle.wait_exit(Duration::from_secs(60)).unwrap();
     assert_eq!(exit.map(|exit| exit.code), Some(3));
     assert!(start.elapsed() < Duration::from_secs(30), "{:?}", start.elapsed());
+    engine.script(|_, _| Act::Obey);
+    bundle.close().unwrap();
+}
+
+/// Of an engine that tells no end, the end of the log is one.
+#[test]
+fn the_end_of_a_log_leads_to_a_look_at_the_container() {
+    let engine = Scripted::new(|_, _| Act::Obey);
+    let bundle = plan().launch(&engine.engine(), BundleSpec::new()).unwrap();
+    engine.script(|request, _| match request {
+        _ if request.contains("/wait") => Act::Begin(""),
+        _ if request.contains("/logs") => Act::Answer(200, String::new()),
+        _ if request.starts_with("GET /containers/") && request.ends_with("/json") => {
+            let container = json!({
+                "Id": "2".repeat(64), "Config": {"Labels": {}}, "NetworkSettings": {},
+                "State": {
+                    "Status": "exited", "Running": false, "ExitCode": 3,
+                    "FinishedAt": "2026-01-01T00:00:00Z",
+                },
+            });
+            Act::Answer(200, container.to_string())
+        }
+        _ => Act::Obey,
+    });
+    let (start, timeout) = (Instant::now(), Duration::from_secs(4));
+    let error = bundle.wait_for(&Ready::log("never"), timeout).unwrap_err();
+    assert!(matches!(&error, Error::Died { exit, .. } if exit.code == 3), "{error:?}");
+    assert!(start.elapsed() < timeout, "{:?}", start.elapsed());
     engine.script(|_, _| Act::Obey);
     bundle.close().unwrap();
 }

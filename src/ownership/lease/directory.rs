@@ -85,6 +85,15 @@ mod tests {
     }
 
     #[test]
+    fn a_host_is_known_by_its_name_and_its_machine() {
+        let host = host();
+        let (name, machine) = host.split_once('\0').unwrap();
+        let uname = std::process::Command::new("uname").arg("-n").output().unwrap().stdout;
+        assert_eq!(name, String::from_utf8_lossy(&uname).trim());
+        assert!(machine.chars().all(|it| it.is_ascii_alphanumeric()), "{machine}");
+    }
+
+    #[test]
     fn a_directory_that_others_could_replace_or_change_is_refused() {
         let room = tempfile::tempdir().unwrap();
         let (real, link) = (room.path().join("real"), room.path().join("link"));

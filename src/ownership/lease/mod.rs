@@ -16,17 +16,19 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use sha2::{Digest, Sha256};
-
 use super::random_id;
+use crate::digest::digest;
 use crate::engine::Engine;
 use crate::engine::backend::Id;
 use crate::error::Error;
 use crate::plan::Slug;
 pub(crate) use record::Record;
 
-/// The time that a launcher waits for a sweep that holds its lease, and for a dead owner's last command.
+/// The time that a launcher waits for a sweep that holds its lease.
 const PATIENCE: Duration = Duration::from_secs(10);
+
+/// The looks for a dead owner's last command, ten milliseconds apart.
+const COMMAND_LOOKS: u16 = 1000;
 
 /// The time that a sweep waits for a look at a lease.
 const LOOK: Duration = Duration::from_secs(1);
@@ -107,17 +109,17 @@ impl Lease {
                     lease.wait_for_the_last_command();
                     return Ok(lease);
                 }
-                // The file's last owner has ended in this very moment.
-                Ok(()) if Instant::now() < patience => {}
+                // With a lock, the file's last owner has ended in this very moment.
                 Err(TryLockError::WouldBlock) | Ok(()) => {
                     let holder = holder(&file).map_err(at(&path))?;
-                    if holder.is_some() || Instant::now() >= patience {
-                        let holder = holder.or_else(|| Record::of_holder(&file));
-                        return Err(Error::Taken {
-                            slug: slug.clone(),
-                            pid: holder.as_ref().map(|holder| holder.pid),
-                            since: holder.map(|holder| holder.since),
-                        });
+                    if matches!(holder, Holder::Owner(_)) || Instant::now() >= patience {
+                        let (pid, since) = match holder {
+                            Holder::Owner(holder) | Holder::Sweep(holder) => {
+                                (Some(holder.pid), Some(holder.since))
+                            }
+                            Holder::Unknown => (None, None),
+                        };
+                        return Err(Error::Taken { slug: slug.clone(), pid, since });
                     }
                     thread::sleep(Duration::from_millis(10));
                 }
@@ -173,13 +175,13 @@ impl Lease {
             match file.try_lock_shared() {
                 Ok(()) => break,
                 Err(TryLockError::WouldBlock) => match holder(&file)? {
-                    Some(record) if is_it(&record) => return Ok(Look::Held(record.pid)),
-                    Some(_) => return Ok(Look::Gone),
-                    None => match Record::of_holder(&file) {
-                        Some(record) if record.sweep => return Ok(free(record)),
-                        _ if Instant::now() >= patience => return Ok(Look::Held(found.pid)),
-                        _ => thread::sleep(Duration::from_millis(1)),
-                    },
+                    Holder::Owner(record) if is_it(&record) => return Ok(Look::Held(record.pid)),
+                    Holder::Owner(_) => return Ok(Look::Gone),
+                    Holder::Sweep(record) => return Ok(free(record)),
+                    Holder::Unknown if Instant::now() >= patience => {
+                        return Ok(Look::Held(found.pid));
+                    }
+                    Holder::Unknown => thread::sleep(Duration::from_millis(1)),
                 },
                 Err(TryLockError::Error(error)) => return Err(error),
             }
@@ -317,9 +319,13 @@ impl Lease {
     /// A resource that a dead owner's program is about to make cannot be removed yet, and podman leaves
     /// interfaces behind when it is removed half-way.
     fn wait_for_the_last_command(&self) {
-        let making = self.previous.as_ref().and_then(|previous| previous.making);
-        let patience = Instant::now() + PATIENCE;
-        while making.is_some_and(record::may_live) && Instant::now() < patience {
+        let Some(making) = self.previous.as_ref().and_then(|previous| previous.making) else {
+            return;
+        };
+        for _ in 0..COMMAND_LOOKS {
+            if !record::may_live(making) {
+                break;
+            }
             thread::sleep(Duration::from_millis(10));
         }
     }
@@ -399,10 +405,12 @@ pub(crate) fn remove_unwritten(directory: &Path, engine: &str) -> io::Result<()>
             slug.is_some_and(|slug| file_name(prefix, &slug, engine, &host) == name)
         });
         let is_empty = || file.metadata().is_ok_and(|metadata| metadata.len() == 0);
-        if !ours || !is_empty() || file.try_lock().is_err() {
+        let is_unwritten = || Ok::<_, io::Error>(is_empty() && leads_to(&path, &file)?);
+        if !ours || !is_unwritten()? || file.try_lock().is_err() {
             continue;
         }
-        if is_empty() && leads_to(&path, &file)? {
+        // The owner may have written it before it was locked here.
+        if is_unwritten()? {
             fs::remove_file(&path)?;
         }
         file.unlock()?;
@@ -432,29 +440,36 @@ fn write_first(record: &Record, path: &Path, file: &File) -> io::Result<()> {
 
 /// Distinct for each prefix, slug, engine and host: the hash separates what the name alone does not.
 fn file_name(prefix: &str, slug: &Slug, engine: &str, host: &str) -> String {
-    let hash = Sha256::digest(format!("{prefix}\0{slug}\0{engine}\0{host}"));
-    let hash = hash.iter().take(8).fold(0, |hash, byte| hash << 8 | u64::from(*byte));
-    format!("{prefix}.{slug}.{hash:016x}.lease")
+    let hash = digest(format!("{prefix}\0{slug}\0{engine}\0{host}"));
+    format!("{prefix}.{slug}.{}.lease", &hash[..16])
 }
 
-/// The record of the owner that holds the lock; `None` if nobody or a sweep holds it, or it cannot be read.
+/// The holder of a lock.
+enum Holder {
+    Owner(Record),
+    Sweep(Record),
+    /// Nobody holds it, or the record cannot be read.
+    Unknown,
+}
+
+/// Looks who holds the lock.
 ///
 /// A sweep that begins or ends holds the lock for a moment under the record of the owner before it, whose process may
 /// live. It is not likely to be taken for an owner: an owner is seen three times.
-fn holder(file: &File) -> io::Result<Option<Record>> {
-    const SURE: usize = 3;
-    let mut seen = None;
-    for _ in 0..SURE {
-        if seen.is_some() {
-            thread::sleep(Duration::from_millis(5));
-        }
-        seen = if is_held(file)? { Record::of_holder(file) } else { None };
-        seen = seen.filter(|record| !record.sweep);
-        if seen.is_none() {
-            break;
-        }
+fn holder(file: &File) -> io::Result<Holder> {
+    const PAUSES: [Duration; 3] =
+        [Duration::ZERO, Duration::from_millis(5), Duration::from_millis(5)];
+    let mut holder = Holder::Unknown;
+    for pause in PAUSES {
+        thread::sleep(pause);
+        let record = if is_held(file)? { Record::of_holder(file) } else { None };
+        holder = match record {
+            None => return Ok(Holder::Unknown),
+            Some(record) if record.sweep => return Ok(Holder::Sweep(record)),
+            Some(record) => Holder::Owner(record),
+        };
     }
-    Ok(seen)
+    Ok(holder)
 }
 
 /// Returns true if an owner or a sweep holds the lock, and false if nobody does or only looks share it.
@@ -503,6 +518,7 @@ mod tests {
     fn a_second_launcher_is_told_who_holds_the_slug() {
         let room = room();
         let lease = take(room.path()).unwrap();
+        let start = Instant::now();
         match take(room.path()).unwrap_err() {
             Error::Taken { slug, pid, since } => {
                 assert_eq!(slug.as_str(), "s");
@@ -511,6 +527,7 @@ mod tests {
             }
             error => panic!("{error}"),
         }
+        assert!(start.elapsed() < PATIENCE, "an owner is not waited for");
         drop(lease);
         drop(take(room.path()).unwrap());
     }
@@ -557,6 +574,59 @@ mod tests {
         drop(lease);
         let next = Lease::take(room.path(), "p", &slug(), "e", "next").unwrap();
         assert_eq!(next.exempt(), [], "they are a dead owner's");
+    }
+
+    #[test]
+    fn what_was_kept_and_has_gone_is_forgotten() {
+        let room = room();
+        let lease = take(room.path()).unwrap();
+        lease.forget().unwrap();
+        lease.keep(id("a"), Some(id("b"))).unwrap();
+        lease.forget().unwrap();
+        assert_eq!((lease.kept(), lease.exempt()), (Kept::Nothing, vec![]));
+        lease.set_clean();
+        drop(lease);
+        assert_eq!(files(&room), 0);
+    }
+
+    #[test]
+    fn a_look_waits_a_second_for_a_holder_to_write_its_record() {
+        let room = room();
+        let lease = take(room.path()).unwrap();
+        let (path, found) = (lease.path.clone(), lease.record().clone());
+        drop(lease);
+        let look = |is_written: bool| {
+            let file = directory::open(&path, false).unwrap();
+            file.lock().unwrap();
+            file.set_len(0).unwrap();
+            thread::scope(|scope| {
+                let looking = scope.spawn(|| Lease::look(&path, &found).unwrap());
+                thread::sleep(Duration::from_millis(600));
+                if is_written {
+                    assert!(!looking.is_finished(), "it may be written yet");
+                    found.write(&file).unwrap();
+                } else {
+                    let end = Instant::now() + Duration::from_millis(1200);
+                    while !looking.is_finished() && Instant::now() < end {
+                        thread::sleep(Duration::from_millis(10));
+                    }
+                }
+                file.unlock().unwrap();
+                looking.join().unwrap()
+            })
+        };
+        assert!(matches!(look(true), Look::Free(_)));
+        assert!(matches!(look(false), Look::Held(pid) if pid == found.pid));
+    }
+
+    #[test]
+    fn a_path_that_cannot_be_looked_at_is_an_error_and_no_absence() {
+        let room = room();
+        let path = room.path().join("file");
+        let file = directory::open(&path, true).unwrap();
+        assert!(leads_to(&path, &file).unwrap());
+        assert!(!leads_to(&room.path().join("other"), &file).unwrap());
+        leads_to(&path.join("below"), &file).unwrap_err();
     }
 
     #[test]
@@ -611,6 +681,11 @@ mod tests {
         lease.set_clean();
         drop(lease);
         assert_eq!(files(&room), 0);
+        let lease = take(room.path()).unwrap();
+        lease.unsettle();
+        lease.set_clean();
+        drop(lease);
+        assert_eq!(files(&room), 1);
     }
 
     #[test]
@@ -633,7 +708,9 @@ mod tests {
         let lease = take(room.path()).unwrap();
         let path = lease.path.clone();
         let claim = || Lease::claim(&path).unwrap();
+        let start = Instant::now();
         assert!(matches!(claim(), Claim::Held(Some(record)) if record.slug == slug()));
+        assert!(start.elapsed() < LOOK, "a sweep does not wait for an owner");
         drop(lease);
         let Claim::Won(claimed) = claim() else { panic!("nobody held it") };
         assert_eq!(claimed.previous_owner(), Some("o"));
@@ -645,6 +722,8 @@ mod tests {
         drop(claimed);
         assert!(matches!(claim(), Claim::Gone));
         assert!(!path.exists(), "a claim creates nothing");
+        std::os::unix::fs::symlink("/dev/null", &path).unwrap();
+        assert!(Lease::claim(&path).is_err(), "it cannot be trusted");
     }
 
     #[test]
@@ -681,6 +760,9 @@ mod tests {
         drop(claimed);
         fs::remove_file(&path).unwrap();
         assert!(matches!(look(), Look::Gone) && files(&room) == 0);
+        std::os::unix::fs::symlink("/dev/null", &path).unwrap();
+        assert!(Lease::look(&path, &found).is_err(), "it cannot be trusted");
+        fs::remove_file(&path).unwrap();
         let another = take(room.path()).unwrap();
         assert!(matches!(look(), Look::Gone));
         drop(another);
@@ -775,6 +857,7 @@ mod tests {
                     for _ in 0..50 {
                         if let Ok(lease) = take(room.path()) {
                             assert_eq!(holders.fetch_add(1, Ordering::SeqCst), 0);
+                            assert!(leads_to(&lease.path, &lease.file).unwrap());
                             turns.fetch_add(1, Ordering::SeqCst);
                             holders.fetch_sub(1, Ordering::SeqCst);
                             lease.set_clean();

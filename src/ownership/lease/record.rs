@@ -178,7 +178,7 @@ impl Record {
     }
 
     /// Reads a record, and writes what was read.
-    #[cfg(fuzzing)]
+    #[cfg(any(fuzzing, test))]
     pub(crate) fn rewritten(text: &str) -> Option<String> {
         Some(Self::parse(text)?.text())
     }
@@ -214,6 +214,8 @@ mod tests {
         let shorter = Record { network: None, ..record() };
         shorter.write(&file).unwrap();
         assert_eq!(Record::read(&file).unwrap(), Some(shorter));
+        assert_eq!(Record::rewritten(&record().text()), Some(record().text()));
+        assert_eq!(Record::rewritten("another text"), None);
     }
 
     #[test]
