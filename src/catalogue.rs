@@ -152,6 +152,7 @@ fn network_options(catalogue: &mut Catalogue) {
         catalogue.error(&docker.supports(&options, true).unwrap_err());
     }
     catalogue.error(&Unsupported::by_commands("a log", &docker));
+    catalogue.error(&Unsupported::mount("/srv/rules", "/rules", &docker, "ssh://me@builder"));
 }
 
 fn specifications(catalogue: &mut Catalogue) {
