@@ -57,7 +57,11 @@ fn main() {
     assert!((50..150).contains(&won));
 
     for pool in ["10.48.0.0/12:/24", "10.0.0.0/8:/24", "10.48.0.0/12:/28", "10.48.0.0/12:/29"] {
-        collisions(pool.parse().unwrap(), &slugs, &places);
+        collisions(pool, &slugs, &places);
+    }
+    println!("all of them in one place, such as the Services of one cluster:");
+    for pool in ["10.48.0.0/12:/29", "10.0.0.0/8:/29"] {
+        collisions(pool, &slugs, &vec!["cluster"; BUNDLES]);
     }
     let prefixes: BTreeSet<_> =
         slugs.iter().map(|slug| Ipv6Addressing::derived(slug, 0).subnet()).collect();
@@ -75,28 +79,25 @@ fn placed<'a>(engines: &'a Engines, slugs: &[Slug]) -> Vec<&'a str> {
     })
 }
 
-/// Bundles that start one after another, each in its first subnet that no other bundle of its host has.
-fn collisions(pool: AddressPool, slugs: &[Slug], places: &[&str]) {
+/// Bundles that start one after another, each in its first subnet that no other bundle of its place has.
+fn collisions(pool: &str, slugs: &[Slug], places: &[&str]) {
+    let pool: AddressPool = pool.parse().unwrap();
     let mut taken: BTreeMap<&str, BTreeSet<_>> = BTreeMap::new();
-    let (mut moved, mut last) = (0, 0);
-    let mut hosts = BTreeSet::new();
-    let mut first: BTreeMap<_, usize> = BTreeMap::new();
+    let mut moved = Vec::new();
     for (slug, place) in slugs.iter().zip(places) {
         let taken = taken.entry(place).or_default();
-        let is_free =
-            |attempt: &u64| taken.insert(pool.addressing(slug, *attempt).unwrap().subnet());
+        let is_free = |it: &u64| taken.insert(pool.addressing(slug, *it).unwrap().subnet());
         let attempt = (0..pool.subnets()).find(is_free).unwrap();
         if attempt > 0 {
-            moved += 1;
-            hosts.insert(*place);
+            moved.push((*place, attempt));
         }
-        last = last.max(attempt);
-        *first.entry(pool.addressing(slug, 0).unwrap().subnet()).or_default() += 1;
     }
-    let shared = first.values().filter(|it| **it > 1).sum::<usize>();
+    let hosts: BTreeSet<_> = moved.iter().map(|(place, _)| place).collect();
+    let last = moved.iter().map(|(_, attempt)| attempt).max().unwrap();
     println!(
-        "pool {pool} of {} subnets: {moved} first subnets are taken, on {} hosts; the last attempt that is needed is {last}; {shared} bundles share theirs with another host's",
+        "pool {pool} of {} subnets: {} bundles move, in {} places, to attempt {last} at most",
         pool.subnets(),
+        moved.len(),
         hosts.len()
     );
 }

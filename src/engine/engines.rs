@@ -87,8 +87,8 @@ impl Engines {
         if names.is_empty() {
             return Err(InvalidInput::new("there is no engine to place a slug on"));
         }
-        if let Some(pair) = names.windows(2).find(|pair| pair[0] == pair[1]) {
-            return Err(InvalidInput::new(format_args!("engine {:?} is given twice", pair[0])));
+        if let Some([name, ..]) = names.windows(2).find(|pair| pair[0] == pair[1]) {
+            return Err(InvalidInput::new(format_args!("engine {name:?} is given twice")));
         }
         Ok(Self(engines))
     }

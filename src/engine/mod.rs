@@ -83,7 +83,8 @@ pub use support::Unsupported;
 /// # let _ = engine;
 /// ```
 ///
-/// One program drives bundles on many engines at once, also of one slug:
+/// One program drives bundles on many engines at once, also of one slug. [`Engines`] place slugs among them, and ask all of
+/// them at once.
 ///
 /// ```no_run
 /// use sidecar_bundle::{BundleSpec, Engine, NetworkPlanned, Slug};

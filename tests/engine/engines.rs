@@ -163,7 +163,9 @@ fn slugs_are_placed_on_three_engines_of_which_one_is_away_for_a_while() {
     assert_eq!(placed.values().map(Vec::len).sum::<usize>(), 100);
 
     // Two of each are launched.
-    placed.values_mut().for_each(|it| it.truncate(2));
+    for it in placed.values_mut() {
+        it.truncate(2);
+    }
     let chosen =
         |name: &str| placed[name].iter().map(|(_, slug)| slug.as_str()).collect::<Vec<_>>();
     let launched = engines.each(|name, engine| {
