@@ -18,10 +18,10 @@ const THREADS: usize = 2;
 fn main() {
     let slugs: Vec<_> = (0..BUNDLES).map(|it| Slug::new(format!("agent-{it}")).unwrap()).collect();
     let engine = Engine::docker();
-    let named =
+    let engines_of =
         |names: &[&str]| Engines::new(names.iter().map(|it| (*it, engine.clone()))).unwrap();
     let names: Vec<_> = (0..HOSTS).map(|it| format!("host-{it}")).collect();
-    let all = named(&names.iter().map(String::as_str).collect::<Vec<_>>());
+    let all = engines_of(&names.iter().map(String::as_str).collect::<Vec<_>>());
 
     let start = Instant::now();
     let some = slugs.iter().take(1000);
@@ -51,7 +51,7 @@ fn main() {
     let won = slugs
         .iter()
         .zip(&places)
-        .filter(|(slug, name)| named(&[name, "one-more"]).place(slug).0 == "one-more");
+        .filter(|(slug, name)| engines_of(&[name, "one-more"]).place(slug).0 == "one-more");
     let won = won.count();
     println!("one host more: {won} bundles move, all of them to it");
     assert!((50..150).contains(&won));

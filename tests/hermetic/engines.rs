@@ -8,7 +8,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use sidecar_bundle::{
-    BundleSpec, Cause, Engine, Engines, NetworkPlanned, Slug, SweptOutcome, bundles, sweep,
+    BundleSpec, Cause, Engine, Engines, Error, NetworkPlanned, Slug, SweptOutcome, bundles, sweep,
     sweep_dry_run,
 };
 
@@ -55,8 +55,7 @@ fn an_unreachable_engine_is_its_error_in_its_place_and_nobody_waits_for_it() {
     let listed = engines.each(|_, engine| bundles(engine));
     let took = start.elapsed();
     assert!(took < TOO_LONG, "{took:?}");
-    let found =
-        listed.iter().map(|(name, it)| (*name, it.as_ref().err().and_then(|it| it.cause())));
+    let found = listed.iter().map(|(name, it)| (*name, it.as_ref().err().and_then(Error::cause)));
     assert!(found.eq(causes), "{listed:?}");
     let (_, Ok(of_good)) = &listed[2] else { panic!("{listed:?}") };
     assert_eq!(of_good[0].slug, *bundle.plan().slug());
@@ -65,7 +64,7 @@ fn an_unreachable_engine_is_its_error_in_its_place_and_nobody_waits_for_it() {
     let swept = engines.each(|_, engine| sweep(engine));
     let took = start.elapsed();
     assert!(took < TOO_LONG, "{took:?}");
-    let found = swept.iter().map(|(name, it)| (*name, it.as_ref().err().and_then(|it| it.cause())));
+    let found = swept.iter().map(|(name, it)| (*name, it.as_ref().err().and_then(Error::cause)));
     assert!(found.eq(causes), "{swept:?}");
     let (_, Ok(of_good)) = &swept[2] else { panic!("{swept:?}") };
     assert!(matches!(of_good[0].outcome, SweptOutcome::Held { .. }));
