@@ -24,9 +24,10 @@ use crate::engine::redactor::Redactor;
 use crate::ownership::lease::{Lease, directory_of};
 use crate::steps::attach::Problem;
 use crate::{
-    AddressPool, AddressPools, Addressing, BundleSpec, Cause, Daemon, Engine, EngineError, Error,
-    Exit, FileProblem, GatewayMode, Holder, InvalidInput, Ipv6Addressing, Naming, NetworkOptions,
-    NetworkPlanned, PortHolder, PortMapping, Reachability, Ready, Resource, Slug, State,
+    AddressPool, AddressPools, Addressing, BundleSpec, Cause, Daemon, Engine, EngineError, Engines,
+    Error, Exit, FileProblem, GatewayMode, Holder, InvalidInput, Ipv6Addressing, Naming,
+    NetworkOptions, NetworkPlanned, PortHolder, PortMapping, Reachability, Ready, Resource, Slug,
+    State,
 };
 
 struct Catalogue(String);
@@ -66,6 +67,7 @@ fn every_message_is_as_in_the_catalogue() {
         Catalogue("A message of each kind of error. See src/catalogue.rs.\n".into());
     names(&mut catalogue);
     addresses(&mut catalogue);
+    names_of_engines(&mut catalogue);
     network_options(&mut catalogue);
     specifications(&mut catalogue);
     engines(&mut catalogue);
@@ -119,6 +121,13 @@ fn addresses(catalogue: &mut Catalogue) {
     catalogue.invalid(NetworkPlanned::new(slug()).with_addressing(own.unwrap()).next_attempt());
 }
 
+fn names_of_engines(catalogue: &mut Catalogue) {
+    catalogue.heading("names of engines");
+    for names in [&[][..], &[""], &["a\0"], &["a", "b", "a"]] {
+        catalogue.invalid(Engines::new(names.iter().map(|name| (*name, Engine::docker()))));
+    }
+}
+
 fn network_options(catalogue: &mut Catalogue) {
     catalogue.heading("network options");
     let new = NetworkOptions::new;
@@ -143,6 +152,7 @@ fn network_options(catalogue: &mut Catalogue) {
         catalogue.error(&docker.supports(&options, true).unwrap_err());
     }
     catalogue.error(&Unsupported::by_commands("a log", &docker));
+    catalogue.error(&Unsupported::mount("/srv/rules", "/rules", &docker, "ssh://me@builder"));
 }
 
 fn specifications(catalogue: &mut Catalogue) {

@@ -383,6 +383,7 @@ impl From<Refused> for Error {
         match refused {
             Refused::Invalid(error) => error.into(),
             Refused::Unsupported(error) => error.into(),
+            Refused::Unknown(source) => Self::Look { what: "its address", source },
         }
     }
 }

@@ -58,7 +58,7 @@
 //! - [`launch_all`], [`RunningBundles`], [`close_all`], [`Closing`]: many bundles, and teardown in the background.
 //! - [`Container`], [`Guest`]: the observation of a running container, and further containers of a bundle.
 //! - [`BundleSpec`], [`Daemon`], [`ContainerFile`], [`Ready`], [`NetworkOptions`], [`Naming`]: the configuration of a bundle.
-//! - [`Engine`]: Docker or podman, here or elsewhere.
+//! - [`Engine`]: Docker or podman, here or elsewhere. [`Engines`]: those of many hosts, and the place of a slug.
 //! - [`Error`], [`StepError`], [`Cause`], [`InvalidInput`]: failures.
 //! - [`bundles`]: the list of the bundles on an engine, each with its owner.
 //! - [`sweep`] and [`NetworkPlanned::discard`]: the removal of resources without a living owner.
@@ -66,7 +66,7 @@
 //! # Guides
 //!
 //! The module [`guide`] has a page for each task: [launch code](guide::launch_code), [tests](guide::testing),
-//! [guests](guide::guests), [many bundles](guide::many_bundles), [kept services](guide::kept_services),
+//! [guests](guide::guests), [many bundles](guide::many_bundles), [many hosts](guide::many_hosts), [kept services](guide::kept_services),
 //! [engines](guide::engines), [async code](guide::async_code), [logging](guide::logging) and
 //! [the calls of other tools](guide::coming_from). It also tells [who removes a bundle](guide::teardown), and has the
 //! [guarantees and limits](guide::guarantees).
@@ -141,7 +141,7 @@ pub use created::NetworkCreated;
 pub use engine::backend::Resource;
 pub use engine::cause::Cause;
 pub use engine::error::EngineError;
-pub use engine::{Engine, NoEngine, Reachability, Unsupported};
+pub use engine::{Engine, Engines, NoEngine, Reachability, Unsupported};
 pub use error::{BundleError, Error, Errors, StepError};
 pub use host::Holder;
 pub use host::ports::PortHolder;

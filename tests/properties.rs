@@ -7,7 +7,8 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 use proptest::prelude::*;
 use sidecar_bundle::ipnet::{Ipv4Net, Ipv6Net};
 use sidecar_bundle::{
-    AddressPool, AddressPools, Addressing, Ipv6Addressing, Naming, NetworkPlanned, Slug,
+    AddressPool, AddressPools, Addressing, Engine, Engines, Ipv6Addressing, Naming, NetworkPlanned,
+    Slug,
 };
 
 fn slugs() -> impl Strategy<Value = Slug> {
@@ -70,7 +71,71 @@ fn of_ten_thousand_slugs_no_two_share_a_prefix_or_a_bridge() {
     assert_ne!(name("a-b", "c"), name("a", "b-c"));
 }
 
+/// Engines of these names. None of them is asked.
+fn engines(names: impl IntoIterator<Item = String>) -> Engines {
+    Engines::new(names.into_iter().map(|name| (name, Engine::docker()))).unwrap()
+}
+
+fn names() -> impl Strategy<Value = Vec<String>> {
+    prop::collection::hash_set("[a-z/é.-]{1,12}", 1..12).prop_map(|it| it.into_iter().collect())
+}
+
+fn ranking(engines: &Engines, slug: &Slug) -> Vec<String> {
+    engines.ranked(slug).into_iter().map(|(name, _)| name.to_owned()).collect()
+}
+
+#[test]
+fn a_further_engine_takes_about_its_share_and_nothing_else_moves() {
+    let slugs: Vec<_> = (0..10_000).map(|it| Slug::new(format!("agent-{it}")).unwrap()).collect();
+    let named = |count: usize| engines((0..count).map(|it| format!("builder-{it}")));
+    for count in 1..8 {
+        let (before, after) = (named(count), named(count + 1));
+        let new = format!("builder-{count}");
+        let moved = slugs.iter().filter(|slug| before.place(slug).0 != after.place(slug).0);
+        let moved: Vec<_> = moved.map(|slug| after.place(slug).0).collect();
+        assert!(moved.iter().all(|name| *name == new));
+        // Five standard deviations are less than 250 slugs.
+        let share = slugs.len() / (count + 1);
+        assert!(moved.len().abs_diff(share) < 250, "{} of {share}", moved.len());
+    }
+}
+
 proptest! {
+    #[test]
+    fn an_engine_that_is_away_moves_only_its_own_slugs(slug in slugs(), names in names(), which: prop::sample::Index) {
+        let all = engines(names.clone());
+        let ranked = ranking(&all, &slug);
+        prop_assert_eq!(all.place(&slug).0, &ranked[0]);
+        let gone = which.get(&names);
+        let rest: Vec<_> = names.iter().filter(|it| *it != gone).cloned().collect();
+        if rest.is_empty() {
+            return Ok(());
+        }
+        let left: Vec<_> = ranked.iter().filter(|it| *it != gone).cloned().collect();
+        prop_assert_eq!(ranking(&engines(rest), &slug), left);
+    }
+
+    #[test]
+    fn the_order_of_engines_does_not_matter(slug in slugs(), names in names(), by in 0..12_usize) {
+        let mut turned = names.clone();
+        turned.reverse();
+        turned.rotate_left(by % names.len());
+        let [one, other] = [engines(names), engines(turned.clone())];
+        prop_assert_eq!(ranking(&one, &slug), ranking(&other, &slug));
+        // They are asked and listed as they were given.
+        prop_assert!(other.iter().map(|(name, _)| name).eq(&turned));
+        prop_assert!(other.each(|name, _| name.len()).into_iter().eq(turned.iter().map(|it| (&**it, it.len()))));
+    }
+
+    #[test]
+    fn a_name_has_one_engine(names in names(), which: prop::sample::Index) {
+        let twice = which.get(&names).clone();
+        prop_assert!(engines(names.clone()).get(&twice).is_some());
+        let twice = names.into_iter().chain([twice]).map(|name| (name, Engine::docker()));
+        let error = Engines::new(twice).unwrap_err();
+        prop_assert!(error.to_string().ends_with("is given twice"));
+    }
+
     #[test]
     fn a_slug_has_one_address(slug in slugs(), pool in pools(29), attempt: u64) {
         let attempt = attempt % pool.subnets();

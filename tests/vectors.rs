@@ -3,7 +3,7 @@
 use std::io::Write;
 use std::process::Command;
 
-use sidecar_bundle::{AddressPool, Ipv6Addressing, Naming, NetworkPlanned, Slug};
+use sidecar_bundle::{AddressPool, Engine, Engines, Ipv6Addressing, Naming, NetworkPlanned, Slug};
 
 const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/vectors/derive.py");
 
@@ -61,6 +61,20 @@ fn every_bridge_has_its_name() {
 }
 
 #[test]
+fn every_slug_has_its_place() {
+    let rows: Vec<_> = include_str!("vectors/placement.csv").lines().skip(2).collect();
+    assert!(rows.len() > 30);
+    for row in rows {
+        let [slug, names, ranking] = row.split(',').collect::<Vec<_>>().try_into().unwrap();
+        let engines = Engines::new(names.split(' ').map(|name| (name, Engine::docker()))).unwrap();
+        let slug = Slug::new(slug).unwrap();
+        let ranked: Vec<_> = engines.ranked(&slug).into_iter().map(|(name, _)| name).collect();
+        assert_eq!(ranked.join(" "), ranking, "{row}");
+        assert_eq!(engines.place(&slug).0, ranked[0], "{row}");
+    }
+}
+
+#[test]
 fn python_derives_every_vector_too() {
     match Command::new("python3").arg(SCRIPT).output() {
         Ok(output) => {
@@ -88,6 +102,7 @@ fn the_documented_python_is_the_one_that_is_tested() {
         (include_str!("../src/plan/addressing.rs"), "def derive("),
         (include_str!("../src/plan/ipv6.rs"), "def derive6("),
         (include_str!("../src/plan/loopback.rs"), "def loopback("),
+        (include_str!("../src/engine/engines.rs"), "def rank("),
     ] {
         let lines = source.lines().map(str::trim_start);
         let docs: Vec<_> = lines.filter_map(|line| line.strip_prefix("/// ")).collect();

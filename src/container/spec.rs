@@ -132,6 +132,11 @@ impl BundleSpec {
     /// [`Error::Start`](crate::Error::Start), whose cause is
     /// [`Cause::MountSourceMissing`](crate::Cause::MountSourceMissing).
     ///
+    /// An engine whose address is that of another host sees no path of this one: the mount is
+    /// [`Error::Unsupported`](crate::Error::Unsupported) then, before anything is made. A [`file`](Self::file) travels with
+    /// the request, and a [`volume`](Self::volume) is there. A virtual machine shares some paths of this host, and what
+    /// is behind a forwarded socket none; neither is refused.
+    ///
     /// A single file is mounted as it is at the start. If another file takes its name later, as with editors and `mv`,
     /// the container keeps the old one. The container cannot replace the file, either. Mount its directory for that.
     pub fn mount(mut self, host: impl Into<PathBuf>, container: impl Into<PathBuf>) -> Self {
@@ -139,11 +144,7 @@ impl BundleSpec {
         self
     }
 
-    /// Mounts a path of the engine's host into the container, read-only.
-    ///
-    /// Both paths are absolute. If `host` does not exist there, the start fails with
-    /// [`Error::Start`](crate::Error::Start), whose cause is
-    /// [`Cause::MountSourceMissing`](crate::Cause::MountSourceMissing).
+    /// Mounts a path of the engine's host into the container, read-only; the rest is as for [`mount`](Self::mount).
     pub fn mount_read_only(
         mut self,
         host: impl Into<PathBuf>,

@@ -8,8 +8,9 @@ use super::backend::{Backend, ContainerInfo, Filter, Id, NetworkInfo, Observer, 
 use super::clock::deadline;
 use super::error::EngineError;
 use super::identity::EngineInfo;
-use super::support::Unsupported;
-use crate::container::CheckedSpec;
+use super::reachability::elsewhere;
+use super::support::{Refused, Unsupported};
+use crate::container::{CheckedMount, CheckedSpec, MountKind};
 
 /// A backend and the identity of its engine.
 #[derive(Clone, Debug)]
@@ -54,6 +55,22 @@ impl Connection {
     /// The operations that commands cannot do truthfully.
     pub(crate) fn observer(&self, what: &str) -> Result<&dyn Observer, Unsupported> {
         self.backend.observer().ok_or_else(|| Unsupported::by_commands(what, &self.info))
+    }
+
+    /// Checks that the container can be made with these options. Only for a path of this host, the engine's address may
+    /// be asked for.
+    pub(crate) fn supports(&self, spec: &CheckedSpec) -> Result<(), Refused> {
+        self.backend.supports(spec, &self.info)?;
+        let host = |it: &'_ CheckedMount| match &it.kind {
+            MountKind::Host(path) => Some((path.clone(), it.container.clone())),
+            MountKind::Volume(_) | MountKind::Tmpfs(_) => None,
+        };
+        let Some((host, container)) = spec.mounts.iter().find_map(host) else { return Ok(()) };
+        let elsewhere = elsewhere(&*self.backend, &self.info, self.engine.look_deadline());
+        match elsewhere.map_err(Refused::Unknown)? {
+            Some(at) => Err(Unsupported::mount(&host, &container, &self.info, &at).into()),
+            None => Ok(()),
+        }
     }
 
     /// Lets a container end by itself before it is removed. The removal that follows reports what matters.

@@ -7,6 +7,7 @@ pub(crate) mod cli;
 pub(crate) mod clock;
 pub(crate) mod connection;
 mod dialect;
+mod engines;
 pub(crate) mod error;
 pub(crate) mod http;
 pub(crate) mod identity;
@@ -29,6 +30,7 @@ use backend::Backend;
 use cli::Cli;
 use clock::{Clock, SystemClock, deadline};
 use dialect::Dialect;
+pub use engines::Engines;
 use error::EngineError;
 use identity::EngineKind;
 pub use reachability::Reachability;
@@ -81,7 +83,8 @@ pub use support::Unsupported;
 /// # let _ = engine;
 /// ```
 ///
-/// One program drives bundles on many engines at once, also of one slug:
+/// One program drives bundles on many engines at once, also of one slug. [`Engines`] place slugs among them, and ask all of
+/// them at once.
 ///
 /// ```no_run
 /// use sidecar_bundle::{BundleSpec, Engine, NetworkPlanned, Slug};

@@ -185,6 +185,15 @@ pub(super) fn locate(
     })
 }
 
+/// Returns the address of an engine that is on another host, as it is configured.
+pub(super) fn elsewhere(
+    backend: &dyn Backend,
+    info: &EngineInfo,
+    deadline: Instant,
+) -> Result<Option<String>, EngineError> {
+    Ok(remote(info, backend.address(deadline)?.as_deref()))
+}
+
 /// The network's bridge, if its name is one that no other engine's has.
 fn random_bridge(network: &NetworkInfo) -> Option<&str> {
     let bridge = network.bridge.as_deref()?;
@@ -193,11 +202,8 @@ fn random_bridge(network: &NetworkInfo) -> Option<&str> {
 
 /// The place of the bridges as the engine's own words tell it; `kernel` is the release of this host's.
 fn expected(info: &EngineInfo, address: Option<&str>, kernel: Option<&str>) -> Reachability {
-    if let Some(endpoint) = address.filter(|it| place(it) == Place::Elsewhere) {
-        return Reachability::Remote { endpoint: endpoint.to_owned() };
-    }
-    if info.remote && address.is_none() {
-        return Reachability::Remote { endpoint: "its default connection".into() };
+    if let Some(endpoint) = remote(info, address) {
+        return Reachability::Remote { endpoint };
     }
     let desktop = ["Docker Desktop", "OrbStack"].iter().any(|it| info.system.contains(it));
     // A socket or port of this host may be forwarded to one that has another kernel.
@@ -206,6 +212,14 @@ fn expected(info: &EngineInfo, address: Option<&str>, kernel: Option<&str>) -> R
         return Reachability::VirtualMachine { system: info.system.clone() };
     }
     if info.rootless { Reachability::Rootless } else { Reachability::Here }
+}
+
+/// The address of another host, or its name in words.
+fn remote(info: &EngineInfo, address: Option<&str>) -> Option<String> {
+    match address {
+        Some(address) => (place(address) == Place::Elsewhere).then(|| address.to_owned()),
+        None => info.remote.then(|| "its default connection".into()),
+    }
 }
 
 /// The place that an address leads to, whoever listens there.

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use super::error::EngineError;
 use super::identity::{EngineInfo, EngineKind};
 use crate::container::{CheckedSpec, HostAddress};
 use crate::invalid::InvalidInput;
@@ -68,6 +69,13 @@ impl Unsupported {
         Some(Self::new(what, "Engine::podman()", info))
     }
 
+    /// A path of this host, which an engine elsewhere does not see.
+    pub(crate) fn mount(host: &str, container: &str, info: &EngineInfo, endpoint: &str) -> Self {
+        let what = format!("the mount of {host} at {container}");
+        let needs = "an engine on this host, or a ContainerFile in its place".to_owned();
+        Self { what, needs, engine: format!("{info} at {endpoint}") }
+    }
+
     /// The option or operation.
     #[must_use]
     pub fn option(&self) -> &str {
@@ -100,6 +108,8 @@ impl std::error::Error for Unsupported {}
 pub(crate) enum Refused {
     Invalid(InvalidInput),
     Unsupported(Unsupported),
+    /// The engine's place is not known.
+    Unknown(EngineError),
 }
 
 impl From<Unsupported> for Refused {

@@ -5,6 +5,7 @@
 //! | guarantee | shown by |
 //! |---|---|
 //! | Subnet, gateway and address follow from the slug alone, and are the same on every machine. | `cargo test --test vectors --test properties` |
+//! | The place of a slug among engines follows from their names alone, and is the same on every machine. | `cargo test --test vectors --test properties` |
 //! | A bundle that runs has the planned address, or the step is an error. | `tests/with-docker cargo test --test engine` |
 //! | A wrong order of steps does not compile, and the message of the usual ones names the missing step. | `cargo test --test misuse`: 56 programs |
 //! | An owner that is killed at a random moment leaves nothing. | `tests/with-docker cargo test --test chaos`: 160 kills |

@@ -1,4 +1,4 @@
-//! Many bundles at once, and teardown in the background.
+//! Many bundles at once on one engine, and teardown in the background. For many engines, see [`many_hosts`](super::many_hosts).
 //!
 //! # At once
 //!

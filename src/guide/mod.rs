@@ -6,6 +6,7 @@
 //! | [`testing`] | give each test a bundle, with `cargo test`, nextest and proptest |
 //! | [`guests`] | run the sandbox, or a client, in the bundle's network |
 //! | [`many_bundles`] | launch and close many, and close in the background |
+//! | [`many_hosts`] | place slugs on the engines of many hosts, and ask all of them at once |
 //! | [`kept_services`] | leave a bundle running, and take it back |
 //! | [`engines`] | podman, rootless engines, engines on other hosts, wrappers |
 //! | [`async_code`] | call it from tokio |
@@ -23,5 +24,6 @@ pub mod kept_services;
 pub mod launch_code;
 pub mod logging;
 pub mod many_bundles;
+pub mod many_hosts;
 pub mod teardown;
 pub mod testing;

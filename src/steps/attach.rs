@@ -137,7 +137,7 @@ fn attached_as(
     let asked = |source| Error::Look { what: "its identity", source };
     let connection = Connection::open_for(engine, Some(&spec)).map_err(asked)?;
     connection.info().supports(plan.options(), ipv6)?;
-    connection.backend().supports(&spec, connection.info())?;
+    connection.supports(&spec)?;
     let session = Session::on(connection, plan)?;
     let Kept::Bundle { network, container } = session.lease().kept() else { return Ok(None) };
     let (network, container) = look(&session, &network, &container)?;

@@ -80,7 +80,7 @@ fn create(
     let connection = Connection::open_for(engine, spec).map_err(asked("its identity"))?;
     connection.info().supports(plan.options(), ipv6)?;
     if let Some(spec) = spec {
-        connection.backend().supports(spec, connection.info())?;
+        connection.supports(spec)?;
     }
     let session = Session::on(connection, plan)?;
     let kept = session.lease().kept();

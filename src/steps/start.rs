@@ -179,7 +179,7 @@ impl Start<'_> {
         let connection = session.connection();
         let (engine, backend) = (connection.engine(), connection.backend());
         backend.redact(spec);
-        backend.supports(spec, connection.info())?;
+        connection.supports(spec)?;
         if spec.options.publish.iter().any(PortMapping::is_chosen) {
             // Any of them may have the port.
             teardown::join(&session.engine(), |_| true);

@@ -35,7 +35,7 @@ use crate::plan::Slug;
 ///
 /// [`Error::Look`] when the engine cannot be asked, and [`Error::Lease`] when the directory cannot be
 /// read; nothing has been touched. A failure with one slug is that slug's outcome, and the others are
-/// swept all the same.
+/// swept all the same, unless the engine no longer answers: that slug is the last of the result then.
 pub fn sweep(engine: &Engine) -> Result<Vec<Swept>, Error> {
     walk(engine, false)
 }
@@ -148,13 +148,23 @@ fn walk(engine: &Engine, dry_run: bool) -> Result<Vec<Swept>, Error> {
     if !dry_run && let Err(error) = remove_unwritten(&directory, &engine) {
         tracing::debug!(%error, "an empty lease stays");
     }
-    let swept = leases.into_iter().filter_map(|(path, record)| {
+    let mut swept = Vec::new();
+    for (path, record) in leases {
         let outcome = sweep_one(&connection, &path, &record, dry_run);
-        let outcome = outcome.unwrap_or_else(|error| Some(SweptOutcome::Failed(error)))?;
+        let Some(outcome) = outcome.unwrap_or_else(|error| Some(SweptOutcome::Failed(error)))
+        else {
+            continue;
+        };
+        let has_failed = matches!(outcome, SweptOutcome::Failed(_));
         let Record { prefix, slug, since, .. } = record;
-        Some(Swept { prefix, slug, since, outcome })
-    });
-    Ok(swept.collect())
+        swept.push(Swept { prefix, slug, since, outcome });
+        // Each further slug would wait for an engine that is gone as long as this one has.
+        if has_failed && connection.check(connection.engine().look_deadline()).is_err() {
+            tracing::warn!("the engine does not answer any more; the rest is not swept");
+            break;
+        }
+    }
+    Ok(swept)
 }
 
 /// None if the lease has ended in the meantime.

@@ -7,6 +7,7 @@ mod bundles;
 mod cause;
 mod create;
 mod discard;
+mod engines;
 mod events;
 mod file;
 mod guard;

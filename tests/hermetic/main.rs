@@ -11,6 +11,7 @@ mod cli;
 mod create;
 mod created;
 mod discard;
+mod engines;
 mod error;
 mod events;
 mod follow;

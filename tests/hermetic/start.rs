@@ -4,7 +4,9 @@ use std::error::Error as _;
 use std::time::{Duration, Instant};
 use std::{fs, thread};
 
-use sidecar_bundle::{BundleSpec, Cause, Engine, Error, NetworkOptions, PortMapping, PullPolicy};
+use sidecar_bundle::{
+    BundleSpec, Cause, Daemon, Engine, Error, NetworkOptions, PortMapping, PullPolicy,
+};
 
 use crate::fake::{CONTAINER, Fake, NETWORK, plan};
 use crate::faults::for_each_fault;
@@ -405,6 +407,59 @@ fn a_name_of_the_engines_host_is_refused_where_the_engine_cannot_give_it() {
     fake.on("info", &format!("echo '{rootless}'"));
     let given = BundleSpec::new().extra_host("host.internal", [192, 0, 2, 1]);
     plan().launch(&fake.engine(), given).unwrap().close().unwrap();
+}
+
+#[test]
+fn a_mount_is_refused_where_the_engine_is_on_another_host() {
+    let fake = Fake::new();
+    fake.on("context", r#"echo '[{"Endpoints":{"docker":{"Host":"ssh://me@far"}}}]'"#);
+    let info = r#"{"ServerVersion":"26.1.5","ID":"ID","Name":"n","DockerRootDir":"/"}"#;
+    // The API behind `docker system dial-stdio`, of which only the identity is asked.
+    let api = format!(
+        r#"
+while read -r line; do
+    [ "$line" = "$(printf '\r')" ] || continue
+    printf 'HTTP/1.1 200 OK\r\nApi-Version: 1.44\r\nContent-Length: {}\r\n\r\n%s' '{info}'
+done"#,
+        info.len()
+    );
+    fake.on("system", &api);
+    let api = Engine::docker().with_program(fake.path("docker"));
+    let api = api.with_state_dir(fake.path("leases"));
+    let spec = || BundleSpec::new().volume("v", "/v").tmpfs("/t", None);
+    let rules = || spec().daemon(Daemon::new("egress").mount_read_only("/srv/rules", "/rules"));
+    let (ssh, tcp) = ("ssh://me@builder", "tcp://192.0.2.1:2376");
+    for engine in [&api, &fake.engine()] {
+        for (engine, at) in [
+            (engine.clone().with_host(ssh), ssh),
+            (engine.clone().with_host(tcp), tcp),
+            (engine.clone().with_context("far"), "ssh://me@far"),
+        ] {
+            for failed in [
+                plan().launch(&engine, rules()).unwrap_err(),
+                plan().attach_or_launch(&engine, rules()).unwrap_err(),
+            ] {
+                let Error::Unsupported(it) = failed.error() else { panic!("{failed:?}") };
+                assert_eq!(it.option(), "the mount of /srv/rules at /rules");
+                assert_eq!(it.needs(), "an engine on this host, or a ContainerFile in its place");
+                assert!(it.engine().ends_with(&format!(" at {at}")), "{it}");
+            }
+            assert!(fake.resources().is_empty());
+        }
+    }
+    let far = fake.engine().with_host(ssh);
+    let network = plan().create_network(&far).unwrap();
+    let failed = network.start(rules()).unwrap_err();
+    assert!(matches!(failed.error(), Error::Unsupported(_)), "{failed:?}");
+    // What needs no path of this host is not refused.
+    failed.into_state().start(spec()).unwrap().close().unwrap();
+    fake.on("context", "exit 1");
+    let unknown = plan().launch(&fake.engine().with_context("far"), rules()).unwrap_err();
+    assert!(matches!(unknown.error(), Error::Look { what: "its address", .. }), "{unknown:?}");
+    for here in ["unix:///run/docker.sock", "tcp://127.0.0.1:2375", "ssh://localhost"] {
+        plan().launch(&fake.engine().with_host(here), rules()).unwrap().close().unwrap();
+    }
+    fake.assert_nothing_left();
 }
 
 #[test]

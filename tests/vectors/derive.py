@@ -1,4 +1,4 @@
-"""Derivation v1 in Python; redoes the tables beside it and names each row that differs."""
+"""Derivation v1 and placement v1 in Python; redoes the tables beside it and names each row that differs."""
 
 import csv
 import pathlib
@@ -36,6 +36,11 @@ def bridge_name(prefix, slug):
     return "sb" + b32encode(digest).decode().lower()[:13]
 
 
+def rank(slug, names):
+    weight = lambda name: hashlib.sha256(f"{slug}\0{name}".encode()).digest()
+    return sorted(names, key=weight, reverse=True)
+
+
 def rows(name):
     with open(pathlib.Path(__file__).with_name(name), newline="") as table:
         return list(csv.DictReader(line for line in table if not line.startswith("#")))
@@ -58,6 +63,8 @@ def main():
         compare(row, [loopback(row["slug"])], "address")
     for row in rows("bridge-names.csv"):
         compare(row, [bridge_name(row["prefix"], row["slug"])], "bridge")
+    for row in rows("placement.csv"):
+        compare(row, [" ".join(rank(row["slug"], row["engines"].split(" ")))], "ranking")
     print("\n".join(differing))
     sys.exit(1 if differing else 0)
 
