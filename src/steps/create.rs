@@ -220,15 +220,16 @@ fn settled(plan: &NetworkPlanned, session: &Session, mut error: Error) -> Error 
     let engine = session.connection().engine();
     let patience = engine.now() + PATIENCE;
     loop {
-        if let Ok(Some(theirs)) = elsewhere(plan, session, None) {
+        let Error::SubnetTaken { holder, .. } = &mut error else { return error };
+        let (may_be_ours, may_be_listed_soon) = match holder {
+            None => (true, true),
+            Some(Holder::Interface { name, .. }) => (true, name.starts_with("br-")),
+            Some(Holder::Network { name, .. }) => (*name == plan.network_name(), false),
+            Some(Holder::Route { .. }) => (false, false),
+        };
+        if may_be_ours && let Ok(Some(theirs)) = elsewhere(plan, session, None) {
             return unknown_owner(plan, theirs);
         }
-        let Error::SubnetTaken { holder, .. } = &mut error else { return error };
-        let may_be_listed_soon = match holder {
-            None => true,
-            Some(Holder::Interface { name, .. }) => name.starts_with("br-"),
-            Some(Holder::Network { .. } | Holder::Route { .. }) => false,
-        };
         if !may_be_listed_soon || !engine.is_patient(patience) {
             return error;
         }

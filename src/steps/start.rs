@@ -204,6 +204,7 @@ impl Start<'_> {
         let mut guard = guarded(session, name, labels, spec);
         // A request of a dead owner may have an effect while this one is under way.
         let patience = engine.patience();
+        let mut absences = 0;
         let mut pulled = spec.options.pull == PullPolicy::Always;
         if pulled {
             pull(session, spec)?;
@@ -227,7 +228,7 @@ impl Start<'_> {
                 continue;
             }
             let orphan_was_in_the_way = error.cause() == Cause::ContainerNameTaken
-                && self.remove_orphan_of_name(patience)?
+                && self.remove_orphan_of_name(patience, &mut absences)?
                 && engine.is_patient(patience);
             // Of two hosts at once, each may have got a network, and one gives up.
             let is_contended = error.cause() == Cause::NetworkAmbiguous
@@ -256,7 +257,12 @@ impl Start<'_> {
     }
 
     /// Removes the container that has the name already if it is an orphan. False if it stays: it is another's.
-    fn remove_orphan_of_name(&self, patience: Instant) -> Result<bool, Error> {
+    fn remove_orphan_of_name(
+        &self,
+        patience: Instant,
+        absences: &mut usize,
+    ) -> Result<bool, Error> {
+        const ABSENCES: usize = 3;
         let Self { network, name, .. } = *self;
         let (plan, session) = (network.plan(), network.session());
         let connection = session.connection();
@@ -264,8 +270,11 @@ impl Start<'_> {
         let found = connection.backend().container(name, deadline);
         let found =
             found.map_err(|source| Error::Look { what: "a container of this name", source })?;
-        // It went while it was looked for.
-        let Some(found) = found else { return Ok(true) };
+        // It went while it was looked for, unless the engine is at fault.
+        let Some(found) = found else {
+            *absences += 1;
+            return Ok(*absences <= ABSENCES || session.may_have_orphans());
+        };
         if session.is_under_lease(&found.labels) {
             let container = Resource::Container;
             orphans::remove_by_id(connection, container, name, &found.id, deadline)?;
