@@ -31,8 +31,9 @@ fn run(dry_run: bool) -> Result<bool, Box<dyn Error>> {
     println!("{}", engine.version()?);
     let swept = if dry_run { sweep_dry_run(&engine)? } else { sweep(&engine)? };
     for it in &swept {
-        let age = it.since.elapsed().unwrap_or_default().as_secs();
-        println!("{}/{}  {age} s old  {}", it.prefix, it.slug, outcome(it));
+        let age = it.since.and_then(|it| it.elapsed().ok()).unwrap_or_default().as_secs();
+        let expired = if it.expired.is_some() { ", expired" } else { "" };
+        println!("{}/{}  {age} s old{expired}  {}", it.prefix, it.slug, outcome(it));
     }
     if swept.is_empty() {
         println!("no lease of this user is left for this engine");

@@ -146,8 +146,9 @@ pub enum Error {
     ///
     /// [`NetworkPlanned::discard`] removes it, and so does the program's `sidecar-bundle remove`.
     #[error(
-        "{resource} {name} ({}) of slug {slug} was made under a lease that cannot be seen from here: by another user, host or state directory, or the lease was lost; if its owner is gone, discard removes it",
-        short(id)
+        "{resource} {name} ({}) of slug {slug} was made{} under a lease that cannot be seen from here: by another user, host or state directory, or the lease was lost; if its owner is gone, discard removes it",
+        short(id),
+        on_host(host.as_deref())
     )]
     #[non_exhaustive]
     UnknownOwner {
@@ -159,6 +160,8 @@ pub enum Error {
         name: String,
         /// Its id.
         id: String,
+        /// The name of its owner's host, as its labels tell it.
+        host: Option<String>,
     },
     /// The bridge would be an interface that the host has already. Nothing has been touched.
     #[error("bridge {name} exists already, and is not this bundle's")]
@@ -647,6 +650,10 @@ impl From<StepError<NetworkPlanned>> for Error {
 }
 
 /// The beginning of an id, as engines print it.
+fn on_host(host: Option<&str>) -> String {
+    host.map_or_else(String::new, |host| format!(" on host {host}"))
+}
+
 fn short(id: &str) -> &str {
     id.get(..12).unwrap_or(id)
 }

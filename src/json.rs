@@ -194,6 +194,8 @@ fn results(json: &mut Json) {
         state: None,
         guests: Vec::new(),
         owner: BundleOwner::Elsewhere,
+        host: None,
+        expires: None,
         created: None,
     };
     let [subnet, gateway, ip] = ["10.0.0.0/24", "10.0.0.1", "10.0.0.2"];
@@ -206,6 +208,8 @@ fn results(json: &mut Json) {
         state: Some(State::Running),
         guests: vec!["vm".into()],
         owner: BundleOwner::Alive { pid: 7 },
+        host: Some("worker-7".into()),
+        expires: Some(time() + Duration::from_secs(60)),
         created: Some(time()),
         ..unknown.clone()
     };
@@ -222,9 +226,13 @@ fn results(json: &mut Json) {
         SweptOutcome::Failed(failed),
     ];
     let swept = |outcome| {
-        let since = time() - Duration::from_millis(500);
-        Swept { prefix: "claude-bottle".into(), slug: slug(), since, outcome }
+        let since = Some(time() - Duration::from_millis(500));
+        let (prefix, host) = ("claude-bottle".into(), Some("worker-7".into()));
+        Swept { prefix, slug: slug(), since, expired: None, host, outcome }
     };
-    json.all("Swept", outcomes.map(swept));
+    let mut all: Vec<_> = outcomes.into_iter().map(swept).collect();
+    let expired = Swept { expired: Some(time()), since: None, ..swept(SweptOutcome::Clean) };
+    all.push(expired);
+    json.all("Swept", all);
     json.all("Discarded", [Discarded { containers, networks }]);
 }

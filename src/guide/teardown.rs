@@ -85,6 +85,31 @@
 //! directory or the user is a different one. A machine without Rust has the program instead:
 //! `cargo install sidecar-bundle --features cli` on another machine, and `sidecar-bundle sweep` on this one.
 //!
+//! # From another host
+//!
+//! If several hosts use one engine and one of them is lost, the others cannot know that its owners are dead. With a
+//! [lifetime](crate::NetworkPlanned::with_lifetime), they need not: the labels of everything that is made have the end of the
+//! lifetime, and a sweep from any host removes what has expired, kept or not, and whether its owner lives or not. So give a
+//! lifetime that is longer than any run. The clocks of the hosts count, and those of other hosts may differ from this one's.
+//!
+//! ```no_run
+//! # use std::time::Duration;
+//! # use sidecar_bundle::{BundleSpec, Engine, NetworkPlanned, Slug, sweep};
+//! # fn main() -> Result<(), sidecar_bundle::Error> {
+//! let engine = Engine::docker();
+//! let plan = NetworkPlanned::new(Slug::new("demo")?).with_lifetime(Duration::from_secs(6 * 60 * 60));
+//! let bundle = plan.launch(&engine, BundleSpec::new())?;
+//! // On whatever host:
+//! for swept in sweep(&engine)?.iter().filter(|it| it.expired.is_some()) {
+//!     println!("{} of host {:?} had expired: {:?}", swept.slug, swept.host, swept.outcome);
+//! }
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! Of several hosts that launch one slug at once, exactly one wins: the engine has the subnet once, and the container's name
+//! once. The others get [`Error::UnknownOwner`], which names the host of the winner.
+//!
 //! # By `docker` alone
 //!
 //! Every container and network has these labels, among others:
@@ -95,6 +120,8 @@
 //! | `sidecar-bundle.subnet`, `sidecar-bundle.ip` | its addresses |
 //! | `sidecar-bundle.owner` | a random id of the owner that made it |
 //! | `sidecar-bundle.lease` | the id of the lease under which it was made |
+//! | `sidecar-bundle.host` | the name of the owner's host |
+//! | `sidecar-bundle.expires` | the end of its lifetime in UTC, if it has one |
 //! | `sidecar-bundle.guest` | the name of a guest; a bundle's own container has none |
 //!
 //! ```text

@@ -1,6 +1,7 @@
 //! The labels that tell the owner of a resource. No label can be changed later, so their format is frozen.
 
 use std::collections::BTreeMap;
+use std::time::{Duration, SystemTime};
 
 use crate::engine::backend::Filter;
 use crate::plan::{Addressing, Ipv6Addressing, Naming, NetworkOptions, NetworkPlanned, Slug};
@@ -24,6 +25,10 @@ const IP6: &str = "sidecar-bundle.ip6";
 const OPTIONS: &str = "sidecar-bundle.options";
 const ENGINE: &str = "sidecar-bundle.engine";
 const LEASE: &str = "sidecar-bundle.lease";
+/// The key whose value is the name of the owner's host.
+const HOST: &str = "sidecar-bundle.host";
+/// The key whose value is the end of a lifetime, by the clock of the owner's host.
+const EXPIRES: &str = "sidecar-bundle.expires";
 /// The key of a further container of a slug, whose value is its name.
 const GUEST: &str = "sidecar-bundle.guest";
 /// The key whose value is the digest of a container's specification.
@@ -33,6 +38,9 @@ pub(crate) const OWNER: &str = "sidecar-bundle.owner";
 
 /// The keys of what not every plan has.
 const OPTIONAL: [&str; 4] = [SUBNET6, GATEWAY6, IP6, OPTIONS];
+
+/// What no plan determines.
+const OF_OWNER: [&str; 3] = [OWNER, HOST, EXPIRES];
 
 /// The labels of a plan, the same on its network and on its container.
 pub(crate) fn of_plan(plan: &NetworkPlanned, engine: &str, lease: &str, owner: &str) -> LabelMap {
@@ -60,14 +68,14 @@ pub(crate) fn of_plan(plan: &NetworkPlanned, engine: &str, lease: &str, owner: &
     labels.into_iter().map(|(key, value)| (key.to_owned(), value)).collect()
 }
 
-/// The first label that differs from the planned one, but for the owner: key, planned value, found value.
+/// The first label that differs from the planned one, but for those of the owner: key, planned value, found value.
 pub(crate) fn difference(
     planned: &LabelMap,
     found: &LabelMap,
 ) -> Option<(String, String, Option<String>)> {
     let mut differing = planned
         .iter()
-        .filter(|(key, value)| *key != OWNER && found.get(*key) != Some(value))
+        .filter(|(key, value)| !OF_OWNER.contains(&key.as_str()) && found.get(*key) != Some(value))
         .map(|(key, value)| (key.clone(), value.clone(), found.get(key).cloned()));
     differing.next().or_else(|| {
         let mut unplanned = OPTIONAL.into_iter().filter(|key| !planned.contains_key(*key));
@@ -117,6 +125,44 @@ pub(crate) fn guest_in(labels: &LabelMap) -> Option<&str> {
 
 pub(crate) fn lease_in(labels: &LabelMap) -> Option<&str> {
     value(labels, LEASE)
+}
+
+/// Adds the host of the owner, and the end of a lifetime.
+pub(crate) fn with_owner(
+    mut labels: LabelMap,
+    host: Option<String>,
+    expires: Option<SystemTime>,
+) -> LabelMap {
+    labels.extend(host.map(|it| (HOST.to_owned(), it)));
+    let expires = expires.map(|it| humantime::format_rfc3339_seconds(it).to_string());
+    labels.extend(expires.map(|it| (EXPIRES.to_owned(), it)));
+    labels
+}
+
+/// The name of the owner's host.
+pub(crate) fn host_in(labels: &LabelMap) -> Option<String> {
+    value(labels, HOST).map(str::to_owned)
+}
+
+/// The end of a lifetime that begins now. None for one that ends in no year of four digits.
+pub(crate) fn end_of(lifetime: Duration) -> Option<SystemTime> {
+    const YEAR_9999: Duration = Duration::from_secs(253_370_764_800);
+    // To the next second, so that it is no earlier in the label.
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    let end = Duration::from_secs(since.checked_add(lifetime)?.as_secs().checked_add(1)?);
+    (end < YEAR_9999).then(|| SystemTime::UNIX_EPOCH + end)
+}
+
+/// The end of a lifetime.
+pub(crate) fn expires_in(labels: &LabelMap) -> Option<SystemTime> {
+    humantime::parse_rfc3339(value(labels, EXPIRES)?).ok()
+}
+
+/// All resources that were made under the lease of these labels and expire when these do.
+pub(crate) fn of_expiry(labels: &LabelMap) -> Filter {
+    let keys = [LEASE, EXPIRES].into_iter();
+    let pairs = keys.filter_map(|key| Some((key.to_owned(), labels.get(key)?.clone())));
+    Filter::Labels(pairs.collect())
 }
 
 /// Adds the label of a guest.

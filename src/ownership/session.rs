@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::SystemTime;
 
 use super::labels::{self, LabelMap};
 use super::lease::{Kept, Lease, directory_of};
@@ -14,6 +15,7 @@ use crate::engine::Engine;
 use crate::engine::backend::{Filter, Notice};
 use crate::engine::connection::Connection;
 use crate::error::Error;
+use crate::host;
 use crate::plan::{NetworkPlanned, Slug};
 
 /// Lease, owner, engine, redactor, deadlines and reaper of one slug.
@@ -23,6 +25,8 @@ use crate::plan::{NetworkPlanned, Slug};
 pub(crate) struct Session {
     connection: Connection,
     owner: String,
+    /// The end of the lifetime of all that it makes.
+    expires: Option<SystemTime>,
     /// Something may be left when the session ends.
     left: AtomicBool,
     /// A resource of this session could not be removed, or may appear yet.
@@ -53,10 +57,11 @@ impl Session {
         teardown::join(&engine, |it| it.collides_with(plan));
         let prefix = plan.naming().prefix();
         let lease = Lease::take(&directory, prefix, plan.slug(), &engine, &owner)?;
+        let expires = plan.lifetime().and_then(labels::end_of);
         let left = AtomicBool::new(lease.previous_owner().is_some());
         let unsure = AtomicBool::new(false);
         let turn = Mutex::default();
-        Ok(Self { connection, owner, left, unsure, turn, reaper: None, lease })
+        Ok(Self { connection, owner, expires, left, unsure, turn, reaper: None, lease })
     }
 
     /// The session under the protection of a reaper, if there is to be one.
@@ -73,6 +78,12 @@ impl Session {
         let session = self.with_reaper();
         session.adopt_kept()?;
         Ok(session)
+    }
+
+    /// The session of a bundle that exists, and expires when its network does.
+    pub(crate) fn with_expiry_of(mut self, network: &LabelMap) -> Self {
+        self.expires = labels::expires_in(network);
+        self
     }
 
     /// Returns true if a reaper runs, which removes what this process leaves.
@@ -101,7 +112,8 @@ impl Session {
 
     /// The labels of the plan's resources.
     pub(crate) fn labels(&self, plan: &NetworkPlanned) -> LabelMap {
-        labels::of_plan(plan, &self.engine(), &self.lease.id(), &self.owner)
+        let labels = labels::of_plan(plan, &self.engine(), &self.lease.id(), &self.owner);
+        labels::with_owner(labels, host::name(), self.expires)
     }
 
     /// All resources that this session made.

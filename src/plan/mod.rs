@@ -11,6 +11,7 @@ mod slug;
 
 use std::fmt;
 use std::net::Ipv4Addr;
+use std::time::Duration;
 
 use ipnet::{IpNet, Ipv4Net};
 
@@ -64,6 +65,7 @@ pub struct NetworkPlanned {
     addressing: Addressing,
     ipv6: Ipv6,
     options: NetworkOptions,
+    lifetime: Option<Duration>,
 }
 
 /// The IPv6 addresses of a plan.
@@ -84,7 +86,8 @@ impl NetworkPlanned {
         let pool = AddressPool::default();
         let addressing = pool.first(&slug);
         let (naming, options) = (Naming::default(), NetworkOptions::default());
-        Self { naming, slug, pool: Some(pool), addressing, ipv6: Ipv6::None, options }
+        let pool = Some(pool);
+        Self { naming, slug, pool, addressing, ipv6: Ipv6::None, options, lifetime: None }
     }
 
     /// Replaces the names.
@@ -158,6 +161,33 @@ impl NetworkPlanned {
     #[must_use]
     pub fn with_options(self, options: NetworkOptions) -> Self {
         Self { options, ..self }
+    }
+
+    /// Gives the bundle a lifetime, from the start of [`create_network`](Self::create_network) or
+    /// [`launch`](Self::launch) on.
+    ///
+    /// Nothing ends by itself: the labels of everything that is made have the end of the lifetime, in whole seconds of
+    /// the clock of this host, and a [`sweep`](crate::sweep) from any host removes what has expired by the clock of that
+    /// host, whoever owns it. This is for an engine that several hosts use: if a host is lost, no other knows that its
+    /// owners are dead. Without a lifetime, a sweep from elsewhere removes nothing of a bundle.
+    ///
+    /// Labels cannot be changed, so a lifetime cannot be extended. A bundle that is kept and attached to keeps its own, and
+    /// its plan tells none. A lifetime beyond the year 9998 is none.
+    ///
+    /// ```no_run
+    /// use std::time::Duration;
+    ///
+    /// use sidecar_bundle::{BundleSpec, Engine, NetworkPlanned, Slug};
+    ///
+    /// let day = Duration::from_secs(24 * 60 * 60);
+    /// let plan = NetworkPlanned::new(Slug::new("demo")?).with_lifetime(day);
+    /// let bundle = plan.launch(&Engine::docker(), BundleSpec::new())?;
+    /// # bundle.close()?;
+    /// # Ok::<(), sidecar_bundle::Error>(())
+    /// ```
+    #[must_use]
+    pub fn with_lifetime(self, lifetime: Duration) -> Self {
+        Self { lifetime: Some(lifetime), ..self }
     }
 
     /// Plans the slug's next subnet in the same pool, for when this one is taken: the attempt after this one.
@@ -234,6 +264,12 @@ impl NetworkPlanned {
     #[must_use]
     pub fn options(&self) -> &NetworkOptions {
         &self.options
+    }
+
+    /// The lifetime of the bundle, if it has one.
+    #[must_use]
+    pub fn lifetime(&self) -> Option<Duration> {
+        self.lifetime
     }
 
     /// All addresses.
@@ -313,7 +349,7 @@ impl NetworkPlanned {
             Some(theirs) if theirs == derived => Ipv6::Derived,
             Some(theirs) => Ipv6::Given(theirs),
         };
-        Self { naming, slug, pool: None, addressing, ipv6, options }
+        Self { naming, slug, pool: None, addressing, ipv6, options, lifetime: None }
     }
 
     /// Returns true if bundles of both plans cannot be on one engine at the same time.

@@ -291,7 +291,7 @@ fn adopted(
     let container = restarted(&found, &session, network, container)?;
     verify_address(&found, network, &container)?;
 
-    let session = Arc::new(session.with_kept()?);
+    let session = Arc::new(session.with_kept()?.with_expiry_of(&network.labels));
     let guard = |resource, name| Guard::new(Arc::clone(&session), resource, name);
     let mut network_guard = guard(Resource::Network, found.network_name());
     let mut container_guard = guard(Resource::Container, found.container_name());
@@ -343,7 +343,8 @@ fn not_kept(plan: &NetworkPlanned, session: &Session) -> Error {
         Err(source) => Error::Look { what: "a network of this name", source },
         Ok(Some(found)) if foreign(&found) => {
             let (resource, id) = (Resource::Network, found.id.to_string());
-            Error::UnknownOwner { slug, resource, name, id }
+            let host = labels::host_in(&found.labels);
+            Error::UnknownOwner { slug, resource, name, id, host }
         }
         Ok(_) => Error::NotKept { slug },
     }

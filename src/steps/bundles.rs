@@ -130,6 +130,12 @@ pub struct BundleInfo {
     pub guests: Vec<String>,
     /// Its owner.
     pub owner: BundleOwner,
+    /// The name of its owner's host, as its labels tell it.
+    pub host: Option<String>,
+    /// The end of its [lifetime](crate::NetworkPlanned::with_lifetime), if it has one: a [`sweep`](crate::sweep) from any
+    /// host then removes it.
+    #[cfg_attr(feature = "serde", serde(serialize_with = "super::texts::known_time"))]
+    pub expires: Option<SystemTime>,
     /// The time at which the engine created its network, or else its container; `None` if that is not known.
     #[cfg_attr(feature = "serde", serde(serialize_with = "super::texts::known_time"))]
     pub created: Option<SystemTime>,
@@ -253,13 +259,23 @@ impl Parts<'_> {
             state: container.and_then(|it| it.state),
             guests: guests.into_iter().collect(),
             owner,
+            host: all().find_map(|(_, it)| labels::host_in(&it.labels)),
+            expires: expiry(all().map(|(_, it)| &it.labels)),
             created,
         })
     }
 }
 
+/// The end of the lifetime of the last of several resources; none if one of them has none.
+pub(super) fn expiry<'a>(
+    resources: impl IntoIterator<Item = &'a labels::LabelMap>,
+) -> Option<SystemTime> {
+    let all: Option<Vec<_>> = resources.into_iter().map(labels::expires_in).collect();
+    all?.into_iter().max()
+}
+
 /// All labelled resources of one engine. A launch between the two requests shows as a network without a container.
-fn list(connection: &Connection) -> Result<Vec<(Resource, Listed)>, Error> {
+pub(super) fn list(connection: &Connection) -> Result<Vec<(Resource, Listed)>, Error> {
     let deadline = connection.engine().look_deadline();
     let list = |resource| {
         let listed = connection.backend().list(resource, labels::SLUG, deadline)?;

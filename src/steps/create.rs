@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use ipnet::IpNet;
 
@@ -16,6 +16,7 @@ use crate::engine::cause::Cause;
 use crate::engine::connection::Connection;
 use crate::engine::error::EngineError;
 use crate::error::{Error, StepError};
+use crate::host::Holder;
 use crate::ownership::guard::Guard;
 use crate::ownership::labels;
 use crate::ownership::lease::Kept;
@@ -111,7 +112,7 @@ fn create(
     loop {
         if let Some(error) = taken_on_host(plan, session.connection()) {
             if !session.may_have_orphans() || !connection.engine().is_patient(patience) {
-                return Err(error);
+                return Err(settled(plan, &session, error));
             }
             session.remove_orphans(plan.slug())?;
             continue;
@@ -189,16 +190,11 @@ fn check_in_the_way(
     let is_patient = || session.connection().engine().is_patient(patience);
     let waited = |error| if is_patient() { Ok(()) } else { Err(failed(error)) };
     match error.cause() {
+        Cause::NetworkExists if let Ok(Some(theirs)) = elsewhere(plan, session, None) => {
+            Err(unknown_owner(plan, theirs))
+        }
         Cause::NetworkExists => match network(session, &plan.network_name())? {
             Some(found) if session.is_under_lease(&found.labels) => waited(error),
-            Some(found) if labels::are_of(plan.naming(), plan.slug(), &found.labels) => {
-                Err(Error::UnknownOwner {
-                    slug: plan.slug().clone(),
-                    resource: Resource::Network,
-                    name: found.name,
-                    id: found.id.to_string(),
-                })
-            }
             Some(found) => Err(difference(plan, session, &found).unwrap_or_else(|| failed(error))),
             // It went while it was looked for.
             None => waited(error),
@@ -209,9 +205,68 @@ fn check_in_the_way(
             let held = |range: &IpNet| holder.as_ref().is_some_and(|it| it.overlaps(*range));
             let subnet = plan.ranges().into_iter().find(held);
             let subnet = subnet.unwrap_or(plan.subnet().into());
-            Err(Error::SubnetTaken { subnet, holder, source: Some(error) })
+            let error = Error::SubnetTaken { subnet, holder, source: Some(error) };
+            Err(settled(plan, session, error))
         }
         _ => Err(failed(error)),
+    }
+}
+
+/// The error of a subnet that is taken, with its holder once the engine tells that: the network of the slug under a lease
+/// that is not here, or any other. Docker lists a network a moment after it has subnet and bridge.
+fn settled(plan: &NetworkPlanned, session: &Session, mut error: Error) -> Error {
+    const PATIENCE: Duration = Duration::from_millis(500);
+    let engine = session.connection().engine();
+    let patience = engine.now() + PATIENCE;
+    loop {
+        let Error::SubnetTaken { holder, .. } = &mut error else { return error };
+        let (may_be_ours, may_be_listed_soon) = match holder {
+            None => (true, true),
+            Some(Holder::Interface { name, .. }) => (true, name.starts_with("br-")),
+            Some(Holder::Network { name, .. }) => (*name == plan.network_name(), false),
+            Some(Holder::Route { .. }) => (false, false),
+        };
+        if may_be_ours && let Ok(Some(theirs)) = elsewhere(plan, session, None) {
+            return unknown_owner(plan, theirs);
+        }
+        if !may_be_listed_soon || !engine.is_patient(patience) {
+            return error;
+        }
+        if let Some(now) = survey::holder(session.connection(), &plan.ranges()) {
+            *holder = Some(now);
+        }
+    }
+}
+
+/// A network of the slug under a lease that is not here, but for this session's own. Of two hosts at once, the later one may
+/// meet the subnet or the bridge in place of the name; and where their subnets differ, Docker may make networks for both.
+pub(super) fn elsewhere(
+    plan: &NetworkPlanned,
+    session: &Session,
+    own: Option<&Id>,
+) -> Result<Option<NetworkInfo>, EngineError> {
+    let connection = session.connection();
+    let deadline = connection.engine().look_deadline();
+    let filter = labels::of_slug(plan.naming(), plan.slug());
+    for id in connection.backend().find(Resource::Network, &filter, deadline)? {
+        if let Some(found) = connection.network(id.as_str(), deadline)?
+            && Some(&id) != own
+            && !session.is_under_lease(&found.labels)
+        {
+            return Ok(Some(found));
+        }
+    }
+    Ok(None)
+}
+
+/// The error of a network of the slug whose lease is not here.
+fn unknown_owner(plan: &NetworkPlanned, found: NetworkInfo) -> Error {
+    Error::UnknownOwner {
+        slug: plan.slug().clone(),
+        resource: Resource::Network,
+        id: found.id.to_string(),
+        host: labels::host_in(&found.labels),
+        name: found.name,
     }
 }
 

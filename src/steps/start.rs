@@ -2,7 +2,9 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Instant;
 
+use super::create;
 use super::observe::last_lines;
 use super::ports;
 use crate::container::{BundleSpec, CheckedSpec, PortMapping, PullPolicy, RestartPolicy};
@@ -202,6 +204,7 @@ impl Start<'_> {
         let mut guard = guarded(session, name, labels, spec);
         // A request of a dead owner may have an effect while this one is under way.
         let patience = engine.patience();
+        let mut absences = 0;
         let mut pulled = spec.options.pull == PullPolicy::Always;
         if pulled {
             pull(session, spec)?;
@@ -225,9 +228,13 @@ impl Start<'_> {
                 continue;
             }
             let orphan_was_in_the_way = error.cause() == Cause::ContainerNameTaken
-                && remove_orphan_of_name(plan, session, name)?
+                && self.remove_orphan_of_name(patience, &mut absences)?
                 && engine.is_patient(patience);
-            if orphan_was_in_the_way {
+            // Of two hosts at once, each may have got a network, and one gives up.
+            let is_contended = error.cause() == Cause::NetworkAmbiguous
+                && self.is_elsewhere()?
+                && engine.is_patient(patience);
+            if orphan_was_in_the_way || is_contended {
                 continue;
             }
             return Err(self.failed(error, guard));
@@ -239,6 +246,55 @@ impl Start<'_> {
             Ok(status) => Ok((id, guard, status)),
             Err(error) => Err(error.and(guard.close())),
         }
+    }
+
+    /// Returns true if the slug has another network, under a lease that is not here.
+    fn is_elsewhere(&self) -> Result<bool, Error> {
+        let (plan, session) = (self.network.plan(), self.network.session());
+        let found = create::elsewhere(plan, session, Some(self.network.id()));
+        let found = found.map_err(|source| Error::Look { what: "networks of the slug", source })?;
+        Ok(found.is_some())
+    }
+
+    /// Removes the container that has the name already if it is an orphan. False if it stays: it is another's.
+    fn remove_orphan_of_name(
+        &self,
+        patience: Instant,
+        absences: &mut usize,
+    ) -> Result<bool, Error> {
+        const ABSENCES: usize = 3;
+        let Self { network, name, .. } = *self;
+        let (plan, session) = (network.plan(), network.session());
+        let connection = session.connection();
+        let deadline = connection.engine().look_deadline();
+        let found = connection.backend().container(name, deadline);
+        let found =
+            found.map_err(|source| Error::Look { what: "a container of this name", source })?;
+        // It went while it was looked for, unless the engine is at fault.
+        let Some(found) = found else {
+            *absences += 1;
+            return Ok(*absences <= ABSENCES || session.may_have_orphans());
+        };
+        if session.is_under_lease(&found.labels) {
+            let container = Resource::Container;
+            orphans::remove_by_id(connection, container, name, &found.id, deadline)?;
+            return Ok(true);
+        }
+        if !labels::are_of(plan.naming(), plan.slug(), &found.labels) {
+            return Ok(false);
+        }
+        // Of two hosts at once, the other one created it beside its network. Without that, its owner gives up.
+        let may_go = found.state == State::Created && connection.engine().now() < patience;
+        if may_go && !self.is_elsewhere()? {
+            return Ok(true);
+        }
+        Err(Error::UnknownOwner {
+            slug: plan.slug().clone(),
+            resource: Resource::Container,
+            name: name.to_owned(),
+            id: found.id.to_string(),
+            host: labels::host_in(&found.labels),
+        })
     }
 
     fn failed(&self, error: EngineError, guard: Guard) -> Error {
@@ -294,31 +350,4 @@ fn pull(session: &Session, spec: &CheckedSpec) -> Result<(), Error> {
     pulled.map_err(|source| Error::Pull { image: image.clone(), source })?;
     tracing::info!("the image was pulled");
     Ok(())
-}
-
-/// Removes the container that has the name already, if it is an orphan; false if it is another's.
-fn remove_orphan_of_name(
-    plan: &NetworkPlanned,
-    session: &Session,
-    name: &str,
-) -> Result<bool, Error> {
-    let connection = session.connection();
-    let found = connection.backend().container(name, connection.engine().look_deadline());
-    let found = found.map_err(|source| Error::Look { what: "a container of this name", source })?;
-    let Some(found) = found else { return Ok(session.may_have_orphans()) };
-    if session.is_under_lease(&found.labels) {
-        let deadline = connection.engine().look_deadline();
-        let container = Resource::Container;
-        orphans::remove_by_id(connection, container, name, &found.id, deadline)?;
-        return Ok(true);
-    }
-    if labels::are_of(plan.naming(), plan.slug(), &found.labels) {
-        return Err(Error::UnknownOwner {
-            slug: plan.slug().clone(),
-            resource: Resource::Container,
-            name: name.to_owned(),
-            id: found.id.to_string(),
-        });
-    }
-    Ok(false)
 }

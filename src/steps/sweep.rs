@@ -1,24 +1,32 @@
 //! The removal of orphans that no reaper removed.
 
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::SystemTime;
 
+use super::bundles::{expiry, list};
 use crate::engine::Engine;
-use crate::engine::backend::Id;
+use crate::engine::backend::{Id, Listed, Resource};
 use crate::engine::connection::Connection;
 use crate::error::Error;
+use crate::host;
+use crate::ownership::labels;
 use crate::ownership::lease::{Claim, Kept, Lease, Record, directory_of, leases, remove_unwritten};
 use crate::ownership::orphans::{self, Removed};
 use crate::ownership::reaper::Reaper;
 use crate::plan::Slug;
 
-/// Removes the orphans of the leases in an engine value's state directory.
+/// Removes the orphans of the leases in an engine value's state directory, and what has expired.
 ///
-/// It goes through the leases of the engine in its [directory](Engine::with_state_dir). If a lease can be taken, its
-/// owner is dead: the resources that were made under it are removed, containers first, except for kept ones. Resources
-/// of a living owner, and those under leases of another directory, user or host, are never touched. A launcher that
-/// meets the sweep waits for it, ten seconds at most. The file of a swept lease stays for ten minutes if a request was
-/// under way when its owner died, since the request may still have an effect.
+/// First it removes every bundle on the engine whose [lifetime](crate::NetworkPlanned::with_lifetime) has ended by the
+/// clock of this host, whoever owns it, kept or not, and whether its owner lives or not.
+///
+/// Then it goes through the leases of the engine in its [directory](Engine::with_state_dir). If a lease can be taken,
+/// its owner is dead: the resources that were made under it are removed, containers first, except for kept ones. Other
+/// resources of a living owner, and those under leases of another directory, user or host, are never touched. A
+/// launcher that meets the sweep waits for it, ten seconds at most. The file of a swept lease stays for ten minutes if
+/// a request was under way when its owner died, since the request may still have an effect.
 ///
 /// ```no_run
 /// use sidecar_bundle::{Engine, SweptOutcome, sweep};
@@ -67,8 +75,7 @@ pub fn sweep_dry_run(engine: &Engine) -> Result<Vec<Swept>, Error> {
 ///
 /// for swept in sweep(&Engine::docker())? {
 ///     if let SweptOutcome::Failed(error) = &swept.outcome {
-///         let age = swept.since.elapsed().unwrap_or_default();
-///         eprintln!("{}-{}, {} s old: {error}", swept.prefix, swept.slug, age.as_secs());
+///         eprintln!("{}-{}, since {:?}: {error}", swept.prefix, swept.slug, swept.since);
 ///     }
 /// }
 /// # Ok::<(), sidecar_bundle::Error>(())
@@ -81,9 +88,14 @@ pub struct Swept {
     pub prefix: String,
     /// The slug.
     pub slug: Slug,
-    /// The time at which its last owner took it.
-    #[cfg_attr(feature = "serde", serde(serialize_with = "super::texts::time"))]
-    pub since: SystemTime,
+    /// The time at which its last owner took it; of what has expired, at which the engine created it, if that is known.
+    #[cfg_attr(feature = "serde", serde(serialize_with = "super::texts::known_time"))]
+    pub since: Option<SystemTime>,
+    /// The end of its lifetime, if it was removed for that, whoever its owner is.
+    #[cfg_attr(feature = "serde", serde(serialize_with = "super::texts::known_time"))]
+    pub expired: Option<SystemTime>,
+    /// The name of its owner's host: of what has expired as its labels tell it, else this host's.
+    pub host: Option<String>,
     /// The outcome.
     pub outcome: SweptOutcome,
 }
@@ -148,23 +160,98 @@ fn walk(engine: &Engine, dry_run: bool) -> Result<Vec<Swept>, Error> {
     if !dry_run && let Err(error) = remove_unwritten(&directory, &engine) {
         tracing::debug!(%error, "an empty lease stays");
     }
-    let mut swept = Vec::new();
+    let mut swept = remove_expired(&connection, dry_run)?;
     for (path, record) in leases {
+        if swept.last().is_some_and(|last| is_away(&connection, last)) {
+            break;
+        }
         let outcome = sweep_one(&connection, &path, &record, dry_run);
         let Some(outcome) = outcome.unwrap_or_else(|error| Some(SweptOutcome::Failed(error)))
         else {
             continue;
         };
-        let has_failed = matches!(outcome, SweptOutcome::Failed(_));
         let Record { prefix, slug, since, .. } = record;
-        swept.push(Swept { prefix, slug, since, outcome });
-        // Each further slug would wait for an engine that is gone as long as this one has.
-        if has_failed && connection.check(connection.engine().look_deadline()).is_err() {
-            tracing::warn!("the engine does not answer any more; the rest is not swept");
-            break;
-        }
+        let (since, host) = (Some(since), host::name());
+        swept.push(Swept { prefix, slug, since, expired: None, host, outcome });
     }
     Ok(swept)
+}
+
+/// Returns true if a slug has failed and the engine does not answer any more. Each further slug would wait as long.
+fn is_away(connection: &Connection, last: &Swept) -> bool {
+    let is_away = matches!(last.outcome, SweptOutcome::Failed(_))
+        && connection.check(connection.engine().look_deadline()).is_err();
+    if is_away {
+        tracing::warn!("the engine does not answer any more; the rest is not swept");
+    }
+    is_away
+}
+
+/// Removes the bundles whose lifetime has ended, of any owner.
+fn remove_expired(connection: &Connection, dry_run: bool) -> Result<Vec<Swept>, Error> {
+    let now = SystemTime::now();
+    let mut bundles: BTreeMap<_, Vec<_>> = BTreeMap::new();
+    for (resource, it) in list(connection)? {
+        if let (Some(bundle), Some(lease)) =
+            (labels::bundle_in(&it.labels), labels::lease_in(&it.labels))
+        {
+            bundles.entry((bundle, lease.to_owned())).or_default().push((resource, it));
+        }
+    }
+    let mut swept = Vec::new();
+    for (((prefix, slug), _), parts) in bundles {
+        let expired = expiry(parts.iter().map(|(_, it)| &it.labels)).filter(|it| *it <= now);
+        let (Some(expired), false) =
+            (expired, swept.last().is_some_and(|last| is_away(connection, last)))
+        else {
+            continue;
+        };
+        let Some(outcome) = remove_parts(connection, &slug, &parts, dry_run) else { continue };
+        let since = parts.iter().filter_map(|(_, it)| it.created).min();
+        let host = parts.iter().find_map(|(_, it)| labels::host_in(&it.labels));
+        swept.push(Swept { prefix, slug, since, expired: Some(expired), host, outcome });
+    }
+    Ok(swept)
+}
+
+/// Removes what has expired of one bundle; none if its owner closed it meanwhile.
+fn remove_parts(
+    connection: &Connection,
+    slug: &Slug,
+    parts: &[(Resource, Listed)],
+    dry_run: bool,
+) -> Option<SweptOutcome> {
+    if dry_run {
+        let ids = |kind| {
+            let of_kind = parts.iter().filter(move |(resource, _)| *resource == kind);
+            of_kind.map(|(_, it)| it.id.to_string()).collect()
+        };
+        let (containers, networks) = (ids(Resource::Container), ids(Resource::Network));
+        return Some(SweptOutcome::WouldRemove { containers, networks });
+    }
+    // A container that was added to a kept network expires later, and goes first.
+    let mut by_expiry: Vec<_> = parts.iter().map(|(_, it)| &it.labels).collect();
+    by_expiry.sort_by_key(|it| Reverse(labels::expires_in(it)));
+    by_expiry.dedup_by_key(|it| labels::expires_in(it));
+    let mut removed = Removed::default();
+    let done = by_expiry.into_iter().try_for_each(|it| {
+        let more = orphans::remove_labelled(connection, slug, &labels::of_expiry(it))?;
+        removed.containers.extend(more.containers);
+        removed.networks.extend(more.networks);
+        Ok(())
+    });
+    match done {
+        Ok(()) if removed == Removed::default() => None,
+        Ok(()) => Some(removed.into()),
+        Err(error) => Some(SweptOutcome::Failed(error)),
+    }
+}
+
+impl From<Removed> for SweptOutcome {
+    fn from(removed: Removed) -> Self {
+        let texts = |ids: Vec<Id>| ids.iter().map(Id::to_string).collect();
+        Self::Removed { containers: texts(removed.containers), networks: texts(removed.networks) }
+    }
 }
 
 /// None if the lease has ended in the meantime.
@@ -187,7 +274,6 @@ fn sweep_one(
         }
         Claim::Gone => return Ok(None),
     };
-    let texts = |ids: Vec<Id>| ids.iter().map(Id::to_string).collect::<Vec<_>>();
     let none = |kept: Kept| match kept {
         Kept::Nothing => SweptOutcome::Clean,
         Kept::Network(_) | Kept::Bundle { .. } => SweptOutcome::Kept,
@@ -203,10 +289,10 @@ fn sweep_one(
     if removed == Removed::default() {
         return Ok(Some(none(lease.kept())));
     }
-    let (containers, networks) = (texts(removed.containers), texts(removed.networks));
-    Ok(Some(if dry_run {
-        SweptOutcome::WouldRemove { containers, networks }
-    } else {
-        SweptOutcome::Removed { containers, networks }
+    Ok(Some(match removed.into() {
+        SweptOutcome::Removed { containers, networks } if dry_run => {
+            SweptOutcome::WouldRemove { containers, networks }
+        }
+        outcome => outcome,
     }))
 }

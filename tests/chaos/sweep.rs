@@ -16,7 +16,7 @@ fn a_sweep_removes_what_its_dry_run_lists() {
         let swept = if dry { sweep_dry_run(&world.engine()) } else { sweep(&world.engine()) };
         let swept = swept.unwrap();
         assert_eq!((swept[0].prefix.as_str(), swept[0].slug.as_str()), ("claude-bottle", "sweep"));
-        assert!(swept[0].since.elapsed().unwrap() < Duration::from_secs(600));
+        assert!(swept[0].since.unwrap().elapsed().unwrap() < Duration::from_secs(600));
         let (containers, networks) = match &swept[0].outcome {
             SweptOutcome::WouldRemove { containers, networks, .. } if dry => (containers, networks),
             SweptOutcome::Removed { containers, networks, .. } if !dry => (containers, networks),

@@ -43,12 +43,14 @@ fn up_is_three_commands_and_down_two() {
          --label sidecar-bundle.engine={engine} \
          --label sidecar-bundle.format=2 \
          --label sidecar-bundle.gateway=10.56.132.1 \
+         --label sidecar-bundle.host={} \
          --label sidecar-bundle.ip=10.56.132.2 \
          --label sidecar-bundle.lease={lease} \
          --label sidecar-bundle.owner={owner} \
          --label sidecar-bundle.prefix=claude-bottle \
          --label sidecar-bundle.slug=demo \
-         --label sidecar-bundle.subnet=10.56.132.0/24"
+         --label sidecar-bundle.subnet=10.56.132.0/24",
+        nix::unistd::gethostname().unwrap().display()
     );
     let of_spec = format!("--label sidecar-bundle.spec={spec} --label sidecar-bundle.subnet=");
     let container_labels = labels.replace("--label sidecar-bundle.subnet=", &of_spec);

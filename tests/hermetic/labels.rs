@@ -68,8 +68,9 @@ fn a_network_under_a_lease_that_is_not_here_is_left_alone_until_it_is_discarded(
         let Error::UnknownOwner { id: found, .. } = failed.error() else { panic!("{failed:?}") };
         assert_eq!(*found, id);
         let text = format!(
-            "network {NETWORK} ({}) of slug demo was made under a lease that cannot be seen from here: by another user, host or state directory, or the lease was lost; if its owner is gone, discard removes it",
-            &id[..12]
+            "network {NETWORK} ({}) of slug demo was made on host {} under a lease that cannot be seen from here: by another user, host or state directory, or the lease was lost; if its owner is gone, discard removes it",
+            &id[..12],
+            nix::unistd::gethostname().unwrap().display()
         );
         assert_eq!(fake.chain(&failed), [text]);
         assert!(matches!(plan().attach(engine).unwrap_err().error(), Error::UnknownOwner { .. }));

@@ -98,10 +98,12 @@ fn a_refused_container_leaves_the_network_for_another_try() {
                 assert_eq!(failed.error().cause(), Some(cause), "{says}");
                 assert_eq!(fake.chain(&failed), chain);
                 let looks = match cause {
-                    Cause::ContainerNameTaken => vec!["container inspect"],
+                    // The engine knows no container of the name, which may have gone in the meantime.
+                    Cause::ContainerNameTaken => [["container inspect", "run"]; 4].concat(),
                     _ => vec!["ps"; looks],
                 };
-                assert_eq!(fake.operations()[2..], looks, "{says}");
+                let looks = looks.strip_suffix(&["run"]).unwrap_or(&looks);
+                assert_eq!(fake.operations()[2..], *looks, "{says}");
 
                 // With `match`, another try on the same network.
                 fake.obey("run");

@@ -3,7 +3,12 @@
 use std::fs::OpenOptions;
 use std::os::unix::fs::OpenOptionsExt;
 
-use sidecar_bundle::{BundleSpec, Cause, NetworkPlanned, Slug, SweptOutcome, sweep, sweep_dry_run};
+use std::thread;
+use std::time::{Duration, SystemTime};
+
+use sidecar_bundle::{
+    BundleSpec, Cause, Error, NetworkPlanned, Slug, SweptOutcome, bundles, sweep, sweep_dry_run,
+};
 
 use crate::fake::{Fake, plan};
 
@@ -54,7 +59,8 @@ fn a_dry_run_says_nothing_of_another_engine() {
     owner.expect("launch demo", "up");
     owner.kill();
     fake.moves();
-    fake.on("ps", ": >\"$dir/moved\"; none");
+    // Another one answers the second list, that of the lease.
+    fake.on("ps", "[ ! -e \"$dir/listed\" ] || : >\"$dir/moved\"; : >\"$dir/listed\"; none");
     fake.on("network-ls", "none");
     let swept = sweep_dry_run(&fake.engine()).unwrap();
     let SweptOutcome::Failed(error) = &swept[0].outcome else { panic!("{swept:?}") };
@@ -65,6 +71,75 @@ fn a_dry_run_says_nothing_of_another_engine() {
     }
     let swept = sweep(&fake.engine()).unwrap();
     assert!(matches!(&swept[0].outcome, SweptOutcome::Removed { .. }), "{swept:?}");
+    fake.assert_nothing_left();
+}
+
+#[test]
+fn what_has_expired_is_removed_from_anywhere_and_nothing_else_is() {
+    let fake = Fake::new();
+    let here = fake.engine();
+    let elsewhere = fake.engine().with_state_dir(fake.path("elsewhere"));
+    let launch = |slug: &str, lifetime: Option<Duration>| {
+        let plan = NetworkPlanned::new(Slug::new(slug).unwrap());
+        let plan = lifetime.map_or(plan.clone(), |lifetime| plan.with_lifetime(lifetime));
+        plan.launch(&elsewhere, BundleSpec::new()).unwrap()
+    };
+    let (forever, endless) = (launch("forever", None), launch("endless", Some(Duration::MAX)));
+    let living = launch("living", Some(Duration::from_secs(3600)));
+    let over = launch("over", Some(Duration::ZERO));
+    let guest = over.guest("vm", BundleSpec::new().image("acme/vm:1")).unwrap();
+    let kept = launch("kept", Some(Duration::ZERO)).keep().unwrap();
+    assert_eq!(fake.resources().len(), 11);
+    // The end is in whole seconds.
+    thread::sleep(Duration::from_millis(1100));
+
+    let host = nix::unistd::gethostname().unwrap().into_string().ok();
+    let outcomes = |swept: Vec<sidecar_bundle::Swept>| {
+        let outcome = |it: &sidecar_bundle::Swept| match &it.outcome {
+            SweptOutcome::Removed { containers, networks, .. }
+            | SweptOutcome::WouldRemove { containers, networks, .. } => {
+                assert!(it.expired.unwrap() <= SystemTime::now() && it.host == host, "{it:?}");
+                format!("{} {} {}", it.slug, containers.len(), networks.len())
+            }
+            other => panic!("{other:?}"),
+        };
+        swept.iter().map(outcome).collect::<Vec<_>>()
+    };
+    let expected = ["kept 1 1", "over 2 1"];
+    assert_eq!(outcomes(sweep_dry_run(&here).unwrap()), expected);
+    assert_eq!(fake.resources().len(), 11);
+    assert_eq!(outcomes(sweep(&here).unwrap()), expected);
+    assert_eq!(fake.resources().len(), 6);
+    assert_eq!(outcomes(sweep(&here).unwrap()), [""; 0]);
+
+    // Its owner finds nothing to remove, and nothing that was kept.
+    guest.close().unwrap();
+    over.close().unwrap();
+    let failed = kept.attach(&elsewhere).unwrap_err();
+    assert!(matches!(failed.error(), Error::NotKept { .. }), "{failed:?}");
+    for bundle in [forever, endless, living] {
+        bundle.close().unwrap();
+    }
+    fake.assert_nothing_left();
+}
+
+#[test]
+fn what_is_attached_to_and_its_new_guests_keep_their_expiry() {
+    let fake = Fake::new();
+    let lasting = plan().with_lifetime(Duration::from_secs(3600));
+    let kept = lasting.launch(&fake.engine(), BundleSpec::new()).unwrap().keep().unwrap();
+    let expiry = || {
+        let found = bundles(&fake.engine()).unwrap();
+        assert_eq!(found.len(), 1);
+        found[0].expires.unwrap()
+    };
+    let first = expiry();
+    assert!((3599..3602).contains(&first.duration_since(SystemTime::now()).unwrap().as_secs()));
+    let bundle = kept.with_lifetime(Duration::from_secs(60)).attach(&fake.engine()).unwrap();
+    let guest = bundle.guest("vm", BundleSpec::new().image("acme/vm:1")).unwrap();
+    assert_eq!(expiry(), first);
+    drop(guest);
+    bundle.close().unwrap();
     fake.assert_nothing_left();
 }
 

@@ -98,7 +98,15 @@ pub(crate) fn swept(swept: &[Swept]) -> String {
             SweptOutcome::Failed(error) => format!("failed: {}", chain(error)),
             other => format!("{other:?}").to_lowercase(),
         };
-        let since = format_rfc3339_seconds(it.since).to_string();
+        let outcome = match &it.expired {
+            Some(end) => {
+                let host = it.host.as_deref().unwrap_or("another host");
+                format!("{outcome}; of {host}, expired {}", format_rfc3339_seconds(*end))
+            }
+            None => outcome,
+        };
+        let since = it.since.map(|it| format_rfc3339_seconds(it).to_string());
+        let since = since.unwrap_or_else(|| "-".into());
         [it.prefix.clone(), it.slug.to_string(), since, outcome]
     });
     table(std::iter::once(heading).chain(rows))
