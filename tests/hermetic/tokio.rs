@@ -121,7 +121,11 @@ fn what_is_cancelled_at_any_request_leaves_nothing_and_a_launch_joins_its_end() 
                 let docker = engine.engine();
                 runtime.block_on(async {
                     tokio::select! {
-                        done = work(&docker) => panic!("{number} {done:?}"),
+                        done = work(&docker) => {
+                            // What is followed is asked for once more or less.
+                            done.unwrap();
+                            assert!(number + 6 > all && all > 12, "{number} of {all}");
+                        }
                         () = gate.reached() => gate.open_soon(),
                     }
                     again(&docker).await;
@@ -269,8 +273,8 @@ fn a_wait_that_is_cancelled_ends_and_no_other_does() {
                 sleep(Duration::from_millis(20)).await;
                 stopper.stop();
             };
-            let (stopped, ()) = tokio::join!(bundle.wait_exit(Duration::MAX), stop);
-            assert!(matches!(stopped, Err(Error::Stopped)), "{stopped:?}");
+            let (waited, ()) = tokio::join!(bundle.wait_exit(Duration::MAX), stop);
+            assert!(matches!(waited, Err(Error::Stopped)), "{waited:?}");
             let bundle = Arc::into_inner(bundle).unwrap();
             timeout(LONG, bundle.close()).await.unwrap().unwrap();
         });
@@ -280,9 +284,10 @@ fn a_wait_that_is_cancelled_ends_and_no_other_does() {
 
 #[test]
 fn the_end_of_a_runtime_leaves_nothing() {
-    let ends: [fn(Runtime); 3] = [drop, Runtime::shutdown_background, |runtime| {
-        runtime.shutdown_timeout(Duration::from_millis(10))
-    }];
+    fn after_a_moment(runtime: Runtime) {
+        runtime.shutdown_timeout(Duration::from_millis(10));
+    }
+    let ends = [drop, Runtime::shutdown_background, after_a_moment];
     for end in ends {
         for runtime in runtimes() {
             // In a wait.
