@@ -122,9 +122,9 @@ fn what_is_cancelled_at_any_request_leaves_nothing_and_a_launch_joins_its_end() 
                 runtime.block_on(async {
                     tokio::select! {
                         done = work(&docker) => {
-                            // What is followed is asked for once more or less.
+                            // How often connections are checked, and what is followed asked for, is up to chance.
                             done.unwrap();
-                            assert!(number + 6 > all && all > 12, "{number} of {all}");
+                            assert!(2 * number > all, "{number} of {all}");
                         }
                         () = gate.reached() => gate.open_soon(),
                     }
