@@ -24,7 +24,7 @@
 //!
 //! The work is that of the blocking library, on the runtime's threads for blocking work. A future does nothing until it is
 //! polled, and needs a runtime of either kind then; without one, it panics. If a runtime is shut down and does not begin the
-//! work any more, the error is [`Error::Stopped`].
+//! work any more, the error is [`Error::Stopped`](crate::Error::Stopped).
 //!
 //! # Cancellation
 //!
