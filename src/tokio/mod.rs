@@ -73,8 +73,9 @@ use crate::plan::NetworkPlanned;
 ///
 /// /// Up to three times, each for at most 20 seconds.
 /// async fn patiently(plan: NetworkPlanned) -> Result<Option<BundleRunning>, Error> {
+///     let engine = Engine::docker();
 ///     for _ in 0..3 {
-///         let launched = launch(plan.clone(), &Engine::docker(), BundleSpec::new());
+///         let launched = launch(plan.clone(), &engine, BundleSpec::new());
 ///         if let Ok(launched) = tokio::time::timeout(Duration::from_secs(20), launched).await {
 ///             return Ok(Some(launched?));
 ///         }
