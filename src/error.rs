@@ -299,7 +299,8 @@ pub enum Error {
         /// The last lines of the container's log, at most 4 KiB, without secrets.
         log: String,
     },
-    /// The wait was stopped by a [`Stopper`](crate::Stopper). The bundle is left as it is.
+    /// The wait was stopped by a [`Stopper`](crate::Stopper), and the bundle is left as it is; or, with the feature `tokio`,
+    /// a call has not begun since its runtime is shut down.
     #[error("the wait was stopped")]
     Stopped,
     /// The bundle's address is not on this host, or packets to it take another way, so nothing connects to it from here.

@@ -109,6 +109,9 @@
 //! # Ok::<(), serde_json::Error>(())
 //! ```
 //!
+//! `tokio`, off by default, adds the module `tokio`: launches, waits, logs and teardowns as futures, which may be dropped at
+//! any time.
+//!
 //! `cli`, off by default, is for `cargo install sidecar-bundle --features cli`: it builds a program for operators, which
 //! plans, lists, sweeps and removes bundles, and prints their logs. It adds nothing to the library but `serde`.
 
@@ -133,6 +136,8 @@ mod plan;
 mod running;
 mod status;
 mod steps;
+#[cfg(feature = "tokio")]
+pub mod tokio;
 
 pub use container::{
     BundleSpec, ContainerFile, Daemon, PortMapping, PullPolicy, Ready, Relabel, RestartPolicy,

@@ -1,6 +1,34 @@
-//! Every call blocks its thread for as long as the engine takes, and needs no runtime.
+//! With the feature `tokio`, launches, waits, logs and teardowns are futures, which may be dropped at any time. Its module
+//! is `sidecar_bundle::tokio`:
 //!
-//! In async code, call it on a thread for blocking work:
+//! ```toml
+//! sidecar-bundle = { version = "0.2", features = ["tokio"] }
+//! ```
+//!
+//! ```no_run
+//! # #[cfg(feature = "tokio")] {
+//! use std::time::Duration;
+//!
+//! use sidecar_bundle::tokio::launch;
+//! use sidecar_bundle::{BundleSpec, Engine, Error, NetworkPlanned, Slug};
+//!
+//! async fn run(slug: Slug) -> Result<(), Error> {
+//!     let bundle = launch(NetworkPlanned::new(slug), &Engine::docker(), BundleSpec::new()).await?;
+//!     bundle.wait_ready(Duration::from_secs(10)).await?;
+//!     println!("a bundle runs at {}", bundle.ip());
+//!     bundle.close().await
+//! }
+//! # }
+//! ```
+//!
+//! The feature adds no other client of the engine: each future is a call of the blocking library on one of the runtime's
+//! threads for blocking work. A bundle that is dropped is removed in the background. A launch that follows one whose future
+//! was dropped waits for its end.
+//!
+//! # Other runtimes
+//!
+//! Every call of the blocking library blocks its thread for as long as the engine takes, and needs no runtime. In async code,
+//! call it on a thread for blocking work:
 //!
 //! ```no_run
 //! # use sidecar_bundle::{BundleRunning, BundleSpec, Engine, Error, NetworkPlanned, Slug};
@@ -14,4 +42,5 @@
 //!
 //! When the task that holds a bundle is dropped, so is the bundle. The thread that drops the task waits for the teardown,
 //! unless the engine value is [`with_background_drop`](crate::Engine::with_background_drop). A blocking launch cannot be
-//! cancelled: if its future is dropped, the launch runs to its end, and its bundle is then removed.
+//! cancelled: if its future is dropped, the launch runs to its end, and its bundle is then removed. Until then, another launch
+//! of the slug is [`Error::Taken`](crate::Error::Taken) by this process.

@@ -1,5 +1,6 @@
 //! Ownership: who may remove a resource, and who does it.
 
+pub(crate) mod calls;
 pub(crate) mod guard;
 pub(crate) mod labels;
 pub(crate) mod lease;

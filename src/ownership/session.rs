@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
+use super::calls;
 use super::labels::{self, LabelMap};
 use super::lease::{Kept, Lease, directory_of};
 use super::orphans::{self, Removed};
@@ -47,11 +48,12 @@ impl Session {
         Self::on(connection, plan)
     }
 
-    /// Takes the lease of the slug on an engine that has been asked for its identity. It first waits for this process's
-    /// teardowns in the background that would collide with the plan.
+    /// Takes the lease of the slug on an engine that has been asked for its identity. It first waits for what would collide
+    /// with the plan: teardowns of this process in the background, and its abandoned calls.
     pub(crate) fn on(connection: Connection, plan: &NetworkPlanned) -> Result<Self, Error> {
         let owner =
             random_id().map_err(|source| Error::Lease { path: PathBuf::from("owner"), source })?;
+        calls::claim(&connection, plan)?;
         let directory = directory_of(connection.engine())?;
         let engine = connection.info().identity.digest();
         teardown::join(&engine, |it| it.collides_with(plan));
@@ -163,6 +165,7 @@ impl Session {
 
     /// Tells reaper and next owner that a creating request is under way, until [`settle`](Self::settle).
     pub(crate) fn announce(&self) -> Result<Notice<'_>, Error> {
+        calls::go_on()?;
         self.lease.making(Some(0))?;
         let started = |pid| {
             if let Err(error) = self.lease.making(Some(pid)) {

@@ -3,8 +3,10 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::Duration;
 use std::{process, thread};
 
+use super::calls;
 use crate::error::Error;
 use crate::plan::NetworkPlanned;
 
@@ -75,6 +77,17 @@ impl Teardown {
 
     pub(crate) fn wait_for_its_end(&self) {
         self.end.wait();
+    }
+
+    /// Waits for its end, but not in a call that is abandoned, for which the teardown may wait in turn.
+    fn join(&self) {
+        while calls::is_one() && !self.has_ended() {
+            if calls::is_abandoned() {
+                return;
+            }
+            thread::sleep(Duration::from_millis(10));
+        }
+        self.wait_for_its_end();
     }
 
     /// Waits for its end and takes its result. It panics if the work did.
@@ -155,7 +168,7 @@ pub fn wait_for_teardowns() {
     wait(|(process, _), _| *process == process::id());
 }
 
-/// Waits for the teardowns of this process on an engine that a step would collide with.
+/// Waits for the teardowns of this process on an engine that a step would collide with, and for abandoned calls.
 pub(crate) fn join(engine: &str, collides: impl Fn(&NetworkPlanned) -> bool) {
     wait(|(process, on), plan| {
         (*process, on.as_str()) == (process::id(), engine) && collides(plan)
@@ -163,6 +176,8 @@ pub(crate) fn join(engine: &str, collides: impl Fn(&NetworkPlanned) -> bool) {
 }
 
 fn wait(is_meant: impl Fn(&(u32, String), &NetworkPlanned) -> bool) {
+    // What they made is torn down by then, or among those that follow.
+    calls::join(&is_meant);
     let of_pool = |(key, pool): (_, &Pool)| {
         let waiting = pool.waiting.iter().map(|(teardown, _)| teardown);
         let all = waiting.chain(&pool.under_way).map(Arc::clone);
@@ -171,7 +186,7 @@ fn wait(is_meant: impl Fn(&(u32, String), &NetworkPlanned) -> bool) {
     let found: Vec<_> = pools().iter().flat_map(of_pool).collect();
     for teardown in found {
         tracing::debug!(slug = %teardown.plan.slug(), "a teardown in the background is waited for");
-        teardown.wait_for_its_end();
+        teardown.join();
     }
 }
 

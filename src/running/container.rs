@@ -9,6 +9,7 @@ use crate::container::{CheckedSpec, Ready};
 use crate::created::Network;
 use crate::engine::backend::Id;
 use crate::error::Error;
+use crate::ownership::calls;
 use crate::ownership::guard::Guard;
 use crate::ownership::session::Session;
 use crate::plan::NetworkPlanned;
@@ -103,7 +104,7 @@ impl Container {
     }
 
     pub(crate) fn is_stopped(&self) -> bool {
-        self.stopper.is_stopped()
+        self.stopper.is_stopped() || calls::is_abandoned()
     }
 
     pub(crate) fn id(&self) -> &Id {

@@ -30,35 +30,42 @@ use crate::ownership::guard::Guard;
 /// # }
 /// ```
 #[must_use = "the container is removed when this is dropped; bind it to a name, and not to `_`"]
-pub struct Guest<'a> {
+pub struct Guest<'a>(pub(crate) Hosted<&'a BundleRunning>);
+
+/// The parts of a guest, with its hold on the bundle.
+pub(crate) struct Hosted<B: Deref<Target = BundleRunning>> {
     // In the order of teardown: the name is free when the container is gone.
     container: Container,
-    place: GuestPlace<'a>,
+    place: GuestPlace<B>,
 }
 
 /// A name among the guests of a bundle, until this is dropped. Its drop also keeps the bundle borrowed for as long.
-pub(crate) struct GuestPlace<'a> {
-    bundle: &'a BundleRunning,
+pub(crate) struct GuestPlace<B: Deref<Target = BundleRunning>> {
+    bundle: B,
     name: String,
 }
 
-impl<'a> GuestPlace<'a> {
-    /// `None` if the name is taken.
-    pub(crate) fn take(bundle: &'a BundleRunning, name: &str) -> Option<Self> {
+impl<B: Deref<Target = BundleRunning>> GuestPlace<B> {
+    /// The bundle is handed back if the name is taken.
+    pub(crate) fn take(bundle: B, name: &str) -> Result<Self, B> {
         let is_free = bundle.network().guests().insert(name.to_owned());
-        is_free.then(|| Self { bundle, name: name.to_owned() })
+        if is_free { Ok(Self { bundle, name: name.to_owned() }) } else { Err(bundle) }
+    }
+
+    pub(crate) fn bundle(&self) -> &BundleRunning {
+        &self.bundle
     }
 }
 
-impl Drop for GuestPlace<'_> {
+impl<B: Deref<Target = BundleRunning>> Drop for GuestPlace<B> {
     fn drop(&mut self) {
         self.bundle.network().guests().remove(&self.name);
     }
 }
 
-impl<'a> Guest<'a> {
+impl<B: Deref<Target = BundleRunning>> Hosted<B> {
     pub(crate) fn new(
-        place: GuestPlace<'a>,
+        place: GuestPlace<B>,
         id: Id,
         name: String,
         ip: Ipv4Addr,
@@ -69,9 +76,23 @@ impl<'a> Guest<'a> {
         Self { container, place }
     }
 
+    pub(crate) fn close(self) -> Result<(), Error> {
+        self.container.remove()
+    }
+}
+
+impl<B: Deref<Target = BundleRunning>> Deref for Hosted<B> {
+    type Target = Container;
+
+    fn deref(&self) -> &Container {
+        &self.container
+    }
+}
+
+impl<'a> Guest<'a> {
     /// The bundle that this is a guest of.
     pub fn bundle(&self) -> &'a BundleRunning {
-        self.place.bundle
+        self.0.place.bundle
     }
 
     /// Removes the container now. The bundle runs on.
@@ -80,7 +101,7 @@ impl<'a> Guest<'a> {
     ///
     /// [`Error::NotRemoved`] when it may be left, with the command that removes it.
     pub fn close(self) -> Result<(), Error> {
-        self.container.remove()
+        self.0.close()
     }
 }
 
@@ -89,13 +110,13 @@ impl Deref for Guest<'_> {
     type Target = Container;
 
     fn deref(&self) -> &Container {
-        &self.container
+        &self.0
     }
 }
 
 /// Prints name, address and id.
 impl fmt::Debug for Guest<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Guest").field(&self.container).finish()
+        f.debug_tuple("Guest").field(&**self).finish()
     }
 }

@@ -14,7 +14,7 @@ pub use bundles::{RunningBundles, close_all};
 pub use closing::Closing;
 pub use container::Container;
 pub use guest::Guest;
-pub(crate) use guest::GuestPlace;
+pub(crate) use guest::{GuestPlace, Hosted};
 pub use stopper::Stopper;
 use tracing::dispatcher::{get_default, with_default};
 

@@ -1,5 +1,7 @@
 //! The step from a running bundle to a guest in its network.
 
+use std::ops::Deref;
+
 use super::start::{Start, check_fit};
 use crate::container::{BundleSpec, CheckedSpec};
 use crate::engine::backend::Attachment;
@@ -7,8 +9,8 @@ use crate::engine::cause::Cause;
 use crate::engine::error::EngineError;
 use crate::error::Error;
 use crate::invalid::InvalidInput;
-use crate::ownership::labels;
-use crate::running::{BundleRunning, Guest, GuestPlace};
+use crate::ownership::{calls, labels, teardown};
+use crate::running::{BundleRunning, Guest, GuestPlace, Hosted};
 
 impl BundleRunning {
     /// Starts another container in the bundle's network, such as the sandbox itself, and looks at it once.
@@ -46,11 +48,7 @@ impl BundleRunning {
     /// [`NetworkCreated::start`](crate::NetworkCreated::start). The bundle runs on, and no container of this step was
     /// seen afterwards, unless an [`Error::NotRemoved`] [comes with the error](Error::Several).
     pub fn guest(&self, name: &str, spec: BundleSpec) -> Result<Guest<'_>, Error> {
-        let attachment = Attachment::Dynamic { network: self.network().id().as_str() };
-        let mut spec = checked(name, spec)?;
-        check_fit(self.plan(), &spec)?;
-        spec.options.aliases.push(name.to_owned());
-        self.start_guest(name, attachment, &spec)
+        start_guest(self, name, spec).map(Guest)
     }
 
     /// Starts another container in the network namespace of the bundle's container, and looks at it once.
@@ -64,67 +62,106 @@ impl BundleRunning {
     /// networks, DNS servers and aliases belong in the bundle's own specification. [`Error::Died`] names the bundle's
     /// container if that has ended, and leaves it as it is.
     pub fn guest_in_namespace(&self, name: &str, spec: BundleSpec) -> Result<Guest<'_>, Error> {
-        let spec = checked(name, spec)?;
-        let options = &spec.options;
-        let refused = [
-            ("a published port", !options.publish.is_empty()),
-            ("a second network", options.also_on.is_some()),
-            ("an alias", !options.aliases.is_empty()),
-            ("an extra host", !options.hosts.is_empty()),
-            ("a DNS server", !options.dns.is_empty()),
-        ];
-        if let Some((what, _)) = refused.iter().find(|(_, is_set)| *is_set) {
-            return Err(InvalidInput::new(format_args!(
-                "{what} belongs to the bundle, whose network namespace the guest shares"
-            ))
-            .into());
-        }
-        // Podman would start it again.
-        let deadline = self.session().connection().engine().look_deadline();
-        if let Some(exit) = self.exit(deadline)? {
-            return Err(self.died(exit, deadline));
-        }
-        self.start_guest(name, Attachment::Namespace { container: self.id() }, &spec)
+        start_guest_in_namespace(self, name, spec).map(Guest)
     }
+}
 
-    fn start_guest(
-        &self,
-        guest: &str,
-        attachment: Attachment<'_>,
-        spec: &CheckedSpec,
-    ) -> Result<Guest<'_>, Error> {
-        let (network, plan) = (self.network(), self.plan());
-        let span = tracing::info_span!("guest", slug = %plan.slug(), guest);
-        let _entered = span.enter();
-        let Some(place) = GuestPlace::take(self, guest) else {
-            return Err(
-                InvalidInput::new(format_args!("a guest {guest} of this bundle lives")).into()
-            );
-        };
-        let name = plan.guest_name(guest);
-        let labels = labels::with_guest(network.session().labels(plan), guest);
-        let start = Start { network, name: &name, attachment, labels, spec };
-        let (id, guard, mut status) = start.run(None)?;
-        if let Attachment::Namespace { .. } = attachment {
-            return Ok(Guest::new(place, id, name, self.ip(), guard));
+/// Starts a guest of a bundle, by whatever holds that.
+pub(crate) fn start_guest<B: Deref<Target = BundleRunning>>(
+    bundle: B,
+    name: &str,
+    spec: BundleSpec,
+) -> Result<Hosted<B>, Error> {
+    let mut spec = checked(name, spec)?;
+    check_fit(bundle.plan(), &spec)?;
+    spec.options.aliases.push(name.to_owned());
+    start(bundle, name, false, &spec)
+}
+
+/// The same, in the network namespace of the bundle's container.
+pub(crate) fn start_guest_in_namespace<B: Deref<Target = BundleRunning>>(
+    bundle: B,
+    name: &str,
+    spec: BundleSpec,
+) -> Result<Hosted<B>, Error> {
+    let spec = checked(name, spec)?;
+    let options = &spec.options;
+    let refused = [
+        ("a published port", !options.publish.is_empty()),
+        ("a second network", options.also_on.is_some()),
+        ("an alias", !options.aliases.is_empty()),
+        ("an extra host", !options.hosts.is_empty()),
+        ("a DNS server", !options.dns.is_empty()),
+    ];
+    if let Some((what, _)) = refused.iter().find(|(_, is_set)| *is_set) {
+        return Err(InvalidInput::new(format_args!(
+            "{what} belongs to the bundle, whose network namespace the guest shares"
+        ))
+        .into());
+    }
+    // Podman would start it again.
+    let deadline = bundle.session().connection().engine().look_deadline();
+    if let Some(exit) = bundle.exit(deadline)? {
+        return Err(bundle.died(exit, deadline));
+    }
+    start(bundle, name, true, &spec)
+}
+
+fn start<B: Deref<Target = BundleRunning>>(
+    bundle: B,
+    guest: &str,
+    in_namespace: bool,
+    spec: &CheckedSpec,
+) -> Result<Hosted<B>, Error> {
+    let span = tracing::info_span!("guest", slug = %bundle.plan().slug(), guest);
+    let _entered = span.enter();
+    let place = take_place(bundle, guest)?;
+    let bundle = place.bundle();
+    let (network, plan, ip) = (bundle.network(), bundle.plan(), bundle.ip());
+    let attachment = if in_namespace {
+        Attachment::Namespace { container: bundle.id() }
+    } else {
+        Attachment::Dynamic { network: network.id().as_str() }
+    };
+    let name = plan.guest_name(guest);
+    let labels = labels::with_guest(network.session().labels(plan), guest);
+    let start = Start { network, name: &name, attachment, labels, spec };
+    let (id, guard, mut status) = start.run(None)?;
+    if in_namespace {
+        return Ok(Hosted::new(place, id, name, ip, guard));
+    }
+    let engine = network.session().connection().engine();
+    let patience = engine.patience();
+    loop {
+        if let Some(ip) = status.address {
+            return Ok(Hosted::new(place, id, name, ip, guard));
         }
-        let engine = network.session().connection().engine();
-        let patience = engine.patience();
-        loop {
-            if let Some(ip) = status.address {
-                return Ok(Guest::new(place, id, name, ip, guard));
-            }
-            // One that restarts again and again has an address only now and then.
-            if !engine.is_patient(patience) {
-                let source = EngineError::withheld("it has none".into(), Cause::Other);
-                return Err(Error::Look { what: "the guest's address", source }.and(guard.close()));
-            }
-            match start.look(&id) {
-                Ok(looked) => status = looked,
-                Err(error) => return Err(error.and(guard.close())),
-            }
+        // One that restarts again and again has an address only now and then.
+        if !engine.is_patient(patience) {
+            let source = EngineError::withheld("it has none".into(), Cause::Other);
+            return Err(Error::Look { what: "the guest's address", source }.and(guard.close()));
+        }
+        match start.look(&id) {
+            Ok(looked) => status = looked,
+            Err(error) => return Err(error.and(guard.close())),
         }
     }
+}
+
+/// Takes the name among the guests, after the end of one that is being removed in the background.
+fn take_place<B: Deref<Target = BundleRunning>>(
+    bundle: B,
+    guest: &str,
+) -> Result<GuestPlace<B>, Error> {
+    let session = bundle.session();
+    calls::claim(session.connection(), bundle.plan())?;
+    let taken = match GuestPlace::take(bundle, guest) {
+        Ok(place) => return Ok(place),
+        Err(bundle) => bundle,
+    };
+    teardown::join(&taken.session().engine(), |plan| plan == taken.plan());
+    GuestPlace::take(taken, guest)
+        .map_err(|_| InvalidInput::new(format_args!("a guest {guest} of this bundle lives")).into())
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "a specification is built for one start")]

@@ -5,7 +5,7 @@ pub(crate) mod bundles;
 mod create;
 mod discard;
 mod events;
-mod guest;
+pub(crate) mod guest;
 pub(crate) mod launch;
 mod observe;
 mod ports;

@@ -312,6 +312,19 @@ pub struct LogFollower {
     _log: Follow,
 }
 
+#[cfg(feature = "tokio")]
+impl LogFollower {
+    /// Returns the lines, and what ends them when it is dropped.
+    pub(crate) fn into_parts(self) -> (impl Iterator<Item = LogLine> + Send + 'static, Follow) {
+        let Self { incoming, _log: log } = self;
+        let line = |event| match event {
+            Event::Line(line) => Some(line),
+            _ => None,
+        };
+        (incoming.into_iter().map_while(line), log)
+    }
+}
+
 impl fmt::Debug for LogFollower {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("LogFollower").finish_non_exhaustive()

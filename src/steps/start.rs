@@ -16,6 +16,7 @@ use crate::engine::cause::Cause;
 use crate::engine::error::EngineError;
 use crate::error::{Error, StepError};
 use crate::invalid::InvalidInput;
+use crate::ownership::calls;
 use crate::ownership::guard::Guard;
 use crate::ownership::labels::{self, LabelMap};
 use crate::ownership::orphans;
@@ -187,6 +188,9 @@ impl Start<'_> {
             teardown::join(&session.engine(), |_| true);
         }
         if let (Some(Early { guard, id }), Some(stepwise)) = (early, backend.stepwise()) {
+            if let Err(error) = calls::go_on() {
+                return Err(error.and(guard.close()));
+            }
             session.renew_reaper();
             match stepwise.start_created(&id, spec, engine.start_deadline()) {
                 Ok(()) => return self.looked_at(id, guard),
@@ -342,6 +346,7 @@ fn leads_elsewhere(error: &EngineError) -> bool {
 }
 
 fn pull(session: &Session, spec: &CheckedSpec) -> Result<(), Error> {
+    calls::go_on()?;
     let connection = session.connection();
     let image = &spec.image;
     let _entered = tracing::info_span!("pull", image).entered();

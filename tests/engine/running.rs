@@ -115,3 +115,48 @@ async fn it_works_in_a_runtime_of_one_thread() {
 async fn it_works_in_a_runtime_of_many_threads() {
     use_it_from_async("tokio-many").await;
 }
+
+/// Futures on a real engine: cancelled at many moments, and to the end.
+#[cfg(feature = "tokio")]
+async fn use_its_futures(slug: &'static str) {
+    use sidecar_bundle::{Ready, tokio::launch};
+
+    use crate::engine::{LONG, is_api};
+
+    let Some(world) = world(slug).filter(|_| is_api()) else { return };
+    let engine = world.engine();
+    for moment in [0, 20, 60, 120, 250] {
+        let moment = Duration::from_millis(moment);
+        // Some of them are up before, and are dropped.
+        let launched = launch(world.plan(), &engine, BundleSpec::new());
+        drop(tokio::time::timeout(moment, launched).await);
+    }
+    // It joins the end of the last.
+    let bundle = launch(world.plan(), &engine, BundleSpec::new()).await.unwrap();
+    let mut log = bundle.follow_logs(None).await.unwrap();
+    bundle.wait_for(&Ready::log("supervisor: ready"), LONG).await.unwrap();
+    while !log.next_line().await.unwrap().text.contains("ready") {}
+    let spec = BundleSpec::new().image("claude-bottle-sidecars:latest").clear_daemons();
+    let guest = bundle.guest("client", spec).await.unwrap();
+    assert_ne!(guest.ip(), bundle.ip());
+    guest.close().await.unwrap();
+    let second = Duration::from_secs(1);
+    assert!(tokio::time::timeout(second, bundle.wait_exit(Duration::MAX)).await.is_err());
+    bundle.spawn_blocking(|it| it.signal("KILL")).await.unwrap();
+    assert_eq!(bundle.wait_exit(LONG).await.unwrap().unwrap().code, 137);
+    while log.next_line().await.is_some() {}
+    bundle.close().await.unwrap();
+    world.assert_nothing_left();
+}
+
+#[cfg(feature = "tokio")]
+#[tokio::test(flavor = "current_thread")]
+async fn its_futures_work_in_a_runtime_of_one_thread() {
+    use_its_futures("tokio-futures-one").await;
+}
+
+#[cfg(feature = "tokio")]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn its_futures_work_in_a_runtime_of_many_threads() {
+    use_its_futures("tokio-futures-many").await;
+}

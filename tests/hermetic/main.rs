@@ -34,6 +34,8 @@ mod start;
 mod survey;
 mod sweep;
 mod teardown;
+#[cfg(feature = "tokio")]
+mod tokio;
 mod types;
 mod wait;
 mod wire;

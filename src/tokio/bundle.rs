@@ -1,0 +1,192 @@
+//! The last state, in async code.
+
+use std::fmt;
+use std::ops::Deref;
+
+use super::call;
+use super::container::Container;
+use super::guest::Guest;
+use super::held::{Held, State};
+use crate::container::BundleSpec;
+use crate::error::Error;
+use crate::ownership::session::Session;
+use crate::plan::NetworkPlanned;
+use crate::running::BundleRunning as Blocking;
+use crate::steps::guest::{start_guest, start_guest_in_namespace};
+
+/// A running bundle in async code; see [`launch`](super::launch). It dereferences to its [`Container`].
+///
+/// Dropping it removes container and network in the background.
+///
+/// ```no_run
+/// use std::sync::Arc;
+/// use std::time::Duration;
+///
+/// use sidecar_bundle::tokio::BundleRunning;
+/// use sidecar_bundle::Error;
+///
+/// async fn watch(bundle: BundleRunning) -> Result<(), Error> {
+///     // For a task of its own, and for this one.
+///     let bundle = Arc::new(bundle);
+///     let its = Arc::clone(&bundle);
+///     let ended = tokio::spawn(async move { its.wait_exit(Duration::MAX).await });
+///     println!("{} runs at {}", bundle.plan().slug(), bundle.ip());
+///     println!("it ended: {:?}", ended.await.expect("it does not panic")?);
+///     Ok(())
+/// }
+/// ```
+#[must_use = "container and network are removed when this is dropped; bind it to a name, and not to `_`"]
+pub struct BundleRunning {
+    // Before the bundle, whose end waits for it.
+    container: Container,
+    held: Held<Blocking>,
+}
+
+impl State for Blocking {
+    fn place(&self) -> (&NetworkPlanned, &Session) {
+        (self.plan(), self.session())
+    }
+
+    fn close(self) -> Result<(), Error> {
+        Self::close(self)
+    }
+}
+
+impl BundleRunning {
+    pub(super) fn of(held: Held<Blocking>) -> Self {
+        Self { container: Container(held.lend().of_container()), held }
+    }
+
+    /// Takes a bundle from the blocking library, such as one that was [attached to](NetworkPlanned::attach).
+    ///
+    /// ```no_run
+    /// use sidecar_bundle::tokio::BundleRunning;
+    /// use sidecar_bundle::{Engine, Error, NetworkPlanned};
+    ///
+    /// async fn attach(plan: NetworkPlanned, engine: Engine) -> Result<BundleRunning, Error> {
+    ///     let attach = move || plan.attach(&engine).map(BundleRunning::from_std);
+    ///     Ok(tokio::task::spawn_blocking(attach).await.expect("it does not panic")?)
+    /// }
+    /// ```
+    pub fn from_std(bundle: crate::BundleRunning) -> Self {
+        Self::of(Held::new(bundle))
+    }
+
+    /// Hands the bundle to the blocking library, such as for a [`keep`](crate::BundleRunning::keep). Like that library, it
+    /// blocks: it waits until the calls that were cancelled have ended.
+    ///
+    /// ```no_run
+    /// use sidecar_bundle::tokio::BundleRunning;
+    /// use sidecar_bundle::{Error, NetworkPlanned};
+    ///
+    /// async fn keep(bundle: BundleRunning) -> Result<NetworkPlanned, Error> {
+    ///     let keep = move || bundle.into_std().keep();
+    ///     Ok(tokio::task::spawn_blocking(keep).await.expect("it does not panic")?)
+    /// }
+    /// ```
+    pub fn into_std(self) -> crate::BundleRunning {
+        let Self { container, held } = self;
+        drop(container);
+        held.into_inner()
+    }
+
+    /// The plan of this bundle.
+    #[must_use]
+    pub fn plan(&self) -> &NetworkPlanned {
+        self.held.plan()
+    }
+
+    /// The network's id: 64 hexadecimal digits.
+    #[must_use]
+    pub fn network_id(&self) -> &str {
+        self.held.network_id()
+    }
+
+    /// Returns true if the bundle's address can be reached from here; see
+    /// [`NetworkCreated::is_reachable`](crate::NetworkCreated::is_reachable).
+    pub async fn is_reachable(&self) -> bool {
+        let bundle = self.held.lend();
+        call::run(move || bundle.is_reachable()).await.unwrap_or(false)
+    }
+
+    /// Starts another container in the bundle's network, as [`guest`](crate::BundleRunning::guest) does. A name that a
+    /// cancelled call or a dropped guest still has is waited for.
+    ///
+    /// ```no_run
+    /// use std::time::Duration;
+    ///
+    /// use sidecar_bundle::tokio::BundleRunning;
+    /// use sidecar_bundle::{BundleSpec, Error};
+    ///
+    /// async fn run(bundle: &BundleRunning) -> Result<(), Error> {
+    ///     let spec = BundleSpec::new().image("acme/agent:7").hardened();
+    ///     let agent = bundle.guest("agent", spec).await?;
+    ///     println!("{:?}", agent.wait_exit(Duration::from_secs(600)).await?);
+    ///     agent.close().await
+    /// }
+    /// ```
+    ///
+    /// The bundle cannot be closed under a living guest:
+    ///
+    /// ```compile_fail,E0505
+    /// # use sidecar_bundle::tokio::BundleRunning;
+    /// # use sidecar_bundle::{BundleSpec, Error};
+    /// # async fn run(bundle: BundleRunning) -> Result<(), Error> {
+    /// let agent = bundle.guest("agent", BundleSpec::new().image("acme/agent:7")).await?;
+    /// bundle.close().await
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// Those of [`guest`](crate::BundleRunning::guest), and as much is left.
+    pub async fn guest(&self, name: &str, spec: BundleSpec) -> Result<Guest<'_>, Error> {
+        let (bundle, name) = (self.held.lend(), name.to_owned());
+        let start = move || start_guest(bundle, &name, spec).map(Held::new);
+        call::call(start).await.map(|held| Guest::of(held, self))
+    }
+
+    /// Starts another container in the network namespace of the bundle's container, as
+    /// [`guest_in_namespace`](crate::BundleRunning::guest_in_namespace) does.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`guest_in_namespace`](crate::BundleRunning::guest_in_namespace), and as much is left.
+    pub async fn guest_in_namespace(
+        &self,
+        name: &str,
+        spec: BundleSpec,
+    ) -> Result<Guest<'_>, Error> {
+        let (bundle, name) = (self.held.lend(), name.to_owned());
+        let start = move || start_guest_in_namespace(bundle, &name, spec).map(Held::new);
+        call::call(start).await.map(|held| Guest::of(held, self))
+    }
+
+    /// Removes the container and the network, now. Once it is polled, it goes on even if it is dropped, and a failure is
+    /// also logged.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`close`](crate::BundleRunning::close).
+    pub async fn close(self) -> Result<(), Error> {
+        let Self { container, held } = self;
+        drop(container);
+        held.close().await
+    }
+}
+
+/// The container, with its observation.
+impl Deref for BundleRunning {
+    type Target = Container;
+
+    fn deref(&self) -> &Container {
+        &self.container
+    }
+}
+
+/// Prints slug, address and ids.
+impl fmt::Debug for BundleRunning {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.held.fmt(f)
+    }
+}

@@ -1,0 +1,75 @@
+//! Calls of the blocking library as futures.
+
+use std::panic::resume_unwind;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio::sync::oneshot;
+use tokio::task;
+use tracing::dispatcher::{get_default, with_default};
+
+use super::held;
+use crate::error::{Error, StepError};
+use crate::ownership::calls::{self, Call};
+
+/// Abandons a call when it is dropped.
+struct Caller(Arc<Call>);
+
+impl Drop for Caller {
+    fn drop(&mut self) {
+        self.0.abandon();
+    }
+}
+
+/// Does the work on a thread for blocking work; `None` if the runtime is shut down and does not begin it.
+pub(super) async fn run<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Option<T> {
+    let call = Arc::new(Call::default());
+    let (sender, receiver) = oneshot::channel();
+    let (log, span) = (get_default(Clone::clone), tracing::Span::current());
+    let its = Arc::clone(&call);
+    let on_its_thread = move || {
+        its.run(|| {
+            if let Err(unwanted) = sender.send(work()) {
+                held::drop_here(unwanted);
+            }
+        });
+    };
+    let task = task::spawn_blocking(move || with_default(&log, || span.in_scope(on_its_thread)));
+    let _caller = Caller(call);
+    if let Ok(done) = receiver.await {
+        return Some(done);
+    }
+    match task.await.map_err(task::JoinError::try_into_panic) {
+        Err(Ok(panic)) => resume_unwind(panic),
+        Ok(()) | Err(Err(_)) => None,
+    }
+}
+
+/// The same for work that may fail.
+pub(super) async fn call<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, Error> + Send + 'static,
+) -> Result<T, Error> {
+    run(work).await.unwrap_or(Err(Error::Stopped))
+}
+
+/// Does a step. The state is handed back whether the step fails or is never begun.
+pub(super) async fn step<S: Send + 'static, T: Send + 'static>(
+    state: S,
+    step: impl FnOnce(S) -> Result<T, StepError<S>> + Send + 'static,
+) -> Result<T, StepError<S>> {
+    fn take<S>(slot: &Mutex<Option<S>>) -> S {
+        match slot.lock().unwrap_or_else(PoisonError::into_inner).take() {
+            Some(state) => state,
+            None => unreachable!("it is taken once, by the step or without it"),
+        }
+    }
+    let slot = Arc::new(Mutex::new(Some(state)));
+    let its = Arc::clone(&slot);
+    let done = run(move || {
+        step(take(&its)).inspect_err(|failed| {
+            if calls::is_abandoned() {
+                tracing::info!(error = %failed.error().chain(), "an abandoned step has ended");
+            }
+        })
+    });
+    done.await.unwrap_or_else(|| Err(StepError::new(Error::Stopped, take(&slot))))
+}
