@@ -66,10 +66,10 @@
 //! # Guides
 //!
 //! The module [`guide`] has a page for each task: [launch code](guide::launch_code), [tests](guide::testing),
-//! [guests](guide::guests), [many bundles](guide::many_bundles), [many hosts](guide::many_hosts), [kept services](guide::kept_services),
-//! [engines](guide::engines), [async code](guide::async_code), [logging](guide::logging) and
-//! [the calls of other tools](guide::coming_from). It also tells [who removes a bundle](guide::teardown), and has the
-//! [guarantees and limits](guide::guarantees).
+//! [guests](guide::guests), [many bundles](guide::many_bundles), [many hosts](guide::many_hosts),
+//! [kept services](guide::kept_services), [engines](guide::engines), [async code](guide::async_code),
+//! [logging](guide::logging) and [the calls of other tools](guide::coming_from). It also tells
+//! [who removes a bundle](guide::teardown), and has the [guarantees and limits](guide::guarantees).
 //!
 //! # Addresses
 //!

@@ -157,7 +157,8 @@ impl Engines {
     ///
     /// Up to 32 engines are asked at a time, each on a thread. An engine that cannot be reached keeps none of the others
     /// waiting, and its answer is its error: [`bundles`](crate::bundles) and [`sweep`](crate::sweep) give such an
-    /// engine up at its own deadline for a look, [`with_remove_deadline`](Engine::with_remove_deadline).
+    /// engine up at its own deadline for a look, [`with_remove_deadline`](Engine::with_remove_deadline). One that falls
+    /// silent later is given up a few such deadlines after that.
     ///
     /// ```no_run
     /// use sidecar_bundle::{Engines, SweptOutcome, sweep};

@@ -1,4 +1,6 @@
-//! Many bundles at once on one engine, and teardown in the background. For many engines, see [`many_hosts`](super::many_hosts).
+//! Many bundles at once, and teardown in the background.
+//!
+//! For the engines of many hosts, see [`many_hosts`](super::many_hosts).
 //!
 //! # At once
 //!

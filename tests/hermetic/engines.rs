@@ -101,7 +101,7 @@ fn placing_asks_no_engine() {
 }
 
 #[test]
-fn a_sweep_ends_at_the_slug_at_which_its_engine_falls_silent() {
+fn a_sweep_ends_at_the_slug_at_which_another_engine_answers() {
     let fake = Fake::new();
     let mut owner = fake.owner(&["reaper=false"]);
     for slug in ["a", "b", "c"] {
@@ -124,6 +124,28 @@ fn a_sweep_ends_at_the_slug_at_which_its_engine_falls_silent() {
     assert!(removed.iter().all(|it| matches!(it.outcome, SweptOutcome::Removed { .. })));
     assert_eq!(removed.len(), 3);
     fake.assert_nothing_left();
+}
+
+#[test]
+fn a_sweep_of_an_engine_that_falls_silent_takes_two_deadlines_whatever_is_left() {
+    let scripted = Scripted::new(|_, _| Act::Obey);
+    let engine = scripted.engine();
+    for number in 0..8 {
+        let plan = NetworkPlanned::new(Slug::new(format!("s{number}")).unwrap());
+        plan.launch(&engine, BundleSpec::new()).unwrap().keep().unwrap();
+    }
+    let asked = AtomicUsize::new(0);
+    scripted.script(move |_, _| match asked.fetch_add(1, Ordering::SeqCst) {
+        0 => Act::Obey,
+        _ => Act::Hang,
+    });
+    let start = Instant::now();
+    let swept = sweep(&engine.with_remove_deadline(DEADLINE)).unwrap();
+    let took = start.elapsed();
+    let [swept] = &swept[..] else { panic!("{swept:?}") };
+    let SweptOutcome::Failed(error) = &swept.outcome else { panic!("{swept:?}") };
+    assert_eq!(error.cause(), Some(Cause::TimedOut));
+    assert!(took < 3 * DEADLINE, "{took:?}");
 }
 
 #[test]
