@@ -638,6 +638,17 @@ fn what_a_failed_inspect_has_printed_is_in_no_error() {
 }
 
 #[test]
+fn a_description_beside_a_failure_is_not_believed() {
+    let fake = Fake::new();
+    let bundle = fake.up();
+    fake.on("container-inspect", "obey; fail 1 'the moon is full'");
+    let error = bundle.status().unwrap_err();
+    assert!(matches!(error, Error::Look { .. }), "{error:?}");
+    fake.obey("container-inspect");
+    bundle.close().unwrap();
+}
+
+#[test]
 fn what_commands_cannot_do_is_refused_before_anything_is_made() {
     let fake = Fake::new();
     for spec in [

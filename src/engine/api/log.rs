@@ -70,10 +70,6 @@ pub(super) struct Tail {
 }
 
 impl Tail {
-    pub(super) fn is_empty(&self) -> bool {
-        self.lines.is_empty()
-    }
-
     pub(super) fn push(&mut self, line: LogLine) {
         self.bytes += size(&line);
         self.lines.push_back(line);
