@@ -418,6 +418,17 @@ fn a_value_that_does_not_arrive_is_an_error_that_names_its_variable() {
 }
 
 #[test]
+fn a_container_that_is_gone_has_not_lost_its_variables() {
+    let fake = Fake::new();
+    let missing = refuse(1, NO_CONTAINER);
+    fake.on("container-inspect", &format!("case $format in *Env*) {missing};; *) obey;; esac"));
+    let failed = plan().launch(&fake.engine(), BundleSpec::new().secret("A", "one")).unwrap_err();
+    assert_eq!(failed.error().cause(), Some(Cause::ContainerMissing), "{failed:?}");
+    drop(failed);
+    fake.assert_nothing_left();
+}
+
+#[test]
 fn every_option_is_an_argument_of_run() {
     let fake = Fake::new();
     let spec = BundleSpec::new()

@@ -36,7 +36,7 @@ use crate::status::{ExecOutput, FileProblem, LogLine, LogStream};
 const OUTPUT: usize = 1 << 20;
 
 /// The bytes that are kept of it: more, so that one that is too long is known to be.
-const KEPT: usize = 2 * OUTPUT;
+const KEPT: usize = 2 << 20;
 
 /// The time in which an engine notices that a command has ended, after its output has, or that a container has.
 const LAG: Duration = Duration::from_millis(500);
