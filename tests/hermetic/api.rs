@@ -4,6 +4,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use serde_json::json;
@@ -749,10 +750,16 @@ fn asked(engine: &Scripted, doing: impl FnOnce()) -> Vec<String> {
 
 #[test]
 fn a_launch_takes_five_requests_and_a_close_three() {
-    let engine = Scripted::new(|_, _| Act::Obey);
+    // It removes slowly enough that two connections are used side by side, and kept from then on.
+    let engine = Scripted::new(|request, _| {
+        if request.starts_with("DELETE ") {
+            thread::sleep(Duration::from_millis(100));
+        }
+        Act::Obey
+    });
     let one = engine.engine();
-    // Two connections are kept from here on.
     plan().launch(&one, BundleSpec::new()).unwrap().close().unwrap();
+    engine.script(|_, _| Act::Obey);
     for _ in 0..2 {
         let mut bundle = None;
         let up = asked(&engine, || bundle = Some(plan().launch(&one, BundleSpec::new()).unwrap()));

@@ -66,8 +66,27 @@ fn the_log_of_a_container_that_is_restarted_goes_on_to_its_last_line() {
     let restarting = Act::Answer(200, restarting.to_string());
     let states = answers("/json", [restarting, container(false, 0)]);
     engine.script(move |request, _| logs(request).or_else(|| states(request)).unwrap_or(Act::Obey));
+    let start = Instant::now();
     let lines: Vec<_> = bundle.follow_logs(None).unwrap().map(|it| it.text).collect();
     assert_eq!(lines, ["a", "b"]);
+    assert!(start.elapsed() < LONG, "{:?}", start.elapsed());
+    engine.script(|_, _| Act::Obey);
+    bundle.close().unwrap();
+}
+
+#[test]
+fn the_log_of_a_container_that_is_gone_ends() {
+    let engine = scripted();
+    let bundle = up(&engine.engine());
+    engine.script(|request, _| match request {
+        _ if request.contains("/logs") => Act::Answer(200, line(5, "a")),
+        _ if request.starts_with("GET /containers/") => refusal(404, "No such container: x"),
+        _ => Act::Obey,
+    });
+    let start = Instant::now();
+    let lines: Vec<_> = bundle.follow_logs(None).unwrap().map(|it| it.text).collect();
+    assert_eq!(lines, ["a"]);
+    assert!(start.elapsed() < LONG, "{:?}", start.elapsed());
     engine.script(|_, _| Act::Obey);
     bundle.close().unwrap();
 }

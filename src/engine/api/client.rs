@@ -312,11 +312,10 @@ impl Client {
     /// Keeps a connection on which everything was answered.
     fn keep(&self, line: Line) {
         let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        idle.push((line, Instant::now()));
         let old = idle.iter().take_while(|(_, since)| is_old(*since)).count();
+        let old = old.max(idle.len().saturating_sub(IDLE));
         let old: Vec<_> = idle.drain(..old).collect();
-        if idle.len() < IDLE {
-            idle.push((line, Instant::now()));
-        }
         // The end of a program takes a moment.
         drop(idle);
         drop(old);

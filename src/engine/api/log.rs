@@ -342,6 +342,24 @@ mod tests {
         }
     }
 
+    /// Podman's frames are as long as their lines, and come in pieces.
+    #[test]
+    fn a_frame_that_was_cut_between_two_pieces_is_read_again() {
+        let (mut timed, mut all) = (TimedLines::default(), Vec::new());
+        let mut push = |timed: &mut TimedLines, data: &str, first, last| {
+            let piece = Piece { stream: LogStream::Stdout, first, last, data: data.as_bytes() };
+            timed.push(&piece, |line| all.push(line.text));
+        };
+        let time = "2026-01-02T03:04:05Z";
+        push(&mut timed, &format!("{time} a\n"), true, true);
+        push(&mut timed, &format!("{time} b"), true, false);
+        timed.cut();
+        push(&mut timed, &format!("{time} a\n"), true, true);
+        push(&mut timed, &format!("{time} b"), true, false);
+        push(&mut timed, "c\n", false, true);
+        assert_eq!(all, ["a", "bc"]);
+    }
+
     #[test]
     fn what_was_before_the_first_frame_is_not_asked_for() {
         let mut timed = TimedLines::default();

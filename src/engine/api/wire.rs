@@ -343,14 +343,13 @@ impl Transport for Wire {
         set(&mut self.write_timeout, &timeout, |it| stream.set_write_timeout(it))?;
         let mut rest = &self.buffers.output()[..amount];
         while !rest.is_empty() {
-            match retried(|| Ok(send(stream.as_raw_fd(), rest, NO_SIGNAL)?)) {
+            match send(stream.as_raw_fd(), rest, NO_SIGNAL) {
                 Ok(sent) => rest = &rest[sent..],
-                Err(error) if error.kind() == ErrorKind::WouldBlock => {
-                    return Err(Error::Timeout(timeout.reason));
-                }
+                Err(Errno::EINTR) => {}
+                Err(Errno::EAGAIN) => return Err(Error::Timeout(timeout.reason)),
                 Err(error) => {
                     self.program.iter().for_each(Program::ended);
-                    return Err(Error::Io(error));
+                    return Err(Error::Io(error.into()));
                 }
             }
         }
@@ -369,14 +368,14 @@ impl Transport for Wire {
                 self.buffers.input_appended(length);
                 Ok(true)
             }
-            Err(error) if error.kind() == ErrorKind::WouldBlock => {
-                Err(Error::Timeout(timeout.reason))
-            }
-            Err(error) => {
-                self.program.iter().for_each(Program::ended);
-                // A reset would be taken for the end of an answer that ends with its connection.
-                Err(Error::Io(io::Error::other(error)))
-            }
+            Err(error) => match error.kind() {
+                ErrorKind::WouldBlock => Err(Error::Timeout(timeout.reason)),
+                _ => {
+                    self.program.iter().for_each(Program::ended);
+                    // A reset would be taken for the end of an answer that ends with its connection.
+                    Err(Error::Io(io::Error::other(error)))
+                }
+            },
         }
     }
 

@@ -377,6 +377,7 @@ fn reap(handle: &duct::Handle) {
 mod tests {
     use std::cell::Cell;
 
+    use nix::sys::signal::kill;
     use nix::sys::wait::waitpid;
     use nix::unistd::{Pid, getpgid, getpgrp};
 
@@ -468,6 +469,18 @@ mod tests {
             assert!(ran.is_ok());
             assert_eq!(group.get().unwrap() != getpgrp(), apart);
         }
+    }
+
+    #[test]
+    fn nothing_of_a_killed_program_stays() {
+        let started = Cell::new(None);
+        let notice = Notice { liveness: None, started: Box::new(|pid| started.set(Some(pid))) };
+        let soon = Instant::now() + Duration::from_millis(50);
+        let failure = shell("exec sleep 60").run_noticed(&notice, soon).unwrap_err();
+        assert_eq!(failure.error.cause(), Cause::TimedOut);
+        let pid = Pid::from_raw(started.get().unwrap().try_into().unwrap());
+        // A zombie is there, too.
+        assert_eq!(kill(pid, None), Err(Errno::ESRCH));
     }
 
     #[test]
