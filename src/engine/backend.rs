@@ -440,18 +440,14 @@ pub(crate) enum Event {
 }
 
 /// Something that is followed until this is dropped.
-pub(crate) struct Follow(Box<dyn Send + Sync>);
+#[derive(Debug)]
+pub(crate) struct Follow(
+    #[expect(dead_code, reason = "it is dropped")] Box<dyn fmt::Debug + Send + Sync>,
+);
 
 impl Follow {
-    pub(crate) fn new(handle: impl Send + Sync + 'static) -> Self {
+    pub(crate) fn new(handle: impl fmt::Debug + Send + Sync + 'static) -> Self {
         Self(Box::new(handle))
-    }
-}
-
-impl fmt::Debug for Follow {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let _ = &self.0;
-        f.write_str("Follow")
     }
 }
 

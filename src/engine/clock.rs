@@ -32,6 +32,11 @@ pub(crate) fn deadline(now: Instant, timeout: Duration) -> Instant {
     now + timeout.min(FAR)
 }
 
+/// Returns true from this time on.
+pub(super) fn has_passed(deadline: Instant) -> bool {
+    deadline.saturating_duration_since(Instant::now()).is_zero()
+}
+
 /// The whole seconds that a grace lasts, at least, as many as an engine counts in 32 bits.
 pub(crate) fn whole_seconds(grace: Duration) -> u64 {
     let seconds = grace.as_secs().saturating_add(u64::from(grace.subsec_nanos() > 0));
@@ -65,6 +70,14 @@ mod tests {
             let _ = parse_time(&format!("2026-01-02T03:04:05{zone}"));
         }
         assert_eq!(parse_time("2026-01-02T03:04:05+9999:"), None);
+    }
+
+    #[test]
+    fn a_pause_of_this_machine_lasts_as_long_as_it_is_to() {
+        let end = SystemClock.now() + Duration::from_millis(20);
+        assert!(!has_passed(end));
+        SystemClock.pause(Duration::from_millis(20));
+        assert!(has_passed(end));
     }
 
     #[test]

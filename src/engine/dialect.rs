@@ -130,3 +130,25 @@ impl Dialect {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn only_a_network_with_a_bridge_has_one() {
+        let id = Id::parse(&"0123456789abcdef".repeat(4)).unwrap();
+        let named = json!({"com.docker.network.bridge.name": "br-own"});
+        for (driver, options, bridge) in [
+            ("bridge", json!({}), Some("br-0123456789ab")),
+            ("bridge", named.clone(), Some("br-own")),
+            ("macvlan", named, None),
+            ("macvlan", json!({}), None),
+        ] {
+            let network = json!({"Driver": driver, "Options": options});
+            assert_eq!(Dialect::Docker.bridge(&network, &id).as_deref(), bridge, "{network}");
+        }
+    }
+}

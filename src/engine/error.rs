@@ -69,7 +69,7 @@ impl EngineError {
         printed: &str,
         redactor: &Redactor,
     ) -> Self {
-        let word = last_word(printed).map(|word| redactor.redacted(word));
+        let word = last_word(printed).map(|word| last_bytes(&redactor.redacted(word)));
         let message = last_bytes(&redactor.redacted(printed));
         Self(Box::new(Inner { program, request, end, cause, word, message }))
     }
@@ -204,7 +204,51 @@ pub(crate) fn last_bytes(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::error::Error;
+
     use super::*;
+
+    fn error(end: End, printed: &str) -> EngineError {
+        let redactor = Redactor::default();
+        EngineError::new(
+            "docker".into(),
+            "docker run".into(),
+            end,
+            Cause::Other,
+            printed,
+            &redactor,
+        )
+    }
+
+    #[test]
+    fn the_last_word_is_not_the_advice_of_the_program() {
+        for advice in [
+            "exit status 1",
+            "See 'docker run --help'.",
+            "Run 'docker run --help' for more information",
+        ] {
+            let error = error(End::Refused(500), &format!("the moon is full\n\n{advice}\n"));
+            assert_eq!(
+                error.to_string(),
+                "docker run was answered with status 500: the moon is full"
+            );
+        }
+    }
+
+    #[test]
+    fn the_last_word_is_no_longer_than_a_message() {
+        let error = error(End::Refused(500), &"x".repeat(10_000)).to_string();
+        assert!(error.len() < 5000, "{}", error.len());
+    }
+
+    #[test]
+    fn the_reason_of_a_request_that_was_not_sent_is_told_once() {
+        let of = |words| {
+            let reason = io::Error::from(io::ErrorKind::NotConnected);
+            error(End::NotReached(reason.into()), words).source().is_some()
+        };
+        assert!(!of("/run/s: not connected") && of(""));
+    }
 
     #[test]
     fn the_last_bytes_of_a_text_begin_with_a_whole_character() {

@@ -234,6 +234,16 @@ mod tests {
     }
 
     #[test]
+    fn an_exit_code_that_cannot_be_read_is_no_success() {
+        for (code, is) in
+            [(json!(3), 3), (json!(0), 0), (json!(null), -1), (json!(1_u64 << 40), -1)]
+        {
+            let state = json!({"FinishedAt": "2026-01-01T00:00:01Z", "ExitCode": code});
+            assert_eq!(exit(&state).unwrap().code, is, "{code}");
+        }
+    }
+
+    #[test]
     fn a_container_is_as_its_engine_describes_it() {
         let info = |status: &str, health: &str, image: &str| {
             let state = json!({"Status": status, "Health": {"Status": health}});

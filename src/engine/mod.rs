@@ -14,6 +14,7 @@ pub(crate) mod identity;
 mod inspect;
 mod reachability;
 pub(crate) mod redactor;
+mod retried;
 mod support;
 
 use std::ffi::OsString;
@@ -563,4 +564,35 @@ fn default_state_dir() -> Option<PathBuf> {
     let home = || path::absolute(env::home_dir()?.join(".local/state")).ok();
     let state = state.or_else(home)?;
     Some(state.join("sidecar-bundle"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug)]
+    struct Stopped(Instant);
+
+    impl Clock for Stopped {
+        fn now(&self) -> Instant {
+            self.0
+        }
+
+        fn pause(&self, _: Duration) {}
+    }
+
+    #[test]
+    fn the_state_of_all_engines_is_in_one_directory_of_the_user() {
+        let [docker, podman] = [Engine::docker(), Engine::podman()];
+        let directory = docker.state_dir().unwrap();
+        assert!(directory.is_absolute() && directory.ends_with("sidecar-bundle"), "{directory:?}");
+        assert_eq!(podman.state_dir(), Some(directory));
+    }
+
+    #[test]
+    fn patience_has_an_end() {
+        let now = Instant::now();
+        let engine = Engine { clock: Arc::new(Stopped(now)), ..Engine::docker() };
+        assert!(engine.is_patient(engine.patience()) && !engine.is_patient(now));
+    }
 }

@@ -82,13 +82,17 @@ impl Reachability {
         match bridge.filter(|it| host::is_there(it)) {
             // Podman takes it away with the network's last container.
             None => Self::OtherNamespace,
-            Some(bridge) => match host::way_to(ip) {
-                Some(Holder::Route { interface, .. }) if interface == bridge => {
-                    Self::NoRoute { bridge }
-                }
-                Some(by) => Self::Diverted { by },
-                None => Self::NoRoute { bridge },
-            },
+            Some(bridge) => Self::beside(bridge, host::way_to(ip)),
+        }
+    }
+
+    /// The reason by the way that packets take.
+    fn beside(bridge: String, way: Option<Holder>) -> Self {
+        match way {
+            Some(by) if !matches!(&by, Holder::Route { interface, .. } if *interface == bridge) => {
+                Self::Diverted { by }
+            }
+            _ => Self::NoRoute { bridge },
         }
     }
 }
@@ -286,6 +290,23 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    #[test]
+    fn packets_that_do_not_arrive_take_another_way_or_none() {
+        let by = |interface: &str| Holder::Route {
+            destination: "10.0.0.0/8".parse().unwrap(),
+            interface: interface.into(),
+            table: None,
+        };
+        let none = Reachability::NoRoute { bridge: "br-1".into() };
+        for (way, why) in [
+            (Some(by("wg0")), Reachability::Diverted { by: by("wg0") }),
+            (Some(by("br-1")), none.clone()),
+            (None, none),
+        ] {
+            assert_eq!(Reachability::beside("br-1".into(), way), why);
+        }
+    }
 
     #[test]
     fn an_engine_tells_where_its_bridges_are() {

@@ -195,6 +195,20 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::container::{BundleSpec, Relabel};
+    use crate::plan::Naming;
+
+    #[test]
+    fn the_label_of_a_mount_is_for_podman_alone() {
+        let info = EngineInfo::read(&json!({"ServerVersion": "28.5.2"})).unwrap();
+        let lacks = |spec: BundleSpec| {
+            let spec = spec.mount("/", "/here").check(&Naming::default()).unwrap();
+            Unsupported::relabelling(&spec, &info).map(|it| it.to_string())
+        };
+        assert_eq!(lacks(BundleSpec::new()), None);
+        let lacks = lacks(BundleSpec::new().relabel("/here", Relabel::Shared)).unwrap();
+        assert!(lacks.contains("the label of the mount at /here"), "{lacks}");
+    }
 
     #[test]
     fn what_an_engine_lacks_is_known() {

@@ -4,6 +4,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use serde_json::json;
@@ -19,6 +20,39 @@ fn at(request: &'static str, act: Act) -> Scripted {
 
 const CREATE: &str = "POST /networks/create";
 const RUN: &str = "POST /containers/create";
+
+#[test]
+fn an_engine_that_refuses_to_describe_itself_tells_the_cause() {
+    let words = json!({"message": "permission denied while trying to connect to the engine"});
+    let engine = at("GET /info", Act::Answer(403, words.to_string()));
+    let error = engine.engine().version().unwrap_err();
+    assert_eq!(error.cause(), Cause::PermissionDenied, "{error}");
+}
+
+/// The connection on which it was asked is lost, and a new one leads elsewhere.
+#[test]
+fn a_removal_is_not_asked_again_of_another_engine() {
+    let engine = Scripted::new(|_, _| Act::Obey);
+    let network = plan().create_network(&engine.engine()).unwrap();
+    let is_lost = AtomicBool::new(false);
+    engine.script(move |request, _| {
+        if request.starts_with("DELETE ") {
+            is_lost.store(true, Ordering::SeqCst);
+            return Act::Bytes("");
+        }
+        let other = json!({"ID": "OTHER", "Name": "two", "ServerVersion": "20.10.24"});
+        match request {
+            "GET /info" if is_lost.load(Ordering::SeqCst) => Act::Answer(200, other.to_string()),
+            _ => Act::Obey,
+        }
+    });
+    let error = network.close().unwrap_err();
+    assert_eq!(error.cause(), Some(Cause::AnotherEngine), "{error:?}");
+    let requests = engine.requests();
+    let lost = requests.iter().position(|it| it.starts_with("DELETE ")).unwrap();
+    let asked = requests[lost..].iter().skip_while(|it| *it != "GET /info");
+    assert!(asked.clone().count() > 0 && asked.clone().all(|it| it == "GET /info"), "{requests:?}");
+}
 
 #[test]
 fn a_bundle_comes_and_goes() {
@@ -716,10 +750,16 @@ fn asked(engine: &Scripted, doing: impl FnOnce()) -> Vec<String> {
 
 #[test]
 fn a_launch_takes_five_requests_and_a_close_three() {
-    let engine = Scripted::new(|_, _| Act::Obey);
+    // It removes slowly enough that two connections are used side by side, and kept from then on.
+    let engine = Scripted::new(|request, _| {
+        if request.starts_with("DELETE ") {
+            thread::sleep(Duration::from_millis(100));
+        }
+        Act::Obey
+    });
     let one = engine.engine();
-    // Two connections are kept from here on.
     plan().launch(&one, BundleSpec::new()).unwrap().close().unwrap();
+    engine.script(|_, _| Act::Obey);
     for _ in 0..2 {
         let mut bundle = None;
         let up = asked(&engine, || bundle = Some(plan().launch(&one, BundleSpec::new()).unwrap()));

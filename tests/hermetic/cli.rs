@@ -420,6 +420,17 @@ fn a_value_that_does_not_arrive_is_an_error_that_names_its_variable() {
 }
 
 #[test]
+fn a_container_that_is_gone_has_not_lost_its_variables() {
+    let fake = Fake::new();
+    let missing = refuse(1, NO_CONTAINER);
+    fake.on("container-inspect", &format!("case $format in *Env*) {missing};; *) obey;; esac"));
+    let failed = plan().launch(&fake.engine(), BundleSpec::new().secret("A", "one")).unwrap_err();
+    assert_eq!(failed.error().cause(), Some(Cause::ContainerMissing), "{failed:?}");
+    drop(failed);
+    fake.assert_nothing_left();
+}
+
+#[test]
 fn every_option_is_an_argument_of_run() {
     let fake = Fake::new();
     let spec = BundleSpec::new()
@@ -635,6 +646,17 @@ fn what_a_failed_inspect_has_printed_is_in_no_error() {
     let (error, trace) = traced(|| bundle.status().unwrap_err());
     let said = format!("{:?} {error:?} {trace}", fake.chain(&error));
     assert!(!said.contains("not to be seen"), "{said}");
+    fake.obey("container-inspect");
+    bundle.close().unwrap();
+}
+
+#[test]
+fn a_description_beside_a_failure_is_not_believed() {
+    let fake = Fake::new();
+    let bundle = fake.up();
+    fake.on("container-inspect", "obey; fail 1 'the moon is full'");
+    let error = bundle.status().unwrap_err();
+    assert!(matches!(error, Error::Look { .. }), "{error:?}");
     fake.obey("container-inspect");
     bundle.close().unwrap();
 }

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 use sidecar_bundle::{BundleEvent, BundleSpec, Events};
 
+use crate::api::{answers, container};
 use crate::fake::plan;
 use crate::scripted::{Act, Scripted};
 
@@ -37,6 +38,28 @@ fn while_nothing_happens_nothing_is_asked_and_a_wait_ends_in_time() {
     assert!(start.elapsed() < Duration::from_secs(10), "{:?}", start.elapsed());
     assert_eq!(looks(&engine), before);
     drop(events);
+    engine.script(|_, _| Act::Obey);
+    bundle.close().unwrap();
+}
+
+#[test]
+fn the_end_of_a_command_in_the_container_is_not_that_of_the_container() {
+    let engine = Scripted::new(|_, _| Act::Obey);
+    let bundle = plan().launch(&engine.engine(), BundleSpec::new()).unwrap();
+    let ended =
+        json!({"Action": "exec_die", "Actor": {"Attributes": {"exitCode": "7"}}}).to_string();
+    let missing = json!({"message": "No such container: x"}).to_string();
+    let states = answers("/json", [container(true, 0), Act::Answer(404, missing)]);
+    engine.script(move |request, _| match request {
+        _ if request.contains("/events") => Act::Answer(200, ended.clone()),
+        _ => states(request).unwrap_or(Act::Obey),
+    });
+    let events: Vec<_> = bundle.events().unwrap().map(Result::unwrap).collect();
+    let [BundleEvent::Started, BundleEvent::Died { exit, .. }, BundleEvent::Gone] = &events[..]
+    else {
+        panic!("{events:?}")
+    };
+    assert_eq!(exit.code, -1, "nobody told it");
     engine.script(|_, _| Act::Obey);
     bundle.close().unwrap();
 }

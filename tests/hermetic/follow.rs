@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use serde_json::json;
 use sidecar_bundle::{Error, Ready};
 
 use crate::api::{answers, container, frame};
@@ -49,6 +50,43 @@ fn a_log_that_could_not_be_read_on_for_once_is_read_on() {
     engine.script(move |request, _| logs(request).or_else(|| states(request)).unwrap_or(Act::Obey));
     let lines: Vec<_> = bundle.follow_logs(None).unwrap().map(|it| it.text).collect();
     assert_eq!(lines, ["a", "b"]);
+    engine.script(|_, _| Act::Obey);
+    bundle.close().unwrap();
+}
+
+#[test]
+fn the_log_of_a_container_that_is_restarted_goes_on_to_its_last_line() {
+    let engine = scripted();
+    let bundle = up(&engine.engine());
+    let first = || Act::Answer(200, line(5, "a"));
+    let last = frame("2026-01-02T03:04:06Z b");
+    let logs = [first(), first(), Act::Answer(200, line(5, "a") + &last)];
+    let logs = answers("/logs", logs);
+    let restarting = json!({"State": {"Running": false, "Restarting": true}});
+    let restarting = Act::Answer(200, restarting.to_string());
+    let states = answers("/json", [restarting, container(false, 0)]);
+    engine.script(move |request, _| logs(request).or_else(|| states(request)).unwrap_or(Act::Obey));
+    let start = Instant::now();
+    let lines: Vec<_> = bundle.follow_logs(None).unwrap().map(|it| it.text).collect();
+    assert_eq!(lines, ["a", "b"]);
+    assert!(start.elapsed() < LONG, "{:?}", start.elapsed());
+    engine.script(|_, _| Act::Obey);
+    bundle.close().unwrap();
+}
+
+#[test]
+fn the_log_of_a_container_that_is_gone_ends() {
+    let engine = scripted();
+    let bundle = up(&engine.engine());
+    engine.script(|request, _| match request {
+        _ if request.contains("/logs") => Act::Answer(200, line(5, "a")),
+        _ if request.starts_with("GET /containers/") => refusal(404, "No such container: x"),
+        _ => Act::Obey,
+    });
+    let start = Instant::now();
+    let lines: Vec<_> = bundle.follow_logs(None).unwrap().map(|it| it.text).collect();
+    assert_eq!(lines, ["a"]);
+    assert!(start.elapsed() < LONG, "{:?}", start.elapsed());
     engine.script(|_, _| Act::Obey);
     bundle.close().unwrap();
 }
@@ -184,8 +222,9 @@ fn a_connection_is_ended_where_nobody_follows_it_any_more() {
     drop(log);
     wait_for("the end of the connection", || engine.hung_up() == 1);
     // And none is made again, after 100 ms.
+    let asked = engine.requests().len();
     thread::sleep(Duration::from_millis(400));
-    assert_eq!(follows(), 1);
+    assert_eq!((follows(), engine.requests().len()), (1, asked));
     engine.script(|_, _| Act::Obey);
     bundle.close().unwrap();
 }

@@ -1,7 +1,50 @@
 //! The engine that commands go to, by the environment.
 
+use std::fs;
+use std::path::PathBuf;
+
 use crate::fake::{Fake, NETWORK};
 use crate::owner::Owner;
+
+/// The context that `docker context use` wrote down.
+#[test]
+fn the_context_that_the_user_has_chosen_is_that_of_the_configuration() {
+    let fake = Fake::new();
+    let config = |home: &str, name: &str| {
+        let directory = fake.path(home);
+        fs::create_dir_all(&directory).unwrap();
+        fs::write(directory.join("config.json"), format!(r#"{{"currentContext": "{name}"}}"#))
+            .unwrap();
+        directory
+    };
+    let (own, _) = (config("own", "chosen"), config("home/.docker", "of-home"));
+    for (directory, context) in [(own, "chosen"), (PathBuf::new(), "of-home")] {
+        let mut owner = Owner::program(&fake.engine_words());
+        owner.env("DOCKER_CONFIG", directory).env("HOME", fake.path("home"));
+        owner.env_remove("DOCKER_HOST").env_remove("DOCKER_CONTEXT");
+        let mut owner = Owner::spawn(owner);
+        owner.expect("launch demo", "up");
+        owner.expect("close", "closed");
+        owner.end();
+        let call = fake.calls().pop().unwrap();
+        assert_eq!(call.env["DOCKER_CONTEXT"], context);
+    }
+}
+
+#[test]
+fn a_program_that_is_podman_under_dockers_name_is_detected() {
+    let fake = Fake::new();
+    let mut owner = Owner::program(&[""; 0]);
+    owner.envs(["DOCKER_HOST", "CONTAINER_HOST"].map(|name| (name, "unix:///no/such/socket")));
+    owner.env("PATH", format!("{}:/usr/bin:/bin", fake.path("").display()));
+    let mut owner = Owner::spawn(owner);
+    let error = owner.expect("engine detect", "error");
+    assert!(error.contains("no engine answers"), "{error}");
+    let podman = r#"{"host": {"security": {}}, "version": {"Version": "4.3.1"}}"#;
+    fake.on("info", &format!("echo '{podman}'"));
+    owner.expect("engine detect", "ok");
+    owner.end();
+}
 
 #[test]
 fn every_command_goes_to_the_engine_that_the_environment_named_first() {

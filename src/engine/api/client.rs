@@ -12,6 +12,7 @@ use ureq::{Agent, Body, Error};
 
 use super::wire::{NotOpened, Way};
 use crate::engine::cause::Cause;
+use crate::engine::clock::has_passed;
 use crate::engine::dialect::Dialect;
 use crate::engine::error::End;
 use crate::engine::identity::{EngineInfo, EngineKind, Identity};
@@ -50,6 +51,7 @@ pub(super) struct Client {
 }
 
 /// A connection whose engine identified itself before it was asked for anything else.
+#[derive(Debug)]
 pub(super) struct Line {
     agent: Agent,
     pub(super) info: EngineInfo,
@@ -61,12 +63,6 @@ pub(super) struct Line {
     told: Instant,
     /// Nothing else was asked on it yet.
     is_new: bool,
-}
-
-impl fmt::Debug for Line {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Line").field("info", &self.info).finish_non_exhaustive()
-    }
 }
 
 /// One request.
@@ -238,7 +234,7 @@ impl Client {
             if line.is_new {
                 return Ok((line.info.clone(), line.told));
             }
-            if line.told.elapsed() > IDLE_TIME && self.way.known().is_none() {
+            if is_old(line.told) && self.way.known().is_none() {
                 return Ok((self.described(&line.ask(&request, deadline)?)?, Instant::now()));
             }
             match line.ask(&Request::get(PING), deadline)? {
@@ -307,7 +303,7 @@ impl Client {
         loop {
             let kept = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
             let (line, since) = kept?;
-            if since.elapsed() < IDLE_TIME {
+            if !is_old(since) {
                 return Some(Line { is_new: false, ..line });
             }
         }
@@ -316,11 +312,10 @@ impl Client {
     /// Keeps a connection on which everything was answered.
     fn keep(&self, line: Line) {
         let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
-        let old = idle.iter().take_while(|(_, since)| since.elapsed() >= IDLE_TIME).count();
+        idle.push((line, Instant::now()));
+        let old = idle.iter().take_while(|(_, since)| is_old(*since)).count();
+        let old = old.max(idle.len().saturating_sub(IDLE));
         let old: Vec<_> = idle.drain(..old).collect();
-        if idle.len() < IDLE {
-            idle.push((line, Instant::now()));
-        }
         // The end of a program takes a moment.
         drop(idle);
         drop(old);
@@ -357,11 +352,11 @@ impl Client {
         let version = response.headers().get("api-version");
         let version = version.and_then(|it| number(it.to_str().ok()?));
         let mut answer = read(response).map_err(unreached)?;
-        let info = match (known, self.way.known()) {
+        let info = match known {
             // It is the same service still.
-            (Some((before, info)), Some((now, _))) if before == now => info,
-            (None, _) => self.described(&answer)?,
-            (Some(_), _) => {
+            Some(known) if self.way.known().as_ref() == Some(&known) => known.1,
+            None => self.described(&answer)?,
+            Some(_) => {
                 let asked = send(&agent, "", &Request::get(INFO), Some(deadline)).and_then(read);
                 answer = asked.map_err(unreached)?;
                 self.described(&answer)?
@@ -466,6 +461,11 @@ impl Unanswered {
     }
 }
 
+/// Returns true if a connection is not kept that was used last at this time.
+fn is_old(used: Instant) -> bool {
+    has_passed(used + IDLE_TIME)
+}
+
 /// Reads an answer to its end.
 fn read(response: Response<Body>) -> Result<Answer, Error> {
     let status = response.status().as_u16();
@@ -533,11 +533,36 @@ fn number(version: &str) -> Option<(u32, u32)> {
 
 #[cfg(test)]
 mod tests {
+    use std::cell::Cell;
     use std::io::{BufRead, BufReader, Write};
     use std::os::unix::net::UnixListener;
     use std::thread;
 
     use super::*;
+    use crate::engine::api::service::Service;
+    use crate::engine::cli::Cli;
+
+    #[test]
+    fn a_service_that_ended_meanwhile_is_asked_once_more_and_no_other_way() {
+        let cli = Cli::new(Dialect::Podman).with_program("/no/such/podman".into());
+        let service = || Way::Service(Service::of(&cli));
+        for (way, kind, times) in [
+            (service(), io::ErrorKind::BrokenPipe, 2),
+            (service(), io::ErrorKind::NotFound, 1),
+            (service(), io::ErrorKind::TimedOut, 1),
+            (Way::Socket("/s".into()), io::ErrorKind::BrokenPipe, 1),
+            (Way::Socket("/s".into()), io::ErrorKind::NotFound, 1),
+        ] {
+            let client = Client::new(way, Dialect::Podman);
+            let asked = Cell::new(0);
+            let answered: Result<(), _> = client.renewed(|| {
+                asked.set(asked.get() + 1);
+                Err(Unanswered::new(End::NotReached(Arc::new(kind.into()))))
+            });
+            assert!(answered.is_err());
+            assert_eq!(asked.get(), times, "{:?} {kind}", client.way);
+        }
+    }
 
     #[test]
     fn an_engine_that_said_long_ago_what_it_is_is_asked_again() {

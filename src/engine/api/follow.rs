@@ -5,7 +5,7 @@
 use std::cell::{Cell, OnceCell};
 use std::io::{self, BufReader};
 use std::sync::mpsc::SyncSender;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -33,10 +33,13 @@ const ASKED: Duration = Duration::from_secs(30);
 const AWAY: Duration = Duration::from_secs(60);
 
 /// The connection of a follower, which ends when the follower is dropped, whatever it waits for.
-#[derive(Default)]
-struct Wire(Mutex<State>);
+#[derive(Debug, Default)]
+struct Wire {
+    state: Mutex<State>,
+    end: Condvar,
+}
 
-#[derive(Default)]
+#[derive(Debug, Default)]
 struct State {
     ended: bool,
     agent: Option<Agent>,
@@ -44,7 +47,7 @@ struct State {
 
 impl Wire {
     fn set(&self, agent: Agent) {
-        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = self.state();
         if state.ended {
             agent.shutdown();
         } else {
@@ -52,20 +55,29 @@ impl Wire {
         }
     }
 
-    fn is_ended(&self) -> bool {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).ended
+    /// Pauses; `None` once the follower is dropped.
+    fn rest(&self, pause: Duration) -> Option<()> {
+        let rested = self.end.wait_timeout_while(self.state(), pause, |state| !state.ended);
+        let (state, _) = rested.unwrap_or_else(PoisonError::into_inner);
+        (!state.ended).then_some(())
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
+#[derive(Debug)]
 struct Handle(Arc<Wire>);
 
 impl Drop for Handle {
     fn drop(&mut self) {
-        let mut state = self.0.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = self.0.state();
         state.ended = true;
         if let Some(agent) = state.agent.take() {
             agent.shutdown();
         }
+        self.0.end.notify_all();
     }
 }
 
@@ -109,7 +121,8 @@ pub(super) fn follow_log(
             it.is_readable()?;
             further.clone().query("tail", tail(last))
         };
-        let mut end = Instant::now() + AWAY;
+        // The last time at which it was not known to have ended.
+        let mut seen = Instant::now();
         let mut said_at = None;
         loop {
             let place = lines.cut();
@@ -140,12 +153,18 @@ pub(super) fn follow_log(
                 }
             };
             // The lines before the end are read once more, to the end of an answer that is whole.
-            if now == Now::Gone || now == Now::Ended && (whole || Instant::now() > end) {
+            let is_last = match now {
+                Now::Running => false,
+                Now::Ended => whole || is_lost(seen, Instant::now()),
+                Now::Gone => true,
+            };
+            if is_last {
                 break;
             }
-            if now == Now::Running {
-                end = Instant::now() + AWAY;
-            }
+            seen = match now {
+                Now::Running => Instant::now(),
+                Now::Ended | Now::Gone => seen,
+            };
             now = it.now()?;
             it.rest()?;
         }
@@ -182,8 +201,8 @@ pub(super) fn follow_events(
     start(api, id, events, move |it| {
         let request = Request::get("/events").query("filters", filters);
         let mut last = None;
-        let mut end = Instant::now() + AWAY;
-        while Instant::now() < end {
+        let mut seen = Instant::now();
+        while !is_lost(seen, Instant::now()) {
             // The engine listens for events only after it has begun to answer.
             let since = |line: &Line| {
                 last.clone().or_else(|| it.begun.get().cloned().unwrap_or_else(|| line.since()))
@@ -196,7 +215,7 @@ pub(super) fn follow_events(
                 Ok(response) => {
                     it.send(Event::Happened)?;
                     it.read_events(response, &mut last)?;
-                    end = Instant::now() + AWAY;
+                    seen = Instant::now();
                 }
                 Err(error) => it.is_begun(error)?,
             }
@@ -317,17 +336,9 @@ impl Follower {
 
     /// Pauses before the next connection, longer after each that told nothing; `None` once the follower is dropped.
     fn rest(&self) -> Option<()> {
-        // A connection that has lasted is no reason for a longer pause.
-        if self.since.get().elapsed() > LONGEST_PAUSE {
-            self.pause.set(PAUSE);
-        }
-        let pause = self.pause.get();
+        let pause = pause_after(self.since.get().elapsed(), self.pause.get());
         self.pause.set((pause * 2).min(LONGEST_PAUSE));
-        let end = Instant::now() + pause;
-        while Instant::now() < end && !self.wire.is_ended() {
-            thread::sleep(PAUSE / 2);
-        }
-        (!self.wire.is_ended()).then_some(())
+        self.wire.rest(pause)
     }
 
     /// Reads a log until the connection ends: an error if the answer was not whole.
@@ -364,8 +375,10 @@ impl Follower {
     /// Asks for the container; `None` if that cannot be known any more.
     fn now(&self) -> Option<Now> {
         let request = requests::inspect(self.api.dialect, Resource::Container, self.id.as_str());
-        let end = Instant::now() + AWAY;
-        while !self.wire.is_ended() && Instant::now() < end {
+        let start = Instant::now();
+        while !is_lost(start, Instant::now()) {
+            // Nobody needs the answer where nobody follows.
+            self.wire.rest(Duration::ZERO)?;
             let asked =
                 self.api.client.ask(&request, self.api.expected.get(), Instant::now() + ASKED);
             if let Ok(answer) = asked {
@@ -380,7 +393,7 @@ impl Follower {
                     return Some(if goes_on { Now::Running } else { Now::Ended });
                 }
             }
-            thread::sleep(PAUSE);
+            self.wire.rest(PAUSE)?;
         }
         None
     }
@@ -393,10 +406,42 @@ impl Line {
     }
 }
 
+/// Returns true if an engine is not awaited any more that was seen last at this time.
+fn is_lost(seen: Instant, now: Instant) -> bool {
+    now.saturating_duration_since(seen) > AWAY
+}
+
+/// The pause after a connection: one that has lasted is no reason for a longer one.
+fn pause_after(lasted: Duration, longer: Duration) -> Duration {
+    if lasted > LONGEST_PAUSE { PAUSE } else { longer }
+}
+
 pub(super) fn log_request(id: &Id) -> Request {
     Request::get(format!("/containers/{id}/logs")).query("stdout", 1).query("stderr", 1)
 }
 
 pub(super) fn tail(last: Option<usize>) -> String {
     last.map_or_else(|| "all".to_owned(), |last| last.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NANO: Duration = Duration::from_nanos(1);
+
+    #[test]
+    fn an_engine_is_awaited_for_a_minute() {
+        let seen = Instant::now();
+        for (after, is) in [(Duration::ZERO, false), (AWAY, false), (AWAY + NANO, true)] {
+            assert_eq!(is_lost(seen, seen + after), is, "{after:?}");
+        }
+    }
+
+    #[test]
+    fn a_connection_that_has_lasted_is_soon_made_again() {
+        assert_eq!(pause_after(LONGEST_PAUSE, LONGEST_PAUSE), LONGEST_PAUSE);
+        assert_eq!(pause_after(LONGEST_PAUSE + NANO, LONGEST_PAUSE), PAUSE);
+        assert_eq!(pause_after(AWAY, LONGEST_PAUSE), PAUSE);
+    }
 }

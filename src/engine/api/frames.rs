@@ -25,10 +25,7 @@ pub(super) struct Piece<'a> {
 pub(super) fn read(mut from: impl Read, mut sink: impl FnMut(Piece<'_>) -> bool) -> io::Result<()> {
     let mut buffer = vec![0; PIECE];
     loop {
-        let mut header = [0; 8];
-        if !fill(&mut from, &mut header)? {
-            return Ok(());
-        }
+        let Some(header) = header(&mut from)? else { return Ok(()) };
         let [stream, 0, 0, 0, length @ ..] = header else { return Err(unframed()) };
         let stream = match stream {
             // The engine may echo standard input.
@@ -74,19 +71,15 @@ fn unframed() -> io::Error {
     io::Error::new(ErrorKind::InvalidData, "the stream has no frames")
 }
 
-/// Fills the buffer; false if the stream ends before its first byte.
-fn fill(from: &mut impl Read, buffer: &mut [u8]) -> io::Result<bool> {
-    let mut filled = 0;
-    while filled < buffer.len() {
-        match from.read(&mut buffer[filled..]) {
-            Ok(0) if filled == 0 => return Ok(false),
-            Ok(0) => return Err(ErrorKind::UnexpectedEof.into()),
-            Ok(length) => filled += length,
-            Err(error) if error.kind() == ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
-        }
+/// Reads the start of a frame; `None` if the stream ends before its first byte.
+fn header(from: &mut impl Read) -> io::Result<Option<[u8; 8]>> {
+    let mut header = Vec::with_capacity(8);
+    from.take(8).read_to_end(&mut header)?;
+    match header.try_into() {
+        Ok(header) => Ok(Some(header)),
+        Err(part) if part.is_empty() => Ok(None),
+        Err(_) => Err(ErrorKind::UnexpectedEof.into()),
     }
-    Ok(true)
 }
 
 #[cfg(test)]

@@ -70,10 +70,6 @@ pub(super) struct Tail {
 }
 
 impl Tail {
-    pub(super) fn is_empty(&self) -> bool {
-        self.lines.is_empty()
-    }
-
     pub(super) fn push(&mut self, line: LogLine) {
         self.bytes += size(&line);
         self.lines.push_back(line);
@@ -344,6 +340,24 @@ mod tests {
             }
             assert_eq!(all, ["a bc d e f ", "A B C "], "{first} {second}");
         }
+    }
+
+    /// Podman's frames are as long as their lines, and come in pieces.
+    #[test]
+    fn a_frame_that_was_cut_between_two_pieces_is_read_again() {
+        let (mut timed, mut all) = (TimedLines::default(), Vec::new());
+        let mut push = |timed: &mut TimedLines, data: &str, first, last| {
+            let piece = Piece { stream: LogStream::Stdout, first, last, data: data.as_bytes() };
+            timed.push(&piece, |line| all.push(line.text));
+        };
+        let time = "2026-01-02T03:04:05Z";
+        push(&mut timed, &format!("{time} a\n"), true, true);
+        push(&mut timed, &format!("{time} b"), true, false);
+        timed.cut();
+        push(&mut timed, &format!("{time} a\n"), true, true);
+        push(&mut timed, &format!("{time} b"), true, false);
+        push(&mut timed, "c\n", false, true);
+        assert_eq!(all, ["a", "bc"]);
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! Each operation, as requests of the Engine API.
 
+use std::collections::VecDeque;
 use std::sync::mpsc::SyncSender;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -20,7 +21,7 @@ use crate::engine::backend::{
 };
 use crate::engine::cause::{Cause, MadeNothing, diagnose};
 use crate::engine::cli::Place;
-use crate::engine::clock::whole_seconds;
+use crate::engine::clock::{has_passed, whole_seconds};
 use crate::engine::dialect::Dialect;
 use crate::engine::error::{End, EngineError};
 use crate::engine::identity::{EngineInfo, EngineKind};
@@ -31,8 +32,11 @@ use crate::engine::support::{Refused, Unsupported};
 use crate::invalid::InvalidInput;
 use crate::status::{ExecOutput, FileProblem, LogLine, LogStream};
 
-/// The bytes of each stream of a command's output that are kept.
+/// The bytes of each stream of a command's output that are told.
 const OUTPUT: usize = 1 << 20;
+
+/// The bytes that are kept of it: more, so that one that is too long is known to be.
+const KEPT: usize = 2 << 20;
 
 /// The time in which an engine notices that a command has ended, after its output has, or that a container has.
 const LAG: Duration = Duration::from_millis(500);
@@ -209,11 +213,9 @@ impl Backend for Api {
         deadline: Instant,
     ) -> Result<Vec<LogLine>, EngineError> {
         let mut kept = Tail::default();
-        match self.read_log(id, Some(count), &mut kept, deadline) {
-            Err(error) if kept.is_empty() => Err(error),
-            // Some words are better than none.
-            _ => Ok(kept.into_lines()),
-        }
+        // Some words are better than none.
+        let _ = self.read_log(id, Some(count), &mut kept, deadline);
+        Ok(kept.into_lines())
     }
 
     fn observer(&self) -> Option<&dyn Observer> {
@@ -425,11 +427,12 @@ impl Api {
         };
         let start = Request::post(format!("/exec/{exec}/start"));
         let start = start.json(json!({"Detach": false, "Tty": false}));
-        let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
+        let (mut stdout, mut stderr) = (VecDeque::new(), VecDeque::new());
         let streamed = self.stream(&start, deadline, |piece| match piece.stream {
             LogStream::Stdout => keep(&mut stdout, piece.data),
             LogStream::Stderr => keep(&mut stderr, piece.data),
         });
+        let [stdout, stderr] = [stdout, stderr].map(Vec::from);
         if let Err(error) = streamed {
             if !error.is_refusal() {
                 return Err(error);
@@ -638,7 +641,7 @@ impl Api {
         let end = deadline.min(Instant::now() + LAG);
         loop {
             match self.look(request, deadline) {
-                Err(error) if is_ending(&error) && Instant::now() < end => {
+                Err(error) if is_ending(&error) && !has_passed(end) => {
                     thread::sleep(Duration::from_millis(10));
                 }
                 looked => return looked,
@@ -703,7 +706,7 @@ impl Api {
                     let has_run = self.dialect == Dialect::Podman || answer["Pid"] != 0;
                     return Ok(Ended { code, has_run });
                 }
-                (Some(true), _) if Instant::now() < lag.min(deadline) => {
+                (Some(true), _) if !has_passed(lag.min(deadline)) => {
                     thread::sleep(Duration::from_millis(10));
                 }
                 _ => return Err(self.unexpected(&request, "the command's end")),
@@ -746,25 +749,41 @@ fn last_bytes(output: &[u8]) -> String {
 }
 
 /// Adds data to the end of an output, of which only the end is kept.
-fn keep(output: &mut Vec<u8>, data: &[u8]) {
+fn keep(output: &mut VecDeque<u8>, data: &[u8]) {
     output.extend(data);
-    if output.len() > 2 * OUTPUT {
-        output.drain(..output.len() - OUTPUT);
-    }
+    let from = output.len().saturating_sub(KEPT);
+    output.drain(..from);
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::engine::api::Connections;
+    use crate::engine::cli::Cli;
+
+    #[test]
+    fn a_reaper_runs_the_program_of_the_engine_where_there_is_one() {
+        let docker = json!({"ServerVersion": "28.5.2"});
+        let podman = json!({"ServerVersion": "4.3.1", "ProductLicense": "Apache-2.0"});
+        for (program, info, runs) in
+            [("/bin/sh", &docker, "/bin/sh"), ("/no/such/docker", &podman, "/no/such/docker")]
+        {
+            let cli = Cli::new(Dialect::Docker).with_host("unix:///no/such/socket".into());
+            let api = Api::new(cli.with_program(program.into()), &Connections::default());
+            let spec = api.reaper_spec(&EngineInfo::read(info).unwrap());
+            assert_eq!(spec.program, runs, "{info}");
+            assert!(spec.env.iter().all(|(name, _)| name != "SIDECAR_BUNDLE_BY_CURL"), "{spec:?}");
+        }
+    }
 
     #[test]
     fn the_end_of_an_output_is_kept_in_no_more_memory_than_it_may_take() {
-        let mut output = Vec::new();
+        let mut output = VecDeque::new();
         for byte in 0..7 {
             keep(&mut output, &vec![b'0' + byte; OUTPUT / 2 + 1]);
-            assert!(output.len() <= 2 * OUTPUT, "{byte}");
+            assert!(output.len() <= KEPT, "{byte}");
         }
-        let last = last_bytes(&output);
+        let last = last_bytes(&Vec::from(output));
         assert!(last.len() == OUTPUT && last.starts_with('5') && last.ends_with('6'));
     }
 }

@@ -136,15 +136,10 @@ impl Service {
             Some(service) => service,
             None => running.insert(self.start()?),
         };
-        match connect(&service.socket, Some(Duration::from_secs(1))) {
-            Ok(stream) if is_of(&stream, geteuid().as_raw()) => {
-                service.starting = None;
-                return Ok(Some(stream));
-            }
-            // The directory has gone with the service, and somebody else has made one of its name.
-            Ok(_) => {}
-            Err(error) if is_absent(&error) => {}
-            Err(error) => return Err(error),
+        let connected = connect(&service.socket, Some(Duration::from_secs(1)));
+        if let Some(stream) = listened(connected, geteuid().as_raw())? {
+            service.starting = None;
+            return Ok(Some(stream));
         }
         match &mut service.starting {
             Some(words) => {
@@ -177,7 +172,7 @@ impl Service {
     }
 
     fn start(&self) -> io::Result<Running> {
-        if Path::new(&self.program).components().count() < 2 {
+        if Path::new(&self.program).is_relative() {
             return Err(ErrorKind::NotFound.into());
         }
         let random = RandomState::new().hash_one(Instant::now());
@@ -240,37 +235,41 @@ impl Words {
 /// The kind of the error of a service that did not start.
 pub(super) const ENDED: ErrorKind = ErrorKind::ConnectionAborted;
 
-/// Returns true if it is a process of this user that listens.
-#[cfg(target_os = "linux")]
+/// Returns true if it is a process of this user that listens. On other systems than Linux, no service is run.
 fn is_of(stream: &UnixStream, user: u32) -> bool {
-    let listener = getsockopt(stream, PeerCredentials);
-    listener.is_ok_and(|it| it.uid() == user)
+    #[cfg(target_os = "linux")]
+    let listener = getsockopt(stream, PeerCredentials).map(|it| it.uid());
+    #[cfg(not(target_os = "linux"))]
+    let listener = Err::<u32, _>(stream);
+    listener == Ok(user)
 }
 
-/// On other systems, no service is run.
-#[cfg(not(target_os = "linux"))]
-fn is_of(_: &UnixStream, _: u32) -> bool {
-    false
-}
-
-/// Returns true if nobody listens on the socket.
-fn is_absent(error: &io::Error) -> bool {
-    matches!(error.kind(), ErrorKind::NotFound | ErrorKind::ConnectionRefused)
+/// The connection to a service of this user's; `None` if none listens.
+fn listened(connected: io::Result<UnixStream>, user: u32) -> io::Result<Option<UnixStream>> {
+    match connected {
+        // The directory of another has gone with the service, and somebody else has made one of its name.
+        Ok(stream) => Ok(Some(stream).filter(|it| is_of(it, user))),
+        Err(error) => match error.kind() {
+            ErrorKind::NotFound | ErrorKind::ConnectionRefused => Ok(None),
+            _ => Err(error),
+        },
+    }
 }
 
 /// The parent of a service's directory, whose path fits into the address of a socket as it is.
 fn parent() -> PathBuf {
-    let plain = |it: &PathBuf| {
-        let fits = |text: &str| {
-            text.len() <= 64
-                && text.chars().all(|c| c.is_ascii_alphanumeric() || "/._-".contains(c))
-        };
-        it.is_absolute() && it.is_dir() && it.to_str().is_some_and(fits)
-    };
     let is_own = |it: &PathBuf| it.metadata().is_ok_and(|it| it.uid() == geteuid().as_raw());
     let runtime = env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from).filter(is_own);
     let candidates = [runtime, Some(env::temp_dir())];
-    candidates.into_iter().flatten().find(plain).unwrap_or_else(|| "/tmp".into())
+    candidates.into_iter().flatten().find(|it| is_plain(it)).unwrap_or_else(|| "/tmp".into())
+}
+
+/// Returns true if it is a directory whose path fits into an address.
+fn is_plain(directory: &Path) -> bool {
+    let fits = |text: &str| {
+        text.len() <= 64 && text.chars().all(|c| c.is_ascii_alphanumeric() || "/._-".contains(c))
+    };
+    directory.is_absolute() && directory.is_dir() && directory.to_str().is_some_and(fits)
 }
 
 #[cfg(test)]
@@ -295,9 +294,46 @@ mod tests {
 
     #[test]
     fn a_service_of_another_user_is_none() {
-        let (one, _other) = UnixStream::pair().unwrap();
         let user = geteuid().as_raw();
-        assert!(is_of(&one, user));
-        assert!(!is_of(&one, user + 1));
+        let listened = |user| listened(UnixStream::pair().map(|it| it.0), user).unwrap();
+        assert!(listened(user).is_some());
+        assert!(listened(user + 1).is_none());
+    }
+
+    #[test]
+    fn a_service_is_awaited_while_nobody_listens_and_no_longer() {
+        let listened = |kind: ErrorKind| listened(Err(kind.into()), 0).map_err(|it| it.kind());
+        for kind in [ErrorKind::NotFound, ErrorKind::ConnectionRefused] {
+            assert!(matches!(listened(kind), Ok(None)), "{kind}");
+        }
+        for kind in [ErrorKind::TimedOut, ErrorKind::PermissionDenied] {
+            assert_eq!(listened(kind).unwrap_err(), kind);
+        }
+    }
+
+    #[test]
+    fn a_service_is_printed_without_its_environment() {
+        let env = vec![("TOKEN".into(), "s3cret".into())];
+        let service = Service { program: "podman".into(), env, running: Mutex::default() };
+        let printed = format!("{service:?}");
+        assert!(printed.contains("podman") && !printed.contains("s3cret"), "{printed}");
+    }
+
+    #[test]
+    fn a_program_that_is_not_there_is_not_found() {
+        let env = Vec::new();
+        let service = Service { program: "podman".into(), env, running: Mutex::default() };
+        assert_eq!(service.open(None).unwrap_err().kind(), ErrorKind::NotFound);
+    }
+
+    #[test]
+    fn only_a_directory_has_directories_of_services() {
+        let room = tempfile::tempdir_in("/tmp").unwrap();
+        let file = room.path().join("file");
+        std::fs::write(&file, "").unwrap();
+        assert!(is_plain(room.path()));
+        for other in [&file, &room.path().join("none"), Path::new(".")] {
+            assert!(!is_plain(other), "{}", other.display());
+        }
     }
 }

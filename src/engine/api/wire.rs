@@ -27,9 +27,11 @@ use super::service::{self, Service};
 use super::socket::connect;
 use crate::engine::cause::Cause;
 use crate::engine::cli::path_of;
+use crate::engine::clock::has_passed;
 use crate::engine::error::End;
 use crate::engine::http;
 use crate::engine::identity::EngineInfo;
+use crate::engine::retried::retried;
 
 /// The way to an engine.
 #[derive(Clone, Debug)]
@@ -292,7 +294,7 @@ impl Program {
     fn ended(&self) {
         let is_reading = || self.reader.as_ref().is_some_and(|it| !it.is_finished());
         let end = Instant::now() + Duration::from_millis(200);
-        while is_reading() && Instant::now() < end {
+        while is_reading() && !has_passed(end) {
             thread::sleep(Duration::from_millis(4));
         }
     }
@@ -314,12 +316,6 @@ impl Drop for Program {
         }
         // Its own child may hold the other end.
         let _ = self.stderr.shutdown(Shutdown::Both);
-    }
-}
-
-impl Drop for Wire {
-    fn drop(&mut self) {
-        self.stream.shutdown();
     }
 }
 
@@ -363,32 +359,29 @@ impl Transport for Wire {
     fn await_input(&mut self, timeout: NextTimeout) -> Result<bool, Error> {
         let stream = &self.stream.0;
         set(&mut self.read_timeout, &timeout, |it| stream.set_read_timeout(it))?;
-        loop {
-            match (&self.stream.0).read(self.buffers.input_append_buf()) {
-                Ok(0) => {
-                    self.program.iter().for_each(Program::ended);
-                    return Ok(false);
-                }
-                Ok(length) => {
-                    self.buffers.input_appended(length);
-                    return Ok(true);
-                }
-                Err(error) => match error.kind() {
-                    ErrorKind::Interrupted => {}
-                    ErrorKind::WouldBlock => return Err(Error::Timeout(timeout.reason)),
-                    _ => {
-                        self.program.iter().for_each(Program::ended);
-                        // A reset would be taken for the end of an answer that ends with its connection.
-                        return Err(Error::Io(io::Error::other(error)));
-                    }
-                },
+        match retried(|| (&self.stream.0).read(self.buffers.input_append_buf())) {
+            Ok(0) => {
+                self.program.iter().for_each(Program::ended);
+                Ok(false)
             }
+            Ok(length) => {
+                self.buffers.input_appended(length);
+                Ok(true)
+            }
+            Err(error) => match error.kind() {
+                ErrorKind::WouldBlock => Err(Error::Timeout(timeout.reason)),
+                _ => {
+                    self.program.iter().for_each(Program::ended);
+                    // A reset would be taken for the end of an answer that ends with its connection.
+                    Err(Error::Io(io::Error::other(error)))
+                }
+            },
         }
     }
 
     /// Nothing waits to be read, not even the connection's end.
     fn is_open(&mut self) -> bool {
-        let flags = MsgFlags::MSG_PEEK | MsgFlags::MSG_DONTWAIT;
+        let flags = MsgFlags::MSG_PEEK.union(MsgFlags::MSG_DONTWAIT);
         recv(self.stream.0.as_raw_fd(), &mut [0], flags) == Err(Errno::EAGAIN)
     }
 }
@@ -419,6 +412,25 @@ mod tests {
         ] {
             assert_eq!(way.cause(&kind.into()), cause, "{way} {kind}");
         }
+    }
+
+    #[test]
+    fn a_program_is_printed_without_its_environment() {
+        let command = duct::cmd!("docker").env("TOKEN", "s3cret");
+        let way = format!("{:?}", Way::Program(DialStdio::new("docker".as_ref(), command)));
+        assert!(way.contains("docker") && !way.contains("s3cret"), "{way}");
+    }
+
+    #[test]
+    fn a_program_tells_why_it_leads_nowhere_and_else_the_operating_system_does() {
+        let dial = DialStdio::new("docker".as_ref(), duct::cmd!("docker"));
+        let said = || {
+            let end = End::NotReached(Arc::new(ErrorKind::BrokenPipe.into()));
+            Way::Program(dial.clone()).said(&end)
+        };
+        assert_eq!(said(), "docker: broken pipe");
+        *dial.words.lock().unwrap().lock().unwrap() = b"unknown context\n".to_vec();
+        assert_eq!(said(), "unknown context\n");
     }
 
     #[test]

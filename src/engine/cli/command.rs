@@ -201,10 +201,8 @@ impl Command {
         deadline: Instant,
         window: usize,
     ) -> io::Result<(End, String, String)> {
-        // Long enough that a secret cannot be cut in two near its end.
-        let more = 2 * self.redactor.longest();
-        let (stdout, their_stdout) = Output::new(window + more)?;
-        let (stderr, their_stderr) = Output::new(TEXT + more)?;
+        let (stdout, their_stdout) = Output::new(window)?;
+        let (stderr, their_stderr) = Output::new(TEXT)?;
         let progress = || self.has_progress.then(|| Progress::new(self.redactor.clone()));
         let [stdout, stderr] = [stdout, stderr].map(|it| it.with_progress(progress()));
         let expression = self.expression_for(notice, [their_stdout, their_stderr])?;
@@ -316,11 +314,7 @@ fn wait(
         match handle.try_wait() {
             Ok(Some(output)) => return Ok(End::Exited(output.status)),
             Ok(None) => {}
-            // This process ignores the ends of its children, or somebody in it waits for all of them.
-            Err(error) if error.raw_os_error() == Some(Errno::ECHILD as i32) => {
-                return Ok(End::StatusLost);
-            }
-            Err(error) => return Err(error),
+            Err(error) => return unwaited(error),
         }
         let now = Instant::now();
         if now >= deadline {
@@ -335,16 +329,25 @@ fn wait(
         // A program that ends closes its pipes, unless it has left them to another. It has ended a moment later.
         if outputs.iter().all(Output::has_ended) {
             thread::sleep(pause.min(deadline - now));
-            pause = (pause * 2).min(LONGEST);
+            pause = pause.saturating_mul(2).min(LONGEST);
         } else {
             Output::wait(outputs, LONGEST.min(deadline - now));
         }
     }
 }
 
+/// The end of a program that could not be waited for.
+fn unwaited(error: io::Error) -> io::Result<End> {
+    match error.raw_os_error().map(Errno::from_raw) {
+        // This process ignores the ends of its children, or somebody in it waits for all of them.
+        Some(Errno::ECHILD) => Ok(End::StatusLost),
+        _ => Err(error),
+    }
+}
+
 /// Returns true if something came.
 fn drain(outputs: &mut [Output; 2]) -> bool {
-    outputs.iter_mut().fold(false, |has_come, output| output.drain() | has_come)
+    outputs.each_mut().map(Output::drain).contains(&true)
 }
 
 /// Reads what a program has left in its pipes. Who holds them beyond its end is waited for no longer than a moment.
@@ -363,17 +366,20 @@ fn read_to_end(outputs: &mut [Output; 2]) {
 /// Waits for the end of a killed program, so that no zombie stays; not without bound.
 fn reap(handle: &duct::Handle) {
     for _ in 0..100 {
-        if !matches!(handle.try_wait(), Ok(None)) {
-            break;
+        match handle.try_wait() {
+            Ok(None) => thread::sleep(Duration::from_millis(5)),
+            Ok(Some(_)) | Err(_) => break,
         }
-        thread::sleep(Duration::from_millis(5));
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::cell::Cell;
+
+    use nix::sys::signal::kill;
     use nix::sys::wait::waitpid;
-    use nix::unistd::Pid;
+    use nix::unistd::{Pid, getpgid, getpgrp};
 
     use super::*;
 
@@ -414,5 +420,79 @@ mod tests {
         assert_eq!(out_of_time.error.cause(), Cause::TimedOut);
         assert_eq!(out_of_time.made_nothing, MadeNothing(false));
         assert_eq!(failure(io::ErrorKind::Other).error.cause(), Cause::Other);
+    }
+
+    fn shell(script: &str) -> Command {
+        Command::new(OsStr::new("sh"), &Redactor::default()).args(["-c", script])
+    }
+
+    #[test]
+    fn a_program_whose_end_is_not_known_may_have_made_something_whatever_it_said() {
+        let said = "Cannot connect to the Docker daemon";
+        assert_eq!(diagnose(said).1, MadeNothing(true));
+        let end = End::Lost(io::Error::from(io::ErrorKind::Other).into());
+        let failure = shell("true").failure(end, String::new(), said);
+        assert_eq!(failure.made_nothing, MadeNothing(false));
+    }
+
+    #[test]
+    fn only_a_program_that_is_no_child_any_more_has_lost_its_status() {
+        let end = |errno: Errno| unwaited(errno.into());
+        assert!(matches!(end(Errno::ECHILD), Ok(End::StatusLost)));
+        assert_eq!(end(Errno::EINVAL).unwrap_err().raw_os_error(), Some(Errno::EINVAL as i32));
+    }
+
+    #[test]
+    fn what_a_program_leaves_behind_may_say_its_last_word() {
+        let stdout = shell("(sleep 0.02; echo answer) &").run(Instant::now() + LONG);
+        assert_eq!(stdout.map_err(|it| it.error).unwrap(), "answer\n");
+    }
+
+    #[test]
+    fn the_texts_of_a_command_that_failed_are_an_error() {
+        let texts = |script| shell(script).texts(Instant::now() + LONG);
+        assert_eq!(texts("echo a; echo b >&2").unwrap(), ["a\n", "b\n"]);
+        let error = texts("echo a; echo b >&2; exit 3").unwrap_err().to_string();
+        assert!(error.contains("3: b"), "{error}");
+    }
+
+    #[test]
+    fn only_a_command_that_is_to_run_apart_is_in_a_group_of_its_own() {
+        for apart in [false, true] {
+            let group = Cell::new(None);
+            let looks =
+                |pid: u32| group.set(getpgid(Some(Pid::from_raw(pid.try_into().unwrap()))).ok());
+            let notice = Notice { liveness: None, started: Box::new(looks) };
+            let command = shell("sleep 0.1");
+            let command = if apart { command.apart() } else { command };
+            let ran = command.run_noticed(&notice, Instant::now() + LONG);
+            assert!(ran.is_ok());
+            assert_eq!(group.get().unwrap() != getpgrp(), apart);
+        }
+    }
+
+    #[test]
+    fn nothing_of_a_killed_program_stays() {
+        let started = Cell::new(None);
+        let notice = Notice { liveness: None, started: Box::new(|pid| started.set(Some(pid))) };
+        let soon = Instant::now() + Duration::from_millis(50);
+        let failure = shell("exec sleep 60").run_noticed(&notice, soon).unwrap_err();
+        assert_eq!(failure.error.cause(), Cause::TimedOut);
+        let pid = Pid::from_raw(started.get().unwrap().try_into().unwrap());
+        // A zombie is there, too.
+        assert_eq!(kill(pid, None), Err(Errno::ESRCH));
+    }
+
+    #[test]
+    fn a_command_is_named_by_its_words_without_the_way_to_its_engine() {
+        let named = |words: &[&str]| {
+            let command = Command::new(OsStr::new("podman"), &Redactor::default());
+            command.args(words.iter().copied()).name()
+        };
+        assert_eq!(
+            named(&["--connection", "far", "network", "create", "n"]),
+            "podman network create"
+        );
+        assert_eq!(named(&["run", "--detach", "x"]), "podman run");
     }
 }

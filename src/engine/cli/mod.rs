@@ -36,6 +36,11 @@ pub(super) enum Place {
     Elsewhere,
 }
 
+impl Place {
+    /// On other systems than Linux, podman works in a virtual machine.
+    const OF_PODMAN: Self = if cfg!(target_os = "linux") { Self::Here } else { Self::Elsewhere };
+}
+
 /// The engine's program and the way by which it reaches its engine.
 #[derive(Clone)]
 pub(crate) struct Cli {
@@ -112,9 +117,7 @@ impl Cli {
             },
             (None, Some(name), _) if !self.dialect.is_default(name) => Place::Elsewhere,
             (None, _, Dialect::Docker) => Place::Socket("/var/run/docker.sock".into()),
-            // On other systems, podman works in a virtual machine.
-            (None, _, Dialect::Podman) if cfg!(target_os = "linux") => Place::Here,
-            (None, _, Dialect::Podman) => Place::Elsewhere,
+            (None, _, Dialect::Podman) => Place::OF_PODMAN,
         }
     }
 
@@ -205,10 +208,12 @@ pub(super) fn on_path(program: &OsStr) -> Option<PathBuf> {
     let path = env::var_os("PATH").unwrap_or_default();
     let candidates = env::split_paths(&path).map(|directory| directory.join(program));
     let mut absolute = candidates.filter_map(|path| path::absolute(path).ok());
-    let runs = |path: &PathBuf| {
-        path.metadata().is_ok_and(|it| it.is_file() && it.permissions().mode() & 0o111 != 0)
-    };
-    absolute.find(runs)
+    absolute.find(|path| runs(path))
+}
+
+/// Returns true if it is a program.
+fn runs(path: &Path) -> bool {
+    path.metadata().is_ok_and(|it| it.is_file() && it.permissions().mode() & 0o111 != 0)
 }
 
 impl fmt::Debug for Cli {
@@ -254,6 +259,10 @@ fn current_context() -> Option<OsString> {
         Some(directory) => PathBuf::from(directory),
         None => env::home_dir()?.join(".docker"),
     };
+    context_in(&directory)
+}
+
+fn context_in(directory: &Path) -> Option<OsString> {
     let config = std::fs::read_to_string(directory.join("config.json")).ok()?;
     let config: Value = serde_json::from_str(&config).ok()?;
     config["currentContext"].as_str().filter(|name| !name.is_empty()).map(Into::into)
@@ -261,7 +270,10 @@ fn current_context() -> Option<OsString> {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Instant;
+
     use super::*;
+    use crate::engine::backend::{Backend, Id};
 
     #[test]
     fn the_place_of_the_api_follows_from_what_leads_to_the_engine() {
@@ -276,6 +288,47 @@ mod tests {
             (Cli::new(Dialect::Podman).with_context("default".into()), Place::Elsewhere),
         ] {
             assert_eq!(cli.place(), place, "{cli:?}");
+        }
+    }
+
+    #[test]
+    fn only_a_file_that_may_be_run_is_a_program() {
+        let room = tempfile::tempdir().unwrap();
+        let file = room.path().join("file");
+        std::fs::write(&file, "").unwrap();
+        let set = |mode| std::fs::set_permissions(&file, PermissionsExt::from_mode(mode)).unwrap();
+        set(0o600);
+        assert!(!runs(&file) && !runs(room.path()) && !runs(&room.path().join("none")));
+        set(0o700);
+        assert!(runs(&file));
+    }
+
+    #[test]
+    fn the_context_is_the_one_that_was_chosen() {
+        let room = tempfile::tempdir().unwrap();
+        let chosen = |config: &str| {
+            std::fs::write(room.path().join("config.json"), config).unwrap();
+            context_in(room.path())
+        };
+        assert_eq!(chosen(r#"{"currentContext": "far"}"#), Some("far".into()));
+        for none in [r#"{"currentContext": ""}"#, r#"{"auths": {}}"#, "no JSON"] {
+            assert_eq!(chosen(none), None, "{none}");
+        }
+    }
+
+    #[test]
+    fn docker_runs_the_health_checks_of_its_containers_itself() {
+        let id = Id::parse(&"a".repeat(64)).unwrap();
+        let checked = Cli::new(Dialect::Docker).check_health(&id, Instant::now());
+        assert_eq!(checked.unwrap(), None);
+    }
+
+    #[test]
+    fn a_program_is_printed_with_the_way_to_its_engine() {
+        for (dialect, program) in [(Dialect::Docker, "docker"), (Dialect::Podman, "podman")] {
+            let printed = format!("{:?}", Cli::new(dialect).with_host("tcp://there:1".into()));
+            assert!(printed.contains(&format!("program: {program:?}")), "{printed}");
+            assert!(printed.contains("tcp://there:1"), "{printed}");
         }
     }
 
@@ -299,5 +352,9 @@ mod tests {
         assert!(variables.contains(&("DOCKER_CONTEXT".into(), "far".into())), "{variables:?}");
         // A variable that leads to another engine is not passed on.
         assert!(variables.iter().all(|(name, _)| name != "DOCKER_HOST"), "{variables:?}");
+        assert!(
+            variables.contains(&("PATH".into(), env::var_os("PATH").unwrap())),
+            "{variables:?}"
+        );
     }
 }

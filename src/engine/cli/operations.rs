@@ -178,11 +178,8 @@ impl Backend for Cli {
         let words = ["container", "inspect", "--format", "{{json .Config.Env}}", id.as_str()];
         let command = self.command().args(words).private();
         let read = |stdout: &str| serde_json::from_str::<Option<Vec<String>>>(stdout).ok();
-        match command.answer("a list in JSON", deadline, read) {
-            Ok(variables) => Ok(Some(variables.unwrap_or_default())),
-            Err(error) if error.cause() == Cause::ContainerMissing => Ok(None),
-            Err(error) => Err(error),
-        }
+        let variables = command.answer("a list in JSON", deadline, read)?;
+        Ok(Some(variables.unwrap_or_default()))
     }
 
     fn image_digests(&self, image: &str, deadline: Instant) -> Result<Vec<String>, EngineError> {
