@@ -368,14 +368,14 @@ impl Transport for Wire {
                 self.buffers.input_appended(length);
                 Ok(true)
             }
-            Err(error) => match error.kind() {
-                ErrorKind::WouldBlock => Err(Error::Timeout(timeout.reason)),
-                _ => {
-                    self.program.iter().for_each(Program::ended);
-                    // A reset would be taken for the end of an answer that ends with its connection.
-                    Err(Error::Io(io::Error::other(error)))
-                }
-            },
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                Err(Error::Timeout(timeout.reason))
+            }
+            Err(error) => {
+                self.program.iter().for_each(Program::ended);
+                // A reset would be taken for the end of an answer that ends with its connection.
+                Err(Error::Io(io::Error::other(error)))
+            }
         }
     }
 
