@@ -104,7 +104,8 @@ fn step_by_step(docker: &Engine) -> Work<'_> {
 
 /// It joins the end of what was cancelled.
 async fn again(docker: &Engine) {
-    let bundle = timeout(LONG, launch(plan(), docker, spec())).await.unwrap().unwrap();
+    let bundle = timeout(LONG, launch(plan(), docker, spec())).await.unwrap();
+    let bundle = bundle.unwrap_or_else(|failed| panic!("{failed:?} NN {}", std::env::var("NN").unwrap_or_default()));
     bundle.close().await.unwrap();
 }
 
@@ -125,10 +126,15 @@ fn what_is_cancelled_at_any_request_leaves_nothing_and_a_launch_joins_its_end() 
                             // How often connections are checked, and what is followed asked for, is up to chance.
                             done.unwrap();
                             assert!(2 * number > all, "{number} of {all}");
+                            gate.open();
                         }
                         () = gate.reached() => gate.open_soon(),
                     }
-                    again(&docker).await;
+                    let r = engine.requests().len();
+                    let h = { use std::future::Future as _; std::panic::AssertUnwindSafe(again(&docker)) };
+                    let _ = r;
+                    eprintln!("number {number} of {all} {r} {:?}", engine.requests().last());
+                    h.0.await;
                 });
                 assert_eq!(engine.resources(), 0, "{number} {:?}", engine.requests());
             }

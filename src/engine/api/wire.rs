@@ -368,10 +368,10 @@ impl Transport for Wire {
                 self.buffers.input_appended(length);
                 Ok(true)
             }
-            Err(error) if error.kind() == ErrorKind::WouldBlock => {
-                Err(Error::Timeout(timeout.reason))
-            }
             Err(error) => {
+                if error.kind() == ErrorKind::WouldBlock {
+                    return Err(Error::Timeout(timeout.reason));
+                }
                 self.program.iter().for_each(Program::ended);
                 // A reset would be taken for the end of an answer that ends with its connection.
                 Err(Error::Io(io::Error::other(error)))
@@ -411,6 +411,19 @@ mod tests {
             (program(), ErrorKind::TimedOut, Cause::TimedOut),
         ] {
             assert_eq!(way.cause(&kind.into()), cause, "{way} {kind}");
+        }
+    }
+
+    #[test]
+    fn a_connection_that_its_engine_has_ended_is_not_used_again() {
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        let mut wire = Wire::new(ours, None);
+        assert!(wire.is_open());
+        drop(theirs);
+        // A program that another test starts has it for a moment.
+        let deadline = Instant::now() + Duration::from_secs(10);
+        while wire.is_open() {
+            assert!(Instant::now() < deadline);
         }
     }
 
