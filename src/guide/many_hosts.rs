@@ -63,7 +63,7 @@
 //! | one host less, one host more | 105 bundles move, to 102 hosts; 100 bundles move, from all |
 //! | a launch, a close | 5 requests, and one for the identity on each new connection; 3 requests |
 //! | a list of all | 4 requests for each host, 4,000 in all; 2.4 kB for each bundle, 240 MB in all |
-//! | a sweep of all | 1 request for each host, and 4 for each lease without a living owner, before any removal |
+//! | a sweep of all | 4 requests for each host, and 4 more for each lease without a living owner, before any removal |
 //! | labels | 10 on a network and 11 on a container, of 500 bytes; 2.1 million in all |
 //! | subnets of the default pool, 4096 of /24 | 1,229 bundles find their first one taken, on 700 hosts; the fourth is free at the latest |
 //! | the pools `10.48.0.0/12:/28` and `10.0.0.0/8:/24`, 65,536 subnets | 81 bundles find their first one taken, on 80 hosts |

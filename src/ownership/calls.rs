@@ -10,7 +10,7 @@ use crate::engine::connection::Connection;
 use crate::error::Error;
 use crate::plan::NetworkPlanned;
 
-/// The slugs that calls take, by process, since a fork has none of their threads, and by engine.
+/// The plans that calls are at work for, by process, since a fork has none of their threads, and by engine.
 static CLAIMS: Mutex<Vec<Claim>> = Mutex::new(Vec::new());
 static ENDED: Condvar = Condvar::new();
 
@@ -42,20 +42,38 @@ impl Call {
         let _claims = claims();
         self.0.store(true, Ordering::SeqCst);
     }
+}
 
-    /// Does its work on this thread.
-    pub(crate) fn run<T>(self: Arc<Self>, work: impl FnOnce() -> T) -> T {
-        struct End(Arc<Call>);
-        impl Drop for End {
-            fn drop(&mut self) {
-                CURRENT.set(None);
-                claims().retain(|it| !Arc::ptr_eq(&it.call, &self.0));
-                ENDED.notify_all();
-            }
-        }
-        let _end = End(Arc::clone(&self));
-        CURRENT.set(Some(self));
+/// The work of a call. The call ends when this is dropped.
+#[cfg(feature = "tokio")]
+pub(crate) struct Work(Arc<Call>);
+
+#[cfg(feature = "tokio")]
+impl Work {
+    /// The work of a call that uses what was made for a plan on an engine, if it uses anything.
+    pub(crate) fn new(used: Option<(String, NetworkPlanned)>) -> (Arc<Call>, Self) {
+        let call = Arc::new(Call::default());
+        let its = |(engine, plan)| {
+            let key = (process::id(), engine);
+            Claim { key, plan, call: Arc::clone(&call) }
+        };
+        claims().extend(used.map(its));
+        (Arc::clone(&call), Self(call))
+    }
+
+    /// Does it on this thread.
+    pub(crate) fn run<T>(self, work: impl FnOnce() -> T) -> T {
+        CURRENT.set(Some(Arc::clone(&self.0)));
         work()
+    }
+}
+
+#[cfg(feature = "tokio")]
+impl Drop for Work {
+    fn drop(&mut self) {
+        CURRENT.with_borrow_mut(|it| it.take_if(|it| Arc::ptr_eq(it, &self.0)));
+        claims().retain(|it| !Arc::ptr_eq(&it.call, &self.0));
+        ENDED.notify_all();
     }
 }
 

@@ -106,7 +106,7 @@ impl BundleRunning {
     /// [`NetworkCreated::is_reachable`](crate::NetworkCreated::is_reachable).
     pub async fn is_reachable(&self) -> bool {
         let bundle = self.held.lend();
-        call::run(move || bundle.is_reachable()).await.unwrap_or(false)
+        call::run(None, move || bundle.is_reachable()).await.unwrap_or(false)
     }
 
     /// Starts another container in the bundle's network, as [`guest`](crate::BundleRunning::guest) does. A name that a
@@ -143,7 +143,7 @@ impl BundleRunning {
     pub async fn guest(&self, name: &str, spec: BundleSpec) -> Result<Guest<'_>, Error> {
         let (bundle, name) = (self.held.lend(), name.to_owned());
         let start = move || start_guest(bundle, &name, spec).map(Held::new);
-        call::call(start).await.map(|held| Guest::of(held, self))
+        call::call(Some(self.held.used()), start).await.map(|held| Guest::of(held, self))
     }
 
     /// Starts another container in the network namespace of the bundle's container, as
@@ -159,7 +159,7 @@ impl BundleRunning {
     ) -> Result<Guest<'_>, Error> {
         let (bundle, name) = (self.held.lend(), name.to_owned());
         let start = move || start_guest_in_namespace(bundle, &name, spec).map(Held::new);
-        call::call(start).await.map(|held| Guest::of(held, self))
+        call::call(Some(self.held.used()), start).await.map(|held| Guest::of(held, self))
     }
 
     /// Removes the container and the network, now. Once it is polled, it goes on even if it is dropped, and a failure is

@@ -9,7 +9,11 @@ use tracing::dispatcher::{get_default, with_default};
 
 use super::held;
 use crate::error::{Error, StepError};
-use crate::ownership::calls::{self, Call};
+use crate::ownership::calls::{self, Call, Work};
+use crate::plan::NetworkPlanned;
+
+/// The engine and the plan of what a call uses, if that exists already.
+pub(super) type Used = Option<(String, NetworkPlanned)>;
 
 /// Abandons a call when it is dropped.
 struct Caller(Arc<Call>);
@@ -21,11 +25,13 @@ impl Drop for Caller {
 }
 
 /// Does the work on a thread for blocking work; `None` if the runtime is shut down and does not begin it.
-pub(super) async fn run<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Option<T> {
-    let call = Arc::new(Call::default());
+pub(super) async fn run<T: Send + 'static>(
+    used: Used,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Option<T> {
+    let (call, its) = Work::new(used);
     let (sender, receiver) = oneshot::channel();
     let (log, span) = (get_default(Clone::clone), tracing::Span::current());
-    let its = Arc::clone(&call);
     let on_its_thread = move || {
         its.run(|| {
             if let Err(unwanted) = sender.send(work()) {
@@ -46,13 +52,15 @@ pub(super) async fn run<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'st
 
 /// The same for work that may fail.
 pub(super) async fn call<T: Send + 'static>(
+    used: Used,
     work: impl FnOnce() -> Result<T, Error> + Send + 'static,
 ) -> Result<T, Error> {
-    run(work).await.unwrap_or(Err(Error::Stopped))
+    run(used, work).await.unwrap_or(Err(Error::Stopped))
 }
 
 /// Does a step. The state is handed back whether the step fails or is never begun.
 pub(super) async fn step<S: Send + 'static, T: Send + 'static>(
+    used: Used,
     state: S,
     step: impl FnOnce(S) -> Result<T, StepError<S>> + Send + 'static,
 ) -> Result<T, StepError<S>> {
@@ -64,7 +72,7 @@ pub(super) async fn step<S: Send + 'static, T: Send + 'static>(
     }
     let slot = Arc::new(Mutex::new(Some(state)));
     let its = Arc::clone(&slot);
-    let done = run(move || {
+    let done = run(used, move || {
         step(take(&its)).inspect_err(|failed| {
             if calls::is_abandoned() {
                 tracing::info!(error = %failed.error().chain(), "an abandoned step has ended");

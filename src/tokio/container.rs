@@ -152,7 +152,7 @@ impl Container {
         work: impl FnOnce(&crate::Container) -> Result<T, Error> + Send + 'static,
     ) -> Result<T, Error> {
         let container = self.0.clone();
-        call::call(move || work(&container)).await
+        call::call(None, move || work(&container)).await
     }
 }
 

@@ -75,7 +75,13 @@ impl<T: State> Held<T> {
     }
 
     pub(super) async fn close(self) -> Result<(), Error> {
-        call::call(move || close(self.into_inner())).await
+        call::call(Some(self.used()), move || close(self.into_inner())).await
+    }
+
+    /// What a call that may change this state uses.
+    pub(super) fn used(&self) -> (String, NetworkPlanned) {
+        let (plan, session) = self.place();
+        (session.engine(), plan.clone())
     }
 }
 

@@ -95,7 +95,7 @@ pub async fn launch(
 ) -> Result<BundleRunning, StepError<NetworkPlanned>> {
     let engine = engine.clone();
     let launch = move |plan: NetworkPlanned| plan.launch(&engine, spec).map(held::Held::new);
-    call::step(plan, launch).await.map(BundleRunning::of)
+    call::step(None, plan, launch).await.map(BundleRunning::of)
 }
 
 /// Creates the network, as [`NetworkPlanned::create_network`] does.
@@ -122,5 +122,5 @@ pub async fn create_network(
     let engine = engine.clone();
     let create =
         move |plan: NetworkPlanned| plan.create_network(&engine).map(NetworkCreated::from_std);
-    call::step(plan, create).await
+    call::step(None, plan, create).await
 }

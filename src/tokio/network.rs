@@ -90,7 +90,7 @@ impl NetworkCreated {
                 Err(StepError::new(error, Self::from_std(network)))
             }
         };
-        call::step(self, start).await.map(BundleRunning::of)
+        call::step(Some(self.0.used()), self, start).await.map(BundleRunning::of)
     }
 
     /// Removes the network now.

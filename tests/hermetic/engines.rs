@@ -109,7 +109,14 @@ fn a_sweep_ends_at_the_slug_at_which_another_engine_answers() {
     }
     owner.kill();
     assert_eq!(fake.resources().len(), 6);
-    fake.on("ps", ": >\"$dir/moved\"; exit 1");
+    // Lists for orphans are those of a lease.
+    let of_a_lease = |does: &str| {
+        fake.on(
+            "ps",
+            &format!("case \"$filters\" in *sidecar-bundle.lease=*) {does};; *) obey;; esac"),
+        );
+    };
+    of_a_lease(": >\"$dir/moved\"; exit 1");
     fake.moves();
     let swept = sweep_dry_run(&fake.engine()).unwrap();
     let [swept] = &swept[..] else { panic!("{swept:?}") };
@@ -117,7 +124,7 @@ fn a_sweep_ends_at_the_slug_at_which_another_engine_answers() {
     assert!(matches!(swept.outcome, SweptOutcome::Failed(_)), "{swept:?}");
     fake.moves_back();
     // A slug that fails by itself keeps no other from being swept.
-    fake.on("ps", "exit 1");
+    of_a_lease("exit 1");
     assert_eq!(sweep_dry_run(&fake.engine()).unwrap().len(), 3);
     fake.obey("ps");
     let removed = sweep(&fake.engine()).unwrap();
@@ -136,7 +143,8 @@ fn a_sweep_of_an_engine_that_falls_silent_takes_two_deadlines_whatever_is_left()
     }
     let asked = AtomicUsize::new(0);
     scripted.script(move |_, _| match asked.fetch_add(1, Ordering::SeqCst) {
-        0 => Act::Obey,
+        // Its identity, and the lists for what has expired.
+        ..=3 => Act::Obey,
         _ => Act::Hang,
     });
     let start = Instant::now();
@@ -167,12 +175,12 @@ fn the_requests_of_each_step_are_as_many_as_the_guide_says() {
     };
     assert_eq!([launched("a"), launched("b")], [5, 5]);
     assert_eq!(asked(&mut || assert_eq!(bundles(&engine).unwrap().len(), 2)), 4);
-    // Of the leases of living owners, the files alone tell.
-    assert_eq!(asked(&mut || assert_eq!(sweep(&engine).unwrap().len(), 2)), 1);
+    // The lists for what has expired. Of the leases of living owners, the files alone tell.
+    assert_eq!(asked(&mut || assert_eq!(sweep(&engine).unwrap().len(), 2)), 4);
     for bundle in running.drain(1..) {
         let mut bundle = Some(bundle);
         assert_eq!(asked(&mut || bundle.take().unwrap().close().unwrap()), 3);
     }
     running.pop().unwrap().keep().unwrap();
-    assert_eq!(asked(&mut || assert_eq!(sweep(&engine).unwrap().len(), 1)), 5);
+    assert_eq!(asked(&mut || assert_eq!(sweep(&engine).unwrap().len(), 1)), 8);
 }

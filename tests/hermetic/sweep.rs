@@ -162,7 +162,14 @@ fn a_sweep_says_nothing_of_what_another_sweep_is_at_work_on() {
     let mut owner = fake.owner(&["reaper=false"]);
     owner.expect("launch demo", "up");
     owner.kill();
-    fake.once("ps", ": >\"$dir/asked\"; until [ -e \"$dir/go\" ]; do sleep 0.05; done; obey");
+    // It lists what has expired, and then the orphans.
+    fake.on(
+        "ps",
+        r#"if ! mkdir "$dir/listed" 2>/dev/null && mkdir "$dir/asked" 2>/dev/null; then
+            until [ -e "$dir/go" ]; do sleep 0.05; done
+        fi
+        obey"#,
+    );
     let engine = fake.engine();
     let first = std::thread::spawn(move || sweep(&engine).unwrap());
     crate::surroundings::wait_for("the first sweep", || fake.path("asked").exists());

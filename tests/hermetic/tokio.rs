@@ -70,7 +70,7 @@ impl Gate {
     }
 }
 
-/// An engine that holds its requests from one on, or those that are meant.
+/// An engine that holds the requests that are meant, by their number or their text.
 fn holding(is_meant: impl Fn(usize, &str) -> bool + Send + 'static) -> (Scripted, Gate) {
     let (gate, count) = (Gate::default(), AtomicUsize::new(0));
     let its = gate.clone();
@@ -104,8 +104,7 @@ fn step_by_step(docker: &Engine) -> Work<'_> {
 
 /// It joins the end of what was cancelled.
 async fn again(docker: &Engine) {
-    let bundle = timeout(LONG, launch(plan(), docker, spec())).await.unwrap();
-    let bundle = bundle.unwrap_or_else(|failed| panic!("{failed:?} NN {}", std::env::var("NN").unwrap_or_default()));
+    let bundle = timeout(LONG, launch(plan(), docker, spec())).await.unwrap().unwrap();
     bundle.close().await.unwrap();
 }
 
@@ -115,26 +114,22 @@ fn what_is_cancelled_at_any_request_leaves_nothing_and_a_launch_joins_its_end() 
         let engine = Scripted::new(|_, _| Act::Obey);
         runtimes()[0].block_on(work(&engine.engine())).unwrap();
         let all = engine.requests().len();
-        assert!(all > 8, "{:?}", engine.requests());
+        assert!(all >= 8, "{:?}", engine.requests());
         for number in 0..all {
             for runtime in runtimes() {
-                let (engine, gate) = holding(move |at, _| at >= number);
+                let (engine, gate) = holding(move |at, _| at == number);
                 let docker = engine.engine();
                 runtime.block_on(async {
                     tokio::select! {
                         done = work(&docker) => {
                             // How often connections are checked, and what is followed asked for, is up to chance.
                             done.unwrap();
-                            assert!(2 * number > all, "{number} of {all}");
                             gate.open();
+                            assert!(2 * number > all, "{number} of {all}");
                         }
                         () = gate.reached() => gate.open_soon(),
                     }
-                    let r = engine.requests().len();
-                    let h = { use std::future::Future as _; std::panic::AssertUnwindSafe(again(&docker)) };
-                    let _ = r;
-                    eprintln!("number {number} of {all} {r} {:?}", engine.requests().last());
-                    h.0.await;
+                    again(&docker).await;
                 });
                 assert_eq!(engine.resources(), 0, "{number} {:?}", engine.requests());
             }
