@@ -121,7 +121,7 @@
 //! | `sidecar-bundle.owner` | a random id of the owner that made it |
 //! | `sidecar-bundle.lease` | the id of the lease under which it was made |
 //! | `sidecar-bundle.host` | the name of the owner's host |
-//! | `sidecar-bundle.expires` | the end of its lifetime in UTC, if it has one |
+//! | `sidecar-bundle.expires` | the end of its lifetime in UTC, or `never` |
 //! | `sidecar-bundle.guest` | the name of a guest; a bundle's own container has none |
 //!
 //! ```text

@@ -20,7 +20,10 @@ thread_local! {
 
 /// A call that ends at its next request, or at the next look of its wait, once it is abandoned.
 #[derive(Debug, Default)]
-pub(crate) struct Call(AtomicBool);
+pub(crate) struct Call {
+    is_abandoned: AtomicBool,
+    has_begun: AtomicBool,
+}
 
 struct Claim {
     key: (u32, String),
@@ -30,7 +33,12 @@ struct Claim {
 
 impl Call {
     fn is_abandoned(&self) -> bool {
-        self.0.load(Ordering::SeqCst)
+        self.is_abandoned.load(Ordering::SeqCst)
+    }
+
+    /// A call whose work waits for a thread may wait for that of the caller.
+    fn is_at_work(&self) -> bool {
+        self.has_begun.load(Ordering::SeqCst)
     }
 }
 
@@ -40,7 +48,7 @@ impl Call {
     pub(crate) fn abandon(&self) {
         // A call that claims a slug has done so before this, or fails.
         let _claims = claims();
-        self.0.store(true, Ordering::SeqCst);
+        self.is_abandoned.store(true, Ordering::SeqCst);
     }
 }
 
@@ -63,6 +71,7 @@ impl Work {
 
     /// Does it on this thread.
     pub(crate) fn run<T>(self, work: impl FnOnce() -> T) -> T {
+        self.0.has_begun.store(true, Ordering::SeqCst);
         CURRENT.set(Some(Arc::clone(&self.0)));
         work()
     }
@@ -105,7 +114,8 @@ pub(crate) fn claim(connection: &Connection, plan: &NetworkPlanned) -> Result<()
 /// Waits for the end of abandoned calls, unless this one is abandoned.
 pub(super) fn join(is_meant: impl Fn(&(u32, String), &NetworkPlanned) -> bool) {
     let mut claims = claims();
-    let is_awaited = |it: &Claim| it.call.is_abandoned() && is_meant(&it.key, &it.plan);
+    let is_awaited =
+        |it: &Claim| it.call.is_abandoned() && it.call.is_at_work() && is_meant(&it.key, &it.plan);
     while !is_abandoned() && claims.iter().any(is_awaited) {
         let waited = ENDED.wait_timeout(claims, Duration::from_millis(50));
         claims = waited.unwrap_or_else(PoisonError::into_inner).0;

@@ -29,6 +29,7 @@ const LEASE: &str = "sidecar-bundle.lease";
 const HOST: &str = "sidecar-bundle.host";
 /// The key whose value is the end of a lifetime, by the clock of the owner's host.
 const EXPIRES: &str = "sidecar-bundle.expires";
+const NEVER: &str = "never";
 /// The key of a further container of a slug, whose value is its name.
 const GUEST: &str = "sidecar-bundle.guest";
 /// The key whose value is the digest of a container's specification.
@@ -84,6 +85,17 @@ pub(crate) fn difference(
     })
 }
 
+/// The same for the label of a lifetime, which either both have or neither has.
+pub(crate) fn lifetime_difference(
+    plan: &NetworkPlanned,
+    found: &LabelMap,
+) -> Option<(String, String, Option<String>)> {
+    let has_one = plan.lifetime().is_some();
+    let planned = if has_one { "a time" } else { NEVER };
+    (has_one != expires_in(found).is_some())
+        .then(|| (EXPIRES.to_owned(), planned.into(), found.get(EXPIRES).cloned()))
+}
+
 /// All resources of an owner.
 pub(crate) fn of_owner(owner: &str) -> Filter {
     Filter::Labels(vec![(OWNER.to_owned(), owner.to_owned())])
@@ -134,8 +146,10 @@ pub(crate) fn with_owner(
     expires: Option<SystemTime>,
 ) -> LabelMap {
     labels.extend(host.map(|it| (HOST.to_owned(), it)));
-    let expires = expires.map(|it| humantime::format_rfc3339_seconds(it).to_string());
-    labels.extend(expires.map(|it| (EXPIRES.to_owned(), it)));
+    // A container has the labels of its image, too: one that is not written could be that of another bundle.
+    let expires = expires
+        .map_or_else(|| NEVER.into(), |it| humantime::format_rfc3339_seconds(it).to_string());
+    labels.insert(EXPIRES.to_owned(), expires);
     labels
 }
 

@@ -172,7 +172,8 @@ impl NetworkPlanned {
     /// owners are dead. Without a lifetime, a sweep from elsewhere removes nothing of a bundle.
     ///
     /// Labels cannot be changed, so a lifetime cannot be extended. A bundle that is kept and attached to keeps its own, and
-    /// its plan tells none. A lifetime beyond the year 9998 is none.
+    /// its plan tells none. A kept network without a lifetime is not taken over by a plan with one, nor the reverse, and one
+    /// that has expired is replaced. A sweep gives the container no grace period and saves no log. A lifetime beyond the year 9998 is none.
     ///
     /// ```no_run
     /// use std::time::Duration;

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use ipnet::IpNet;
 
@@ -173,6 +173,9 @@ fn kept_network(
     id: &str,
 ) -> Result<Option<NetworkInfo>, Error> {
     let Some(found) = network(session, id)? else { return Ok(None) };
+    if labels::expires_in(&found.labels).is_some_and(|end| end <= SystemTime::now()) {
+        return Ok(None);
+    }
     match difference(plan, session, &found) {
         Some(differs) => Err(differs),
         None => Ok(Some(found)),
@@ -219,7 +222,7 @@ fn settled(plan: &NetworkPlanned, session: &Session, mut error: Error) -> Error 
     let engine = session.connection().engine();
     let patience = engine.now() + PATIENCE;
     loop {
-        let Error::SubnetTaken { holder, .. } = &mut error else { return error };
+        let Error::SubnetTaken { holder, subnet, .. } = &mut error else { return error };
         let (may_be_ours, may_be_listed_soon) = match holder {
             None => (true, true),
             Some(Holder::Interface { name, .. }) => (true, name.starts_with("br-")),
@@ -233,6 +236,7 @@ fn settled(plan: &NetworkPlanned, session: &Session, mut error: Error) -> Error 
             return error;
         }
         if let Some(now) = survey::holder(session.connection(), &plan.ranges()) {
+            *subnet = plan.ranges().into_iter().find(|it| now.overlaps(*it)).unwrap_or(*subnet);
             *holder = Some(now);
         }
     }
@@ -286,7 +290,8 @@ fn difference(plan: &NetworkPlanned, session: &Session, found: &NetworkInfo) -> 
             Some(ipv6) if !found.subnets.contains(&ipv6) => {
                 ("IPv6 subnet".into(), ipv6.0.to_string(), None)
             }
-            _ => labels::difference(&session.labels(plan), &found.labels)?,
+            _ => labels::difference(&session.labels(plan), &found.labels)
+                .or_else(|| labels::lifetime_difference(plan, &found.labels))?,
         },
     };
     let (network, id) = (found.name.clone(), found.id.to_string());

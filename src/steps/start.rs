@@ -231,12 +231,18 @@ impl Start<'_> {
                 pulled = true;
                 continue;
             }
-            let orphan_was_in_the_way = error.cause() == Cause::ContainerNameTaken
-                && self.remove_orphan_of_name(patience, &mut absences)?
-                && engine.is_patient(patience);
-            // Of two hosts at once, each may have got a network, and one gives up.
+            let removed = match error.cause() {
+                Cause::ContainerNameTaken => self.remove_orphan_of_name(patience, &mut absences),
+                _ => Ok(false),
+            };
+            let removed = match removed {
+                Ok(removed) => removed,
+                Err(error) => return Err(error.and(guard.close())),
+            };
+            let orphan_was_in_the_way = removed && engine.is_patient(patience);
+            // Of two hosts at once, each may have got a network, and one gives up, or just has.
             let is_contended = error.cause() == Cause::NetworkAmbiguous
-                && self.is_elsewhere()?
+                && (self.is_elsewhere().unwrap_or(false) || is_absent_again(&mut absences))
                 && engine.is_patient(patience);
             if orphan_was_in_the_way || is_contended {
                 continue;
@@ -266,7 +272,6 @@ impl Start<'_> {
         patience: Instant,
         absences: &mut usize,
     ) -> Result<bool, Error> {
-        const ABSENCES: usize = 3;
         let Self { network, name, .. } = *self;
         let (plan, session) = (network.plan(), network.session());
         let connection = session.connection();
@@ -276,8 +281,7 @@ impl Start<'_> {
             found.map_err(|source| Error::Look { what: "a container of this name", source })?;
         // It went while it was looked for, unless the engine is at fault.
         let Some(found) = found else {
-            *absences += 1;
-            return Ok(*absences <= ABSENCES || session.may_have_orphans());
+            return Ok(is_absent_again(absences) || session.may_have_orphans());
         };
         if session.is_under_lease(&found.labels) {
             let container = Resource::Container;
@@ -343,6 +347,12 @@ impl Start<'_> {
 /// Returns true if a network that is known by its name was not found, or was more than one.
 fn leads_elsewhere(error: &EngineError) -> bool {
     matches!(error.cause(), Cause::NetworkMissing | Cause::NetworkAmbiguous)
+}
+
+/// Counts what was in the way and is not there; true for the first few times.
+fn is_absent_again(absences: &mut usize) -> bool {
+    *absences += 1;
+    *absences <= 3
 }
 
 fn pull(session: &Session, spec: &CheckedSpec) -> Result<(), Error> {

@@ -201,11 +201,10 @@ fn remove_expired(connection: &Connection, dry_run: bool) -> Result<Vec<Swept>, 
     let mut swept = Vec::new();
     for (((prefix, slug), _), parts) in bundles {
         let expired = expiry(parts.iter().map(|(_, it)| &it.labels)).filter(|it| *it <= now);
-        let (Some(expired), false) =
-            (expired, swept.last().is_some_and(|last| is_away(connection, last)))
-        else {
-            continue;
-        };
+        let Some(expired) = expired else { continue };
+        if swept.last().is_some_and(|last| is_away(connection, last)) {
+            break;
+        }
         let Some(outcome) = remove_parts(connection, &slug, &parts, dry_run) else { continue };
         let since = parts.iter().filter_map(|(_, it)| it.created).min();
         let host = parts.iter().find_map(|(_, it)| labels::host_in(&it.labels));

@@ -26,6 +26,9 @@
 //! polled, and needs a runtime of either kind then; without one, it panics. If a runtime is shut down and does not begin the
 //! work any more, the error is [`Error::Stopped`](crate::Error::Stopped).
 //!
+//! A call has such a thread until it ends: a wait, too. Tokio has 512 of them unless its builder says otherwise
+//! (`max_blocking_threads`), and with as many waits under way, launches and closes wait for one of these to end.
+//!
 //! # Cancellation
 //!
 //! Dropping a future cancels it, whether by `select!`, a timeout, or the abort of its task. A wait ends within 50 ms, and a

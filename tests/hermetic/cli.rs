@@ -41,6 +41,7 @@ fn up_is_three_commands_and_down_two() {
     let labels = format!(
         "--label sidecar-bundle.attempt=0 \
          --label sidecar-bundle.engine={engine} \
+         --label sidecar-bundle.expires=never \
          --label sidecar-bundle.format=2 \
          --label sidecar-bundle.gateway=10.56.132.1 \
          --label sidecar-bundle.host={} \
