@@ -144,6 +144,34 @@ fn what_is_attached_to_and_its_new_guests_keep_their_expiry() {
 }
 
 #[test]
+fn a_kept_network_is_taken_over_with_a_lifetime_like_its_own_that_has_not_ended() {
+    let fake = Fake::new();
+    let hour = Duration::from_secs(3600);
+    let create = |plan: NetworkPlanned| plan.create_network(&fake.engine());
+    let (lasting, endless) = (plan().with_lifetime(hour), plan());
+    for (kept, other) in [(lasting.clone(), endless.clone()), (endless, lasting)] {
+        let network = create(kept.clone()).unwrap();
+        let id = network.network_id().to_owned();
+        let _plan = network.keep().unwrap();
+        let failed = create(other).unwrap_err();
+        let Error::NetworkDiffers { field, .. } = failed.error() else { panic!("{failed:?}") };
+        assert_eq!(field, "sidecar-bundle.expires");
+        let network = create(kept).unwrap();
+        assert_eq!(network.network_id(), id);
+        network.close().unwrap();
+        fake.assert_nothing_left();
+    }
+    let network = create(plan().with_lifetime(Duration::ZERO)).unwrap();
+    let id = network.network_id().to_owned();
+    let _plan = network.keep().unwrap();
+    thread::sleep(Duration::from_millis(1100));
+    let network = create(plan()).unwrap();
+    assert_ne!(network.network_id(), id);
+    network.close().unwrap();
+    fake.assert_nothing_left();
+}
+
+#[test]
 fn a_sweep_removes_the_lease_of_an_owner_that_died_before_it_wrote_it() {
     let fake = Fake::new();
     let network = plan().create_network(&fake.engine()).unwrap();
