@@ -125,6 +125,7 @@ mod error;
 #[cfg(doc)]
 pub mod guide;
 mod host;
+mod in_turns;
 mod invalid;
 #[cfg(test)]
 #[cfg(feature = "serde")]

@@ -114,7 +114,7 @@ fn nothing_in_the_library_unwraps_or_expects() {
 const LAYERS: [(&str, &[&str]); 5] = [
     ("plan", &["plan", "invalid"]),
     ("container", &["container", "plan", "digest", "invalid"]),
-    ("engine", &["engine", "container", "plan", "status", "host", "digest", "invalid"]),
+    ("engine", &["engine", "container", "plan", "status", "host", "digest", "in_turns", "invalid"]),
     ("created", STATE),
     ("running", STATE),
 ];

@@ -33,7 +33,7 @@ pub(crate) fn deadline(now: Instant, timeout: Duration) -> Instant {
 }
 
 /// Returns true from this time on.
-pub(super) fn has_passed(deadline: Instant) -> bool {
+pub(crate) fn has_passed(deadline: Instant) -> bool {
     deadline.saturating_duration_since(Instant::now()).is_zero()
 }
 

@@ -1,12 +1,9 @@
 //! The engines of many hosts: placement, and one question to all of them.
 
-use std::sync::{Mutex, PoisonError};
-use std::thread;
-
 use sha2::{Digest, Sha256};
-use tracing::dispatcher::{get_default, with_default};
 
 use super::Engine;
+use crate::in_turns::in_turns;
 use crate::invalid::{InvalidInput, filled};
 use crate::plan::Slug;
 
@@ -155,8 +152,8 @@ impl Engines {
 
     /// Asks all engines at once, and returns the answer of each with its name, in the order in which they were given.
     ///
-    /// Up to 32 engines are asked at a time, each on a thread. An engine that cannot be reached keeps none of the others
-    /// waiting, and its answer is its error: [`bundles`](crate::bundles) and [`sweep`](crate::sweep) give such an
+    /// Up to 32 engines are asked at a time, each on a thread, which an engine that cannot be reached keeps from the others
+    /// until it is given up. Its answer is its error: [`bundles`](crate::bundles) and [`sweep`](crate::sweep) give such an
     /// engine up at its own deadline for a look, [`with_remove_deadline`](Engine::with_remove_deadline). One that falls
     /// silent later is given up a few such deadlines after that.
     ///
@@ -179,30 +176,11 @@ impl Engines {
     ///
     /// When `ask` does.
     pub fn each<T: Send>(&self, ask: impl Fn(&str, &Engine) -> T + Sync) -> Vec<(&str, T)> {
-        let answers = Mutex::new(Vec::new());
-        let waiting = Mutex::new(self.iter().enumerate());
-        let next = || waiting.lock().unwrap_or_else(PoisonError::into_inner).next();
-        let span = tracing::Span::current();
-        let take_turns = || {
-            let _entered = span.enter();
-            while let Some((number, (name, engine))) = next() {
-                let answer = tracing::info_span!("engine", name).in_scope(|| ask(name, engine));
-                let mut answers = answers.lock().unwrap_or_else(PoisonError::into_inner);
-                answers.push((number, (name, answer)));
-            }
+        let ask = |(name, engine)| {
+            let answer = tracing::info_span!("engine", name).in_scope(|| ask(name, engine));
+            (name, answer)
         };
-        thread::scope(|scope| {
-            for _ in 1..AT_ONCE.min(self.0.len()) {
-                // Without room for a thread, the others take its turns.
-                let log = get_default(Clone::clone);
-                let turns = move || with_default(&log, take_turns);
-                let _ = thread::Builder::new().spawn_scoped(scope, turns);
-            }
-            take_turns();
-        });
-        let mut answers = answers.into_inner().unwrap_or_else(PoisonError::into_inner);
-        answers.sort_by_key(|(number, _)| *number);
-        answers.into_iter().map(|(_, answer)| answer).collect()
+        in_turns(self.iter().collect(), AT_ONCE, ask)
     }
 }
 

@@ -62,9 +62,9 @@
 //! | balance | 69 to 134 bundles on a host; the standard deviation is 10 |
 //! | one host less, one host more | 105 bundles move, to 102 hosts; 100 bundles move, from all |
 //! | a launch, a close | 5 requests, and one for the identity on each new connection; 3 requests |
-//! | a list of all | 4 requests for each host, 4,000 in all; 2.4 kB for each bundle, 240 MB in all |
-//! | a sweep of all | 4 requests for each host, and 4 more for each lease without a living owner, before any removal |
-//! | labels | 10 on a network and 11 on a container, of 500 bytes; 2.1 million in all |
+//! | a list of all | 4 requests for each host, 4,000 in all; 2.5 kB for each bundle, 250 MB in all |
+//! | a sweep of all | 4 requests for each host, and 4 more for each lease without a living owner, 7 for that of a kept bundle, before any removal |
+//! | labels | 12 on a network and 13 on a container, of 500 bytes; 2.5 million in all |
 //! | subnets of the default pool, 4096 of /24 | 1,229 bundles find their first one taken, on 700 hosts; the fourth is free at the latest |
 //! | the pools `10.48.0.0/12:/28` and `10.0.0.0/8:/24`, 65,536 subnets | 81 bundles find their first one taken, on 80 hosts |
 //! | [IPv6](crate::NetworkPlanned::with_ipv6) subnets | no two of the 100,000 are the same |

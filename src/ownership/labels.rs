@@ -40,7 +40,7 @@ pub(crate) const OWNER: &str = "sidecar-bundle.owner";
 /// The keys of what not every plan has.
 const OPTIONAL: [&str; 4] = [SUBNET6, GATEWAY6, IP6, OPTIONS];
 
-/// What no plan determines.
+/// The keys of values that no plan determines.
 const OF_OWNER: [&str; 3] = [OWNER, HOST, EXPIRES];
 
 /// The labels of a plan, the same on its network and on its container.

@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::sys::socket::{MsgFlags, recv, send};
@@ -26,13 +26,11 @@ use super::lease::Lease;
 use crate::engine::ReaperChoice;
 use crate::engine::backend::ReaperSpec;
 use crate::engine::cli::path_of;
+use crate::engine::clock::has_passed;
 use crate::engine::connection::Connection;
 
 /// The time that a shell has to start. An owner waits for it, and for nothing else that a reaper does.
 const START: Duration = Duration::from_secs(15);
-
-/// The same time in looks, a millisecond apart.
-const START_LOOKS: u16 = 15_000;
 
 /// The reapers of this process, by engine.
 static REAPERS: Mutex<BTreeMap<String, Arc<Reaper>>> = Mutex::new(BTreeMap::new());
@@ -66,6 +64,7 @@ struct Process {
 #[derive(Debug)]
 struct Starting {
     child: Child,
+    end: Instant,
 }
 
 /// The protection of one owner. It ends when this is dropped, unless something is left.
@@ -303,6 +302,7 @@ fn start(shell: &str, spec: &ReaperSpec) -> io::Result<Process> {
         let missing = format!("{} was not found, by which it would remove", spec.program.display());
         return Err(io::Error::new(io::ErrorKind::NotFound, missing));
     }
+    let end = Instant::now() + START;
     let (messages, theirs) = UnixStream::pair()?;
     messages.set_read_timeout(Some(START))?;
     let theirs = OwnedFd::from(theirs);
@@ -331,7 +331,7 @@ fn start(shell: &str, spec: &ReaperSpec) -> io::Result<Process> {
         .env_clear()
         .envs(spec.env.iter().map(|(name, value)| (name, value)))
         .spawn()?;
-    let starting = Some(Starting { child });
+    let starting = Some(Starting { child, end });
     Ok(Process { messages, rest: Vec::new(), liveness, starting })
 }
 
@@ -372,7 +372,9 @@ impl Process {
 /// It goes into the background by itself, or was killed: this process gets no child that it did not ask for.
 impl Drop for Starting {
     fn drop(&mut self) {
-        for _ in 0..START_LOOKS {
+        const AT_LEAST: Duration = Duration::from_secs(1);
+        let end = self.end.max(Instant::now() + AT_LEAST);
+        while !has_passed(end) {
             // An error tells that somebody else waits for this process's children.
             let Ok(None) = self.child.try_wait() else { break };
             thread::sleep(Duration::from_millis(1));
@@ -383,7 +385,6 @@ impl Drop for Starting {
 #[cfg(test)]
 mod tests {
     use std::fs;
-    use std::time::Instant;
 
     use nix::sys::signal::{Signal, kill};
     use nix::unistd::Pid;

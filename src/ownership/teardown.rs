@@ -150,6 +150,8 @@ fn next(key: &(u32, String)) -> Option<(Arc<Teardown>, Work)> {
 
 /// Waits for the end of all teardowns in the background that this process has begun before, on any engine.
 ///
+/// It also waits for calls of the feature `tokio` whose futures were dropped, and a pull in one may take minutes.
+///
 /// It is for the end of a program whose bundles have a [grace period](crate::BundleSpec::stop_grace) or a
 /// [saved log](crate::BundleSpec::save_log), which the reaper does not know. Failures are in the log.
 ///
@@ -176,7 +178,7 @@ pub(crate) fn join(engine: &str, collides: impl Fn(&NetworkPlanned) -> bool) {
 }
 
 fn wait(is_meant: impl Fn(&(u32, String), &NetworkPlanned) -> bool) {
-    // What they made is torn down by then, or among those that follow.
+    // They have torn their resources down by then, or have handed them to the teardowns below.
     calls::join(&is_meant);
     let of_pool = |(key, pool): (_, &Pool)| {
         let waiting = pool.waiting.iter().map(|(teardown, _)| teardown);

@@ -242,6 +242,10 @@ impl Parts<'_> {
         }
         let all = || [&self.networks, &self.containers, &self.guests].into_iter().flatten();
         let owner = all().map(|(owner, _)| *owner).min()?;
+        let lease = all().find(|(it, _)| *it == owner);
+        let lease = lease.and_then(|(_, it)| labels::lease_in(&it.labels));
+        let of_owner =
+            || all().map(|(_, it)| &it.labels).filter(|it| labels::lease_in(it) == lease);
         let addresses = all().find_map(|(_, it)| labels::addresses_in(&it.labels));
         let [network, container] =
             [&self.networks, &self.containers].map(|it| it.first().map(|(_, it)| it));
@@ -259,8 +263,8 @@ impl Parts<'_> {
             state: container.and_then(|it| it.state),
             guests: guests.into_iter().collect(),
             owner,
-            host: all().find_map(|(_, it)| labels::host_in(&it.labels)),
-            expires: expiry(all().map(|(_, it)| &it.labels)),
+            host: of_owner().find_map(labels::host_in),
+            expires: expiry(of_owner()),
             created,
         })
     }

@@ -193,7 +193,7 @@ fn check_in_the_way(
     let is_patient = || session.connection().engine().is_patient(patience);
     let waited = |error| if is_patient() { Ok(()) } else { Err(failed(error)) };
     match error.cause() {
-        Cause::NetworkExists if let Ok(Some(theirs)) = elsewhere(plan, session, None) => {
+        Cause::NetworkExists if let Ok(Some(theirs)) = survey::elsewhere(plan, session, None) => {
             Err(unknown_owner(plan, theirs))
         }
         Cause::NetworkExists => match network(session, &plan.network_name())? {
@@ -229,7 +229,7 @@ fn settled(plan: &NetworkPlanned, session: &Session, mut error: Error) -> Error 
             Some(Holder::Network { name, .. }) => (*name == plan.network_name(), false),
             Some(Holder::Route { .. }) => (false, false),
         };
-        if may_be_ours && let Ok(Some(theirs)) = elsewhere(plan, session, None) {
+        if may_be_ours && let Ok(Some(theirs)) = survey::elsewhere(plan, session, None) {
             return unknown_owner(plan, theirs);
         }
         if !may_be_listed_soon || !engine.is_patient(patience) {
@@ -240,27 +240,6 @@ fn settled(plan: &NetworkPlanned, session: &Session, mut error: Error) -> Error 
             *holder = Some(now);
         }
     }
-}
-
-/// A network of the slug under a lease that is not here, but for this session's own. Of two hosts at once, the later one may
-/// meet the subnet or the bridge in place of the name; and where their subnets differ, Docker may make networks for both.
-pub(super) fn elsewhere(
-    plan: &NetworkPlanned,
-    session: &Session,
-    own: Option<&Id>,
-) -> Result<Option<NetworkInfo>, EngineError> {
-    let connection = session.connection();
-    let deadline = connection.engine().look_deadline();
-    let filter = labels::of_slug(plan.naming(), plan.slug());
-    for id in connection.backend().find(Resource::Network, &filter, deadline)? {
-        if let Some(found) = connection.network(id.as_str(), deadline)?
-            && Some(&id) != own
-            && !session.is_under_lease(&found.labels)
-        {
-            return Ok(Some(found));
-        }
-    }
-    Ok(None)
 }
 
 /// The error of a network of the slug whose lease is not here.

@@ -1,13 +1,9 @@
 //! Both steps at once.
 
-use std::sync::{Mutex, PoisonError};
-use std::thread;
-
-use tracing::dispatcher::{get_default, with_default};
-
 use crate::container::BundleSpec;
 use crate::engine::Engine;
 use crate::error::{Error, StepError};
+use crate::in_turns::in_turns;
 use crate::ownership::teardown::IN_FLIGHT;
 use crate::plan::NetworkPlanned;
 use crate::running::{BundleRunning, RunningBundles};
@@ -88,37 +84,15 @@ pub fn launch_all(
     engine: &Engine,
     plans: impl IntoIterator<Item = (NetworkPlanned, BundleSpec)>,
 ) -> Result<RunningBundles, StepError<RunningBundles>> {
-    let plans: Vec<_> = plans.into_iter().collect();
-    let all = plans.len();
-    let results = Mutex::new(Vec::new());
-    let waiting = Mutex::new(plans.into_iter().enumerate());
-    let next = || waiting.lock().unwrap_or_else(PoisonError::into_inner).next();
-    let span = tracing::Span::current();
-    let take_turns = || {
-        let _entered = span.enter();
-        while let Some((number, (plan, spec))) = next() {
-            let result = plan.launch(engine, spec).map_err(|failed| {
-                let (error, plan) = failed.into_parts();
-                tracing::info!(slug = %plan.slug(), error = %error.chain(), "a bundle does not run");
-                error.of(plan)
-            });
-            let mut results = results.lock().unwrap_or_else(PoisonError::into_inner);
-            results.push((number, result));
-        }
+    let launch = |(plan, spec): (NetworkPlanned, BundleSpec)| {
+        plan.launch(engine, spec).map_err(|failed| {
+            let (error, plan) = failed.into_parts();
+            tracing::info!(slug = %plan.slug(), error = %error.chain(), "a bundle does not run");
+            error.of(plan)
+        })
     };
-    thread::scope(|scope| {
-        for _ in 1..IN_FLIGHT.min(all) {
-            // Without room for a thread, the others take its turns.
-            let log = get_default(Clone::clone);
-            let turns = move || with_default(&log, take_turns);
-            let _ = thread::Builder::new().spawn_scoped(scope, turns);
-        }
-        take_turns();
-    });
-    let mut results = results.into_inner().unwrap_or_else(PoisonError::into_inner);
-    results.sort_by_key(|(number, _)| *number);
     let (mut bundles, mut failures) = (RunningBundles::default(), Vec::new());
-    for (_, result) in results {
+    for result in in_turns(plans.into_iter().collect(), IN_FLIGHT, launch) {
         match result {
             Ok(bundle) => bundles.extend([bundle]),
             Err(error) => failures.push(error),

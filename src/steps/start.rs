@@ -4,9 +4,9 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::create;
 use super::observe::last_lines;
 use super::ports;
+use super::survey;
 use crate::container::{BundleSpec, CheckedSpec, PortMapping, PullPolicy, RestartPolicy};
 use crate::created::{Network, NetworkCreated};
 use crate::engine::backend::{
@@ -43,7 +43,7 @@ impl NetworkCreated {
     /// - [`Error::Lease`] when the lease cannot be written; the engine was not asked for anything then,
     /// - [`Error::Pull`] when the image is missing and cannot be pulled,
     /// - [`Error::UnknownOwner`] when a container of this slug is under a lease that is not here; it has been
-    ///   left alone,
+    ///   left alone. One that was never started, and has no network of its own, is waited for, 15 seconds at most,
     /// - [`Error::PortTaken`] when a port of the host that it is to be published on is taken, with the holder where
     ///   it can be seen; [`Error::Start`] of the same [cause](Error::cause) when it is not known which port,
     /// - [`Error::Start`] when the engine did not start it for another reason, with [`Cause::ImageMissing`] when the
@@ -261,7 +261,7 @@ impl Start<'_> {
     /// Returns true if the slug has another network, under a lease that is not here.
     fn is_elsewhere(&self) -> Result<bool, Error> {
         let (plan, session) = (self.network.plan(), self.network.session());
-        let found = create::elsewhere(plan, session, Some(self.network.id()));
+        let found = survey::elsewhere(plan, session, Some(self.network.id()));
         let found = found.map_err(|source| Error::Look { what: "networks of the slug", source })?;
         Ok(found.is_some())
     }

@@ -5,12 +5,14 @@ use std::collections::BTreeMap;
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
 use crate::created::NetworkCreated;
-use crate::engine::backend::NetworkInfo;
+use crate::engine::backend::{Id, NetworkInfo, Resource};
 use crate::engine::connection::Connection;
+use crate::engine::error::EngineError;
 use crate::engine::{Engine, Reachability};
 use crate::error::{Error, StepError};
 use crate::host::{self, Holder};
 use crate::ownership::labels;
+use crate::ownership::session::Session;
 use crate::ownership::teardown;
 use crate::plan::{Addressing, NetworkPlanned};
 
@@ -158,6 +160,27 @@ pub(crate) fn holder(connection: &Connection, ranges: &[IpNet]) -> Option<Holder
     let holds = |it: &Holder| ranges.iter().any(|range| it.overlaps(*range));
     let network = networks(connection).ok()?.iter().flat_map(held_by).find(holds);
     network.or_else(|| Survey::of(connection, None).ok()?.holders.into_iter().find(holds))
+}
+
+/// A network of the slug under a lease that is not here, but for this session's own. Of two hosts at once, the later one may
+/// meet the subnet or the bridge in place of the name; and where their subnets differ, Docker may make networks for both.
+pub(super) fn elsewhere(
+    plan: &NetworkPlanned,
+    session: &Session,
+    own: Option<&Id>,
+) -> Result<Option<NetworkInfo>, EngineError> {
+    let connection = session.connection();
+    let deadline = connection.engine().look_deadline();
+    let filter = labels::of_slug(plan.naming(), plan.slug());
+    for id in connection.backend().find(Resource::Network, &filter, deadline)? {
+        if let Some(found) = connection.network(id.as_str(), deadline)?
+            && Some(&id) != own
+            && !session.is_under_lease(&found.labels)
+        {
+            return Ok(Some(found));
+        }
+    }
+    Ok(None)
 }
 
 /// The interface or route of the engine's host that would take packets away from the addresses of a plan, and the

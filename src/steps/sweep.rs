@@ -246,6 +246,23 @@ fn remove_parts(
     }
 }
 
+/// The resources that were kept under a lease; nothing if all of them have gone, as those that had expired.
+fn kept_still(connection: &Connection, lease: &Lease) -> Result<Kept, Error> {
+    let kept = lease.kept();
+    let is_gone = |resource, id: &Id| {
+        let gone = connection.is_gone(resource, id, connection.engine().look_deadline());
+        gone.map_err(|source| Error::Look { what: "what was kept", source })
+    };
+    let is_gone = match &kept {
+        Kept::Nothing => true,
+        Kept::Network(network) => is_gone(Resource::Network, network)?,
+        Kept::Bundle { network, container } => {
+            is_gone(Resource::Container, container)? && is_gone(Resource::Network, network)?
+        }
+    };
+    Ok(if is_gone { Kept::Nothing } else { kept })
+}
+
 impl From<Removed> for SweptOutcome {
     fn from(removed: Removed) -> Self {
         let texts = |ids: Vec<Id>| ids.iter().map(Id::to_string).collect();
@@ -277,16 +294,20 @@ fn sweep_one(
         Kept::Nothing => SweptOutcome::Clean,
         Kept::Network(_) | Kept::Bundle { .. } => SweptOutcome::Kept,
     };
+    let kept = kept_still(connection, &lease)?;
     let removed = if dry_run {
         orphans::find(connection, &lease)?
     } else {
+        if kept == Kept::Nothing {
+            lease.forget()?;
+        }
         let removed = orphans::remove(connection, &record.slug, &lease, None)?;
         lease.set_clean();
         Reaper::forget_others(connection, &lease);
         removed
     };
     if removed == Removed::default() {
-        return Ok(Some(none(lease.kept())));
+        return Ok(Some(none(kept)));
     }
     Ok(Some(match removed.into() {
         SweptOutcome::Removed { containers, networks } if dry_run => {

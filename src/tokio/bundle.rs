@@ -5,14 +5,11 @@ use std::ops::Deref;
 
 use super::call;
 use super::container::Container;
-use super::guest::Guest;
 use super::held::{Held, State};
-use crate::container::BundleSpec;
 use crate::error::Error;
 use crate::ownership::session::Session;
 use crate::plan::NetworkPlanned;
 use crate::running::BundleRunning as Blocking;
-use crate::steps::guest::{start_guest, start_guest_in_namespace};
 
 /// A running bundle in async code; see [`launch`](super::launch). It dereferences to its [`Container`].
 ///
@@ -39,7 +36,7 @@ use crate::steps::guest::{start_guest, start_guest_in_namespace};
 pub struct BundleRunning {
     // Before the bundle, whose end waits for it.
     container: Container,
-    held: Held<Blocking>,
+    pub(super) held: Held<Blocking>,
 }
 
 impl State for Blocking {
@@ -107,59 +104,6 @@ impl BundleRunning {
     pub async fn is_reachable(&self) -> bool {
         let bundle = self.held.lend();
         call::run(None, move || bundle.is_reachable()).await.unwrap_or(false)
-    }
-
-    /// Starts another container in the bundle's network, as [`guest`](crate::BundleRunning::guest) does. A name that a
-    /// cancelled call or a dropped guest still has is waited for.
-    ///
-    /// ```no_run
-    /// use std::time::Duration;
-    ///
-    /// use sidecar_bundle::tokio::BundleRunning;
-    /// use sidecar_bundle::{BundleSpec, Error};
-    ///
-    /// async fn run(bundle: &BundleRunning) -> Result<(), Error> {
-    ///     let spec = BundleSpec::new().image("acme/agent:7").hardened();
-    ///     let agent = bundle.guest("agent", spec).await?;
-    ///     println!("{:?}", agent.wait_exit(Duration::from_secs(600)).await?);
-    ///     agent.close().await
-    /// }
-    /// ```
-    ///
-    /// The bundle cannot be closed under a living guest:
-    ///
-    /// ```compile_fail,E0505
-    /// # use sidecar_bundle::tokio::BundleRunning;
-    /// # use sidecar_bundle::{BundleSpec, Error};
-    /// # async fn run(bundle: BundleRunning) -> Result<(), Error> {
-    /// let agent = bundle.guest("agent", BundleSpec::new().image("acme/agent:7")).await?;
-    /// bundle.close().await
-    /// # }
-    /// ```
-    ///
-    /// # Errors
-    ///
-    /// Those of [`guest`](crate::BundleRunning::guest), and as much is left.
-    pub async fn guest(&self, name: &str, spec: BundleSpec) -> Result<Guest<'_>, Error> {
-        let (bundle, name) = (self.held.lend(), name.to_owned());
-        let start = move || start_guest(bundle, &name, spec).map(Held::new);
-        call::call(Some(self.held.used()), start).await.map(|held| Guest::of(held, self))
-    }
-
-    /// Starts another container in the network namespace of the bundle's container, as
-    /// [`guest_in_namespace`](crate::BundleRunning::guest_in_namespace) does.
-    ///
-    /// # Errors
-    ///
-    /// Those of [`guest_in_namespace`](crate::BundleRunning::guest_in_namespace), and as much is left.
-    pub async fn guest_in_namespace(
-        &self,
-        name: &str,
-        spec: BundleSpec,
-    ) -> Result<Guest<'_>, Error> {
-        let (bundle, name) = (self.held.lend(), name.to_owned());
-        let start = move || start_guest_in_namespace(bundle, &name, spec).map(Held::new);
-        call::call(Some(self.held.used()), start).await.map(|held| Guest::of(held, self))
     }
 
     /// Removes the container and the network, now. Once it is polled, it goes on even if it is dropped, and a failure is

@@ -1,5 +1,6 @@
 //! Calls of the blocking library as futures.
 
+use std::cell::Cell;
 use std::panic::resume_unwind;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -7,13 +8,29 @@ use tokio::sync::oneshot;
 use tokio::task;
 use tracing::dispatcher::{get_default, with_default};
 
-use super::held;
 use crate::error::{Error, StepError};
 use crate::ownership::calls::{self, Call, Work};
 use crate::plan::NetworkPlanned;
 
 /// The engine and the plan of what a call uses, if that exists already.
 pub(super) type Used = Option<(String, NetworkPlanned)>;
+
+thread_local! {
+    static DROPS: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Drops the result of an abandoned call on its thread. A teardown in the background would have its turn after that of the
+/// bundle, which may wait for it.
+fn drop_here<T>(unwanted: T) {
+    DROPS.set(true);
+    drop(unwanted);
+    DROPS.set(false);
+}
+
+/// Returns true while this thread drops the result of an abandoned call, and may wait for that.
+pub(super) fn drops() -> bool {
+    DROPS.get()
+}
 
 /// Abandons a call when it is dropped.
 struct Caller(Arc<Call>);
@@ -35,7 +52,7 @@ pub(super) async fn run<T: Send + 'static>(
     let on_its_thread = move || {
         its.run(|| {
             if let Err(unwanted) = sender.send(work()) {
-                held::drop_here(unwanted);
+                drop_here(unwanted);
             }
         });
     };

@@ -122,10 +122,11 @@ impl Container {
     ///
     /// # Errors
     ///
-    /// Those of [`follow_logs`](crate::Container::follow_logs). The bundle is as it was.
+    /// Those of [`follow_logs`](crate::Container::follow_logs), and [`Error::Look`] when no thread can be started for it. The
+    /// bundle is as it was.
     pub async fn follow_logs(&self, last: impl Into<Option<usize>>) -> Result<LogFollower, Error> {
         let last = last.into();
-        self.spawn_blocking(move |it| it.follow_logs(last)).await.map(LogFollower::of)
+        self.spawn_blocking(move |it| it.follow_logs(last)).await.and_then(LogFollower::of)
     }
 
     /// Calls the blocking library on a thread for blocking work: for what has no future here, such as

@@ -1,6 +1,5 @@
 //! States of the blocking library in async code.
 
-use std::cell::Cell;
 use std::fmt;
 use std::ops::Deref;
 use std::sync::mpsc::{self, Receiver, Sender};
@@ -12,18 +11,6 @@ use crate::ownership::guard::without_a_second_panic;
 use crate::ownership::session::Session;
 use crate::ownership::teardown::Teardown;
 use crate::plan::NetworkPlanned;
-
-thread_local! {
-    static MAY_WAIT: Cell<bool> = const { Cell::new(false) };
-}
-
-/// Drops the result of an abandoned call on its thread. A teardown in the background would have its turn after that of the
-/// bundle, which may wait for it.
-pub(super) fn drop_here<T>(unwanted: T) {
-    MAY_WAIT.set(true);
-    drop(unwanted);
-    MAY_WAIT.set(false);
-}
 
 /// A state that is closed.
 pub(super) trait State: Send + Sync + 'static {
@@ -78,7 +65,7 @@ impl<T: State> Held<T> {
         call::call(Some(self.used()), move || close(self.into_inner())).await
     }
 
-    /// What a call that may change this state uses.
+    /// The engine and the plan for which a call that may change this state is at work.
     pub(super) fn used(&self) -> (String, NetworkPlanned) {
         let (plan, session) = self.place();
         (session.engine(), plan.clone())
@@ -110,7 +97,7 @@ impl<T: State> Drop for Held<T> {
             let (plan, session) = lender.loan.place();
             let (plan, engine) = (plan.clone(), session.engine());
             let work = move || lender.end().map_or(Ok(()), close);
-            if MAY_WAIT.get() {
+            if call::drops() {
                 // It is logged.
                 let _ = work();
             } else {

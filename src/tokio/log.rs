@@ -9,6 +9,9 @@ use futures_core::Stream;
 use tokio::sync::mpsc::{self, Receiver};
 
 use crate::engine::backend::{EVENTS, Follow};
+use crate::engine::cause::Cause;
+use crate::engine::error::EngineError;
+use crate::error::Error;
 use crate::status::LogLine;
 
 /// The lines of a log as they come, a [`Stream`]; see [`Container::follow_logs`](super::Container::follow_logs).
@@ -36,7 +39,7 @@ pub struct LogFollower {
 }
 
 impl LogFollower {
-    pub(super) fn of(log: crate::LogFollower) -> Self {
+    pub(super) fn of(log: crate::LogFollower) -> Result<Self, Error> {
         let (mut lines, log) = log.into_parts();
         let (sender, incoming) = mpsc::channel(EVENTS);
         // Not one of the runtime's, whose end would wait for it.
@@ -44,10 +47,14 @@ impl LogFollower {
         let spawned = thread::Builder::new()
             .name(name)
             .spawn(move || lines.all(|line| sender.blocking_send(line).is_ok()));
-        if let Err(error) = spawned {
-            tracing::warn!(%error, "a log cannot be followed");
+        match spawned {
+            Ok(_) => Ok(Self { incoming, _log: log }),
+            Err(error) => {
+                let why = format!("no thread started: {error}");
+                let source = EngineError::withheld(why, Cause::Other);
+                Err(Error::Look { what: "the container's log", source })
+            }
         }
-        Self { incoming, _log: log }
     }
 
     /// Returns the next line, or `None` at the end. A future of this that is dropped loses no line.

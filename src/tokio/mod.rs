@@ -33,7 +33,7 @@
 //!
 //! Dropping a future cancels it, whether by `select!`, a timeout, or the abort of its task. A wait ends within 50 ms, and a
 //! launch does not begin its next step; a request to the engine that is under way is waited for, such as a create or a pull.
-//! What it has made is then removed. All of this happens on threads for blocking work. A later launch of the same slug, or
+//! Everything that was made is then removed. All of this happens on threads for blocking work. A later launch of the same slug, or
 //! in the same subnet, by this process waits for the end of that.
 //!
 //! A state that is dropped is removed in the background, as by

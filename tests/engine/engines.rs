@@ -50,7 +50,7 @@ impl Line {
         thread::spawn(move || {
             for client in listener.incoming().map_while(Result::ok) {
                 clients.lock().unwrap().push(client.try_clone().unwrap());
-                // What comes now is never answered.
+                // No later request is answered.
                 if !is_cut.load(Ordering::SeqCst) {
                     let engine = UnixStream::connect(&socket).unwrap();
                     thread::spawn(move || pass(&client, &engine));

@@ -1,11 +1,13 @@
 //! Removing containers and networks, whatever the engine answers.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use sidecar_bundle::{BundleSpec, Cause, Error, Resource, SweptOutcome, sweep};
 
 use crate::fake::{CONTAINER, Fake, NETWORK, plan};
 use crate::faults::{Fault, for_each_fault};
+use crate::scripted::{Act, Scripted};
 use crate::surroundings::wait_for;
 use crate::texts::refuse;
 
@@ -202,6 +204,21 @@ fn a_network_in_use_is_tried_again_for_a_while() {
     in_use(&fake, 2);
     plan().discard(&fake.engine()).unwrap();
     fake.assert_nothing_left();
+
+    // By the API, where no program has to start, more often.
+    let engine = Scripted::new(|_, _| Act::Obey);
+    plan().launch(&engine.engine(), BundleSpec::new()).unwrap().keep().unwrap();
+    let tries = AtomicUsize::new(0);
+    engine.script(move |request, _| match request {
+        _ if request.starts_with("DELETE /networks")
+            && tries.fetch_add(1, Ordering::SeqCst) < 6 =>
+        {
+            Act::Answer(403, r#"{"message": "network x has active endpoints"}"#.into())
+        }
+        _ => Act::Obey,
+    });
+    plan().discard(&engine.engine()).unwrap();
+    assert_eq!(engine.resources(), 0);
 
     let fake = Fake::new();
     fake.up().keep().unwrap();

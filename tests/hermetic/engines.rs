@@ -157,6 +157,32 @@ fn a_sweep_of_an_engine_that_falls_silent_takes_two_deadlines_whatever_is_left()
 }
 
 #[test]
+fn what_has_expired_on_an_engine_that_falls_silent_is_given_up_at_once() {
+    let scripted = Scripted::new(|_, _| Act::Obey);
+    let engine = scripted.engine();
+    let elsewhere = scripted.engine().with_state_dir(scripted.path("elsewhere"));
+    for number in 0..8 {
+        let plan = NetworkPlanned::new(Slug::new(format!("s{number}")).unwrap());
+        // The last ones have not expired.
+        let lifetime = if number < 4 { Duration::ZERO } else { Duration::from_secs(3600) };
+        let plan = plan.with_lifetime(lifetime);
+        plan.launch(&elsewhere, BundleSpec::new()).unwrap().keep().unwrap();
+    }
+    thread::sleep(Duration::from_millis(1100));
+    let asked = AtomicUsize::new(0);
+    scripted.script(move |_, _| match asked.fetch_add(1, Ordering::SeqCst) {
+        ..=3 => Act::Obey,
+        _ => Act::Hang,
+    });
+    let start = Instant::now();
+    let swept = sweep(&engine.with_remove_deadline(DEADLINE)).unwrap();
+    let took = start.elapsed();
+    let [swept] = &swept[..] else { panic!("{swept:?}") };
+    assert!(matches!(swept.outcome, SweptOutcome::Failed(_)), "{swept:?}");
+    assert!(took < 4 * DEADLINE, "{took:?}");
+}
+
+#[test]
 fn the_requests_of_each_step_are_as_many_as_the_guide_says() {
     let scripted = Scripted::new(|_, _| Act::Obey);
     let engine = scripted.engine();
@@ -182,5 +208,5 @@ fn the_requests_of_each_step_are_as_many_as_the_guide_says() {
         assert_eq!(asked(&mut || bundle.take().unwrap().close().unwrap()), 3);
     }
     running.pop().unwrap().keep().unwrap();
-    assert_eq!(asked(&mut || assert_eq!(sweep(&engine).unwrap().len(), 1)), 8);
+    assert_eq!(asked(&mut || assert_eq!(sweep(&engine).unwrap().len(), 1)), 11);
 }

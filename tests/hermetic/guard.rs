@@ -254,7 +254,7 @@ fn the_lease_stays_if_one_of_two_answers_was_lost() {
             );
         let _ = plan().launch(&engine.engine(), BundleSpec::new()).unwrap_err();
         assert_eq!(engine.resources(), 0);
-        // What was asked for may be made yet.
+        // The container may be made yet.
         assert_eq!(fs::read_dir(engine.path("leases")).unwrap().count(), 1, "{lost}");
     }
 }

@@ -453,7 +453,7 @@ done"#,
     let network = plan().create_network(&far).unwrap();
     let failed = network.start(rules()).unwrap_err();
     assert!(matches!(failed.error(), Error::Unsupported(_)), "{failed:?}");
-    // What needs no path of this host is not refused.
+    // A specification without a path of this host is not refused.
     failed.into_state().start(spec()).unwrap().close().unwrap();
     fake.on("context", "exit 1");
     let unknown = plan().launch(&fake.engine().with_context("far"), rules()).unwrap_err();

@@ -115,7 +115,13 @@ fn what_has_expired_is_removed_from_anywhere_and_nothing_else_is() {
     // Its owner finds nothing to remove, and nothing that was kept.
     guest.close().unwrap();
     over.close().unwrap();
-    let failed = kept.attach(&elsewhere).unwrap_err();
+    let own = sweep(&elsewhere).unwrap();
+    let own = own.iter().find(|it| it.slug == *kept.slug()).unwrap();
+    assert!(matches!(own.outcome, SweptOutcome::Clean), "{own:?}");
+    let again = kept.launch(&elsewhere, BundleSpec::new()).unwrap().keep().unwrap();
+    thread::sleep(Duration::from_millis(1100));
+    assert_eq!(outcomes(sweep(&here).unwrap()), ["kept 1 1"]);
+    let failed = again.attach(&elsewhere).unwrap_err();
     assert!(matches!(failed.error(), Error::NotKept { .. }), "{failed:?}");
     for bundle in [forever, endless, living] {
         bundle.close().unwrap();

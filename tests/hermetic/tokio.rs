@@ -122,7 +122,7 @@ fn what_is_cancelled_at_any_request_leaves_nothing_and_a_launch_joins_its_end() 
                 runtime.block_on(async {
                     tokio::select! {
                         done = work(&docker) => {
-                            // How often connections are checked, and what is followed asked for, is up to chance.
+                            // The number of requests is up to chance: of checks of connections, and of reads of what is followed.
                             done.unwrap();
                             gate.open();
                             assert!(2 * number > all, "{number} of {all}");
@@ -168,6 +168,34 @@ fn what_is_dropped_before_its_first_poll_or_after_leaves_nothing() {
             }
         }
     }
+}
+
+#[test]
+fn a_call_that_has_not_begun_is_not_waited_for_by_the_thread_that_it_needs() {
+    let mut runtime = Builder::new_current_thread();
+    let runtime = runtime.max_blocking_threads(1).enable_time().build().unwrap();
+    let engine = Scripted::new(|_, _| Act::Obey);
+    let docker = engine.engine();
+    runtime.block_on(async {
+        let bundle = launch(plan(), &docker, spec()).await.unwrap();
+        let gate = Gate::default();
+        let its = gate.clone();
+        engine.script(move |request, _| match request {
+            "GET /info" => its.hold(),
+            _ => Act::Obey,
+        });
+        // Another value has no connection yet.
+        let other = engine.engine();
+        let launched = tokio::spawn(async move { launch(plan(), &other, spec()).await.map(drop) });
+        gate.reached().await;
+        assert!(timeout(Duration::from_millis(20), bundle.close()).await.is_err());
+        gate.open();
+        let failed = timeout(LONG, launched).await.unwrap().unwrap().unwrap_err();
+        assert!(matches!(failed.error(), Error::Taken { .. }), "{failed:?}");
+        engine.script(|_, _| Act::Obey);
+        again(&docker).await;
+    });
+    assert_eq!(engine.resources(), 0);
 }
 
 #[test]

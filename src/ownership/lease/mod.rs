@@ -20,15 +20,13 @@ use super::random_id;
 use crate::digest::digest;
 use crate::engine::Engine;
 use crate::engine::backend::Id;
+use crate::engine::clock::has_passed;
 use crate::error::Error;
 use crate::plan::Slug;
 pub(crate) use record::Record;
 
-/// The time that a launcher waits for a sweep that holds its lease.
+/// The time that a launcher waits for a sweep that holds its lease, and for a dead owner's last command.
 const PATIENCE: Duration = Duration::from_secs(10);
-
-/// The looks for a dead owner's last command, ten milliseconds apart.
-const COMMAND_LOOKS: u16 = 1000;
 
 /// The time that a sweep waits for a look at a lease.
 const LOOK: Duration = Duration::from_secs(1);
@@ -322,10 +320,8 @@ impl Lease {
         let Some(making) = self.previous.as_ref().and_then(|previous| previous.making) else {
             return;
         };
-        for _ in 0..COMMAND_LOOKS {
-            if !record::may_live(making) {
-                break;
-            }
+        let end = Instant::now() + PATIENCE;
+        while record::may_live(making) && !has_passed(end) {
             thread::sleep(Duration::from_millis(10));
         }
     }
