@@ -50,6 +50,25 @@ pub(crate) enum Entry {
     Link(&'static str),
 }
 
+/// The description of an engine whose data is in `root`, and which has this part in a swarm.
+pub(crate) fn described(root: &str, swarm: &Value) -> Act {
+    let info = json!({
+        "ID": "ID", "Name": "one", "DockerRootDir": root, "ServerVersion": "20.10.24",
+        "OperatingSystem": "Docker Desktop", "Swarm": swarm,
+    });
+    Act::Answer(200, info.to_string())
+}
+
+/// A manager's part in a swarm; the error is empty while the swarm has a leader.
+pub(crate) fn manager(error: &str) -> Value {
+    json!({"LocalNodeState": "active", "ControlAvailable": true, "Error": error})
+}
+
+/// A worker's part in a swarm.
+pub(crate) fn worker() -> Value {
+    json!({"LocalNodeState": "active", "ControlAvailable": false, "Error": ""})
+}
+
 /// The engine. It ends with the process; its socket is removed when this is dropped.
 pub(crate) struct Scripted {
     dir: tempfile::TempDir,
