@@ -19,7 +19,7 @@ use serde_json::json;
 use crate::engine::Unsupported;
 use crate::engine::backend::Id;
 use crate::engine::error::End;
-use crate::engine::identity::EngineInfo;
+use crate::engine::identity::{EngineInfo, Swarm};
 use crate::engine::redactor::Redactor;
 use crate::ownership::lease::{Lease, directory_of};
 use crate::steps::attach::Problem;
@@ -140,6 +140,9 @@ fn network_options(catalogue: &mut Catalogue) {
         new().label("sidecar-bundle.slug", "x"),
         new().driver_option("mtu", "9000"),
         new().label("a", "b\nc"),
+        new().encrypted(true),
+        new().overlay(true).masquerade(false),
+        new().overlay(true),
     ] {
         catalogue.invalid(options.check(true));
     }
@@ -269,6 +272,9 @@ fn engines(catalogue: &mut Catalogue) {
         request_error(End::Refused(500), Cause::Other, ""),
         request_error(End::Unexpected("an id"), Cause::Other, ""),
         EngineError::another_engine(),
+        EngineError::of_swarm(Swarm::None).unwrap_err(),
+        EngineError::of_swarm(Swarm::Worker).unwrap_err(),
+        EngineError::of_swarm(Swarm::WithoutLeader).unwrap_err(),
         EngineError::in_use(&["x".into(), "y".into()]),
         EngineError::variable_lost("docker".as_ref(), "TOKEN"),
     ] {
@@ -282,6 +288,7 @@ fn engines(catalogue: &mut Catalogue) {
         Reachability::Rootless,
         Reachability::OtherNamespace,
         Reachability::Unknown,
+        Reachability::Overlay,
         Reachability::Diverted { by: holder("n") },
         Reachability::NoRoute { bridge: "br-1".into() },
     ] {

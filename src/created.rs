@@ -1,6 +1,6 @@
 //! The second state: the network exists.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -45,13 +45,15 @@ pub(crate) struct Network {
     id: Id,
     /// The names of the guests that live, or are being made.
     guests: Mutex<BTreeSet<String>>,
+    /// The same network on other engines of its swarm, each with the session of the guests there, by engine.
+    elsewhere: Mutex<BTreeMap<String, Arc<Network>>>,
     session: Arc<Session>,
 }
 
 impl NetworkCreated {
     pub(crate) fn new(plan: NetworkPlanned, id: Id, guard: Guard) -> Self {
         let session = Arc::clone(guard.session());
-        Self { guard, network: Arc::new(Network { plan, id, guests: Mutex::default(), session }) }
+        Self { guard, network: Arc::new(Network::new(plan, id, session)) }
     }
 
     /// Removes the network now: `docker network rm`.
@@ -116,7 +118,8 @@ impl NetworkCreated {
         &self.network.plan
     }
 
-    /// The network's id: 64 hexadecimal digits.
+    /// The network's id: 64 hexadecimal digits, or 25 letters and digits of an
+    /// [overlay](crate::NetworkOptions::overlay).
     #[must_use]
     pub fn network_id(&self) -> &str {
         self.id().as_str()
@@ -129,7 +132,8 @@ impl NetworkCreated {
     /// elsewhere it is false, and whatever answers at the address is not the bundle;
     /// [`Engine::reachability`](crate::Engine::reachability) tells the reason. Podman makes the bridge
     /// with the network's first container, and removes it with the last.
-    /// It is also false where the engine cannot be asked for the bridge.
+    /// It is also false where the engine cannot be asked for the bridge, and for an
+    /// [overlay](crate::NetworkOptions::overlay), which no host is on.
     #[must_use]
     pub fn is_reachable(&self) -> bool {
         self.network.is_proven_reachable().unwrap_or(false)
@@ -145,6 +149,33 @@ impl NetworkCreated {
 }
 
 impl Network {
+    fn new(plan: NetworkPlanned, id: Id, session: Arc<Session>) -> Self {
+        Self { plan, id, guests: Mutex::default(), elsewhere: Mutex::default(), session }
+    }
+
+    /// This network on another engine of its swarm. The session there lasts as long as the bundle, since one that ends
+    /// with its last guest may not have released the slug when the next guest comes.
+    pub(crate) fn on(
+        &self,
+        engine: String,
+        open: impl FnOnce() -> Result<Session, Error>,
+    ) -> Result<Arc<Self>, Error> {
+        let mut elsewhere = self.elsewhere.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = elsewhere.get(&engine) {
+            return Ok(Arc::clone(known));
+        }
+        let session = Arc::new(open()?);
+        let there = Arc::new(Self::new(self.plan.clone(), self.id.clone(), session));
+        elsewhere.insert(engine, Arc::clone(&there));
+        Ok(there)
+    }
+
+    /// The engines on which this process holds the slug.
+    pub(crate) fn engines(&self) -> Vec<String> {
+        let elsewhere = self.elsewhere.lock().unwrap_or_else(PoisonError::into_inner);
+        elsewhere.keys().cloned().chain([self.session.engine()]).collect()
+    }
+
     pub(crate) fn is_proven_reachable(&self) -> Result<bool, Error> {
         let (ip, gateway) = (self.plan.ip(), self.plan.gateway());
         if !host::leaves_by_gateway(ip, gateway, self.plan.subnet()) {

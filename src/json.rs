@@ -137,6 +137,7 @@ fn engines(json: &mut Json) {
             Reachability::Rootless,
             Reachability::OtherNamespace,
             Reachability::Unknown,
+            Reachability::Overlay,
             Reachability::Diverted { by: route(None) },
             Reachability::NoRoute { bridge: "br-0".into() },
         ],

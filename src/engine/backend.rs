@@ -11,7 +11,7 @@ use std::time::{Duration, Instant, SystemTime};
 use ipnet::IpNet;
 
 use super::error::EngineError;
-use super::identity::EngineInfo;
+use super::identity::{EngineInfo, Swarm};
 use super::support::Refused;
 use crate::container::CheckedSpec;
 use crate::plan::{Addressing, Ipv6Addressing, NetworkOptions};
@@ -27,6 +27,11 @@ pub(crate) trait Backend: fmt::Debug + Send + Sync {
 
     /// Checks that the container can be made with these options.
     fn supports(&self, spec: &CheckedSpec, info: &EngineInfo) -> Result<(), Refused>;
+
+    /// Asks the engine for its part in a swarm, anew.
+    fn swarm(&self, deadline: Instant) -> Result<Swarm, EngineError> {
+        Ok(self.info(deadline)?.swarm)
+    }
 
     /// Creates the network and returns its id.
     fn create_network(
@@ -234,7 +239,7 @@ impl fmt::Display for Resource {
     }
 }
 
-/// The id of a resource: 64 hexadecimal digits, on Docker and on podman.
+/// The id of a resource: 64 hexadecimal digits, on Docker and on podman; of a swarm's network, 25 letters and digits.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct Id(Box<str>);
 
@@ -242,6 +247,27 @@ impl Id {
     pub(crate) fn parse(text: &str) -> Option<Self> {
         let is_id = text.len() == 64 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
         is_id.then(|| Self(text.into()))
+    }
+
+    /// The id of a resource of this kind.
+    pub(crate) fn of(resource: Resource, text: &str) -> Option<Self> {
+        match resource {
+            Resource::Container => Self::parse(text),
+            Resource::Network => Self::parse(text).or_else(|| Self::of_swarm(text)),
+        }
+    }
+
+    fn of_swarm(text: &str) -> Option<Self> {
+        let is_id = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
+        let is_id = text.len() == Self::OF_SWARM && text.bytes().all(is_id);
+        is_id.then(|| Self(text.into()))
+    }
+
+    const OF_SWARM: usize = 25;
+
+    /// Returns true for a network that the managers of a swarm keep.
+    pub(crate) fn is_of_swarm(&self) -> bool {
+        self.0.len() == Self::OF_SWARM
     }
 
     pub(crate) fn as_str(&self) -> &str {

@@ -71,6 +71,15 @@ pub enum Cause {
     CommandNotRun,
     /// The program or its engine does not know an option.
     UnknownOption,
+    /// The engine is in no swarm.
+    SwarmMissing,
+    /// The engine is no manager of a swarm, which creates and removes overlay networks.
+    NotSwarmManager,
+    /// The managers of the swarm are not reached, or too few of them are online.
+    SwarmUnreachable,
+    /// The swarm has not attached the container to its network within 20 seconds. The address belongs to another
+    /// container, on whatever node, or is not in the subnet; or the subnet overlaps a network of the node.
+    NotAttached,
     /// The engine that answers at the address is not the one that was asked before.
     AnotherEngine,
     /// None of these.
@@ -178,6 +187,23 @@ const RULES: &[Rule] = &[
             &["the network name", "already used"],
         ],
     ),
+    certain(
+        Cause::NotSwarmManager,
+        &[
+            &["this node is not a swarm manager"],
+            &["cannot create a multi-host network from a worker node"],
+        ],
+    ),
+    uncertain(Cause::NotAttached, &[&["attaching to network failed", "context deadline exceeded"]]),
+    // A request that was under way may be carried out by the next leader.
+    uncertain(
+        Cause::SwarmUnreachable,
+        &[
+            &["the swarm does not have a leader"],
+            &["node lost leader status"],
+            &["could not attach to network", "context deadline exceeded"],
+        ],
+    ),
     // Before the overlap: one of these texts says "non-overlapping".
     certain(
         Cause::PoolsExhausted,
@@ -231,7 +257,12 @@ const RULES: &[Rule] = &[
     ),
     uncertain(
         Cause::NetworkInUse,
-        &[&["active endpoints"], &["has associated containers"], &["is in use by container"]],
+        &[
+            &["active endpoints"],
+            &["has associated containers"],
+            &["is in use by container"],
+            &["is in use by task"],
+        ],
     ),
     uncertain(
         Cause::NetworkPredefined,

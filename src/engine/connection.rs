@@ -7,7 +7,7 @@ use super::Engine;
 use super::backend::{Backend, ContainerInfo, Filter, Id, NetworkInfo, Observer, Resource};
 use super::clock::deadline;
 use super::error::EngineError;
-use super::identity::EngineInfo;
+use super::identity::{EngineInfo, Swarm};
 use super::reachability::elsewhere;
 use super::support::{Refused, Unsupported};
 use crate::container::{CheckedMount, CheckedSpec, MountKind};
@@ -84,6 +84,11 @@ impl Connection {
         }
     }
 
+    /// Returns false for a network of a swarm that its worker has joined: only a manager removes it.
+    pub(crate) fn can_remove(&self, id: &Id) -> bool {
+        !id.is_of_swarm() || self.info.swarm != Swarm::Worker
+    }
+
     /// Removes by id, and never a network that is in use. An error does not say whether the resource still exists.
     pub(crate) fn remove(
         &self,
@@ -109,7 +114,27 @@ impl Connection {
     ) -> Result<bool, EngineError> {
         let filter = Filter::Id(id.clone());
         let found = self.here(deadline, || self.backend.find(resource, &filter, deadline))?;
+        // A network of a swarm is absent where the engine does not see it.
+        if found.is_empty() && id.is_of_swarm() {
+            EngineError::of_swarm(self.backend.swarm(deadline)?)?;
+        }
         Ok(found.is_empty())
+    }
+
+    /// Checks that a manager of a swarm sees all networks, so that those it does not list do not exist.
+    pub(crate) fn check_view(
+        &self,
+        resource: Resource,
+        deadline: Instant,
+    ) -> Result<(), EngineError> {
+        match self.info.swarm {
+            _ if resource == Resource::Container => Ok(()),
+            Swarm::None | Swarm::Worker => Ok(()),
+            Swarm::Manager | Swarm::WithoutLeader => match self.backend.swarm(deadline)? {
+                part @ Swarm::WithoutLeader => EngineError::of_swarm(part),
+                _ => Ok(()),
+            },
+        }
     }
 
     /// Returns the network of this name or id, if there is one.

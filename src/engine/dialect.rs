@@ -94,6 +94,9 @@ impl Dialect {
             };
             option(key, bytes.to_string());
         }
+        if self == Self::Docker && options.encrypted {
+            option("encrypted", String::new());
+        }
         if self == Self::Docker {
             let mut bridge =
                 |key: &str, value| option(&format!("com.docker.network.bridge.{key}"), value);

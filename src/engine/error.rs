@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::cause::Cause;
+use super::identity::Swarm;
 use super::redactor::Redactor;
 
 /// A request to an engine that failed.
@@ -83,6 +84,22 @@ impl EngineError {
     pub(crate) fn in_use(attached: &[String]) -> Self {
         let why = format!("the network is in use by {}", attached.join(", "));
         Self::withheld(why, Cause::NetworkInUse)
+    }
+
+    /// The error of a request that only another part in a swarm can do; none for a manager.
+    pub(crate) fn of_swarm(part: Swarm) -> Result<(), Self> {
+        let (why, cause) = match part {
+            Swarm::Manager => return Ok(()),
+            Swarm::None => ("the engine is in no swarm", Cause::SwarmMissing),
+            Swarm::Worker => {
+                ("the engine is a worker of its swarm, and no manager", Cause::NotSwarmManager)
+            }
+            Swarm::WithoutLeader => (
+                "the swarm has no leader: too few of its managers are online",
+                Cause::SwarmUnreachable,
+            ),
+        };
+        Err(Self::withheld(why.to_owned(), cause))
     }
 
     /// The error of a container that runs without a variable's value.

@@ -28,6 +28,31 @@ pub(crate) struct EngineInfo {
     pub(super) system: String,
     /// The release of its kernel, where it says so.
     pub(super) kernel: Option<String>,
+    pub(crate) swarm: Swarm,
+}
+
+/// The part of an engine in a swarm.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Swarm {
+    /// It is in none, or not yet.
+    None,
+    Worker,
+    Manager,
+    /// It is a manager, and too few of the others are there. It lists those networks alone that it has joined.
+    WithoutLeader,
+}
+
+impl Swarm {
+    fn read(info: &Value) -> Self {
+        let swarm = &info["Swarm"];
+        let error = swarm["Error"].as_str().unwrap_or_default();
+        match swarm["LocalNodeState"].as_str() {
+            None | Some("" | "inactive" | "pending") => Self::None,
+            Some(_) if swarm["ControlAvailable"] != true => Self::Worker,
+            Some(_) if error.is_empty() => Self::Manager,
+            Some(_) => Self::WithoutLeader,
+        }
+    }
 }
 
 /// The facts that tell engines apart.
@@ -68,6 +93,7 @@ impl EngineInfo {
                 remote: host.get("serviceIsRemote").is_some_and(|remote| *remote == true),
                 system: text(&info["host"]["os"]),
                 kernel: info["host"]["kernel"].as_str().map(str::to_owned),
+                swarm: Swarm::None,
             });
         }
         let options = info["SecurityOptions"].as_array().into_iter().flatten();
@@ -89,6 +115,7 @@ impl EngineInfo {
             remote: false,
             system: text(&info["OperatingSystem"]),
             kernel: info["KernelVersion"].as_str().map(str::to_owned),
+            swarm: Swarm::read(info),
         })
     }
 
@@ -104,7 +131,8 @@ impl EngineInfo {
     pub(crate) fn for_test(kind: EngineKind, identity: Identity) -> Self {
         let (version, system) = ("20.10.24".into(), String::new());
         let (program, rootless, remote, kernel) = (kind, false, false, None);
-        Self { kind, program, version, identity, rootless, remote, system, kernel }
+        let swarm = Swarm::None;
+        Self { kind, program, version, identity, rootless, remote, system, kernel, swarm }
     }
 
     /// Major and minor version; 0 for a part that cannot be read.
@@ -164,6 +192,28 @@ mod tests {
         let rootless = json!({"ServerVersion": "4.3.1", "Rootless": true});
         assert!(EngineInfo::read(&rootless).unwrap().rootless);
         assert_eq!(own.identity, by_docker.identity);
+    }
+
+    #[test]
+    fn an_engine_tells_its_part_in_a_swarm() {
+        for (swarm, is) in [
+            (json!(null), Swarm::None),
+            (json!({"LocalNodeState": "inactive", "ControlAvailable": false}), Swarm::None),
+            (json!({"LocalNodeState": "pending", "ControlAvailable": false}), Swarm::None),
+            (json!({"LocalNodeState": "active", "ControlAvailable": false}), Swarm::Worker),
+            (json!({"LocalNodeState": "locked", "ControlAvailable": false}), Swarm::Worker),
+            (
+                json!({"LocalNodeState": "active", "ControlAvailable": true, "Error": ""}),
+                Swarm::Manager,
+            ),
+            (
+                json!({"LocalNodeState": "active", "ControlAvailable": true, "Error": "no leader"}),
+                Swarm::WithoutLeader,
+            ),
+        ] {
+            let info = json!({"ServerVersion": "28.5.2", "Swarm": swarm});
+            assert_eq!(EngineInfo::read(&info).unwrap().swarm, is, "{info}");
+        }
     }
 
     #[test]

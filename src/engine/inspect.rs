@@ -20,7 +20,7 @@ pub(super) fn network_info(dialect: Dialect, network: &Value) -> Option<NetworkI
         Dialect::Podman => ["/id", "/name", "/labels", "/subnets", "/subnet", "/gateway"],
     };
     let text = |value: &Value, at| value.pointer(at).and_then(Value::as_str).map(str::to_owned);
-    let id = Id::parse(&text(network, id)?)?;
+    let id = Id::of(Resource::Network, &text(network, id)?)?;
     let configs = network.pointer(configs).and_then(Value::as_array).into_iter().flatten();
     Some(NetworkInfo {
         name: text(network, name)?,
@@ -39,6 +39,8 @@ pub(super) fn network_info(dialect: Dialect, network: &Value) -> Option<NetworkI
 /// The names of the containers on a network, as docker's `network inspect` says.
 pub(super) fn attached_names(network: &Value) -> Vec<String> {
     let attached = network["Containers"].as_object().into_iter().flatten();
+    // An overlay network has an endpoint of its own on each node.
+    let attached = attached.filter(|(id, _)| !id.starts_with("lb-"));
     attached.filter_map(|(_, container)| Some(container["Name"].as_str()?.to_owned())).collect()
 }
 
@@ -121,7 +123,7 @@ pub(super) fn listed(resource: Resource, item: &Value) -> Option<Listed> {
         Resource::Network => None,
     };
     Some(Listed {
-        id: Id::parse(item["Id"].as_str().or(item["id"].as_str())?)?,
+        id: Id::of(resource, item["Id"].as_str().or(item["id"].as_str())?)?,
         labels: all_labels.is_object().then(|| labels(&all_labels))?,
         state,
         created: time(&first([&item["Created"], &item["created"]])),

@@ -49,6 +49,9 @@ pub enum Reachability {
     /// The engine seems to be on this host, and nothing proves that its bridges are in this process's network
     /// namespace: it has none yet, or is behind something that forwards.
     Unknown,
+    /// The network is an [overlay](crate::NetworkOptions::overlay), which no host is on. Only
+    /// [`Error::Unreachable`](crate::Error::Unreachable) has it.
+    Overlay,
     /// The bridge is on this host, and packets to the bundle take another way. Only
     /// [`Error::Unreachable`](crate::Error::Unreachable) has it.
     #[non_exhaustive]
@@ -117,6 +120,9 @@ impl fmt::Display for Reachability {
             ),
             Self::Unknown => f.write_str(
                 "nothing proves that the engine's bridges are in this network namespace; a running bundle tells if it is reachable",
+            ),
+            Self::Overlay => f.write_str(
+                "its network is an overlay, and hosts are not on one; ask a guest of the bundle, or publish ports",
             ),
             Self::Diverted { by } => write!(
                 f,

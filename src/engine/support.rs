@@ -162,6 +162,9 @@ impl Need {
 pub(super) fn needs(options: &NetworkOptions, ipv6: bool) -> Vec<Need> {
     let mut needs = Vec::new();
     let mut need = |what: String, docker, podman| needs.push(Need { what, docker, podman });
+    if options.is_overlay() {
+        need("an overlay network".into(), Some((0, 0)), None);
+    }
     if options.bridge_name.is_some() {
         need("a bridge's name".into(), Some((0, 0)), Some((4, 5)));
     }

@@ -25,6 +25,7 @@
 //! | rootless | in a network namespace of the user's own | [publish](crate::BundleSpec::publish) ports |
 //! | Docker Desktop, a virtual machine | in the virtual machine | publish ports |
 //! | on another host: ssh, tcp | on that host | run the launcher there |
+//! | a swarm's node, with an [overlay](crate::NetworkOptions::overlay) | on no host | [guests](crate::guide::guests) on any node, published ports |
 //!
 //! A published port is on 127.0.0.1 unless its [`PortMapping`](crate::PortMapping) says otherwise. The slug's own
 //! [`loopback`](crate::NetworkPlanned::loopback) address is also known before launch: publish ports on it, and name it

@@ -22,6 +22,8 @@
 //! - It composes no services: a slug has one bundle, which is one container and its guests.
 //! - It writes no firewall rules. It connects to a bundle only while the bundle's bridge is an interface of this host,
 //!   or to ports that are published on loopback.
+//! - On an [overlay](crate::NetworkOptions::overlay), the node that created the network has to be a manager when it is
+//!   removed. A node that was demoted sees no network that it has not joined, and its sweep finds none.
 //! - Two slugs may be derived to the same one of the default pool's 4096 subnets: among 76 slugs, two collide with
 //!   probability 1/2. The second launch is [`Error::SubnetTaken`](crate::Error::SubnetTaken).
 //! - A user of the engine's socket can read every secret and forge every label, and is root on its host unless the

@@ -42,6 +42,37 @@
 //! ```
 //!
 //! `examples/agent.rs` runs this with the tests' image.
+//!
+//! # Guests on other hosts
+//!
+//! On Docker Swarm, a bundle's network is an [overlay](crate::NetworkOptions::overlay) if the plan says so, and
+//! [`guest_on`](crate::BundleRunning::guest_on) starts guests on any node of the swarm. Slug, addresses and steps are the
+//! same:
+//!
+//! ```no_run
+//! use sidecar_bundle::{BundleSpec, Engine, Error, NetworkOptions, NetworkPlanned, Slug};
+//!
+//! fn run() -> Result<(), Error> {
+//!     let (manager, worker) = (Engine::docker(), Engine::docker().with_host("ssh://me@worker"));
+//!     let plan = NetworkPlanned::new(Slug::new("demo")?);
+//!     let plan = plan.with_options(NetworkOptions::new().overlay(true));
+//!     let bundle = plan.launch(&manager, BundleSpec::new().image("acme/proxy:7"))?;
+//!     let agent = bundle.guest_on(&worker, "agent", BundleSpec::new().image("acme/agent:7"))?;
+//!     println!("{} talks to {}", agent.ip(), bundle.ip());
+//!     agent.close()?;
+//!     bundle.close()
+//! }
+//! ```
+//!
+//! - The bundle's own engine must be a manager, since only managers create and remove networks. Guests are on any node.
+//! - No host is on an overlay, not that of the bundle either: readiness by a port is
+//!   [`Error::Unreachable`](crate::Error::Unreachable) with [`Reachability::Overlay`]. Wait for the log, a file or a
+//!   command.
+//! - A swarm does not tell which address it could not give. A start that it does not attach fails after 20 seconds, with
+//!   [`Cause::NotAttached`]: mostly because another container has the address.
+//! - When the launcher is killed, a reaper for each engine removes what is there. A node that is cut off from the managers
+//!   loses its guests all the same, and the network goes when the managers hear of that. A reaper tries for ten minutes;
+//!   after that, a [`sweep`](crate::sweep) of the manager removes the network.
 
 #[cfg(doc)]
-use crate::{GatewayMode, Guest};
+use crate::{Cause, GatewayMode, Guest, Reachability};

@@ -115,6 +115,11 @@ impl Guard {
         &self.session
     }
 
+    /// Removes it now. It may be created again.
+    pub(crate) fn undo(&mut self) -> Result<(), Error> {
+        self.remove()
+    }
+
     /// Removes it now.
     pub(crate) fn close(mut self) -> Result<(), Error> {
         self.remove()

@@ -32,13 +32,18 @@ pub(crate) fn remove_by_id(
     const PAUSE: Duration = Duration::from_millis(100);
     // Podman refuses it in the moment in which a container ends by itself, and Docker while its file system is busy.
     const TRIES_OF_A_CONTAINER: usize = 4;
+    // A manager that was away knows the end of a container a second after its node does.
+    const TRIES_IN_A_SWARM: usize = 50;
     let engine = connection.engine();
     let mut tries = 0;
     // The rest is for a look after a removal that did not answer.
     let answered = engine.now() + deadline.saturating_duration_since(engine.now()) / 4 * 3;
     loop {
         tries += 1;
-        let Err(error) = connection.remove(resource, id, answered) else { return Ok(()) };
+        let Err(error) = connection.remove(resource, id, answered) else {
+            await_absence(connection, id, answered);
+            return Ok(());
+        };
         let error = match connection.is_gone(resource, id, deadline) {
             Ok(true) => return Ok(()),
             Err(look) if look.cause() == Cause::AnotherEngine => look,
@@ -50,13 +55,31 @@ pub(crate) fn remove_by_id(
             Cause::RemovalInProgress | Cause::ContainerMissing | Cause::NetworkMissing
         ) || resource == Resource::Container
             && error.cause() != Cause::AnotherEngine
-            && tries < TRIES_OF_A_CONTAINER;
+            && tries < TRIES_OF_A_CONTAINER
+            || id.is_of_swarm() && error.cause() == Cause::NetworkInUse && tries < TRIES_IN_A_SWARM;
         if !may_be_going || engine.now() + PAUSE >= answered {
             let target = Filter::Id(id.clone());
             return Err(not_removed(connection, resource, name, &target, Some(error), deadline));
         }
         engine.pause(PAUSE);
     }
+}
+
+/// Waits until the engine does not list a network that its swarm has removed, for two seconds at most. Until then, its name
+/// is taken there.
+fn await_absence(connection: &Connection, id: &Id, deadline: Instant) {
+    const PAUSE: Duration = Duration::from_millis(20);
+    const LOOKS: usize = 100;
+    let engine = connection.engine();
+    for _ in 0..LOOKS {
+        if !id.is_of_swarm()
+            || !matches!(connection.is_gone(Resource::Network, id, deadline), Ok(false))
+        {
+            return;
+        }
+        engine.pause(PAUSE);
+    }
+    tracing::debug!(%id, "the engine still lists a network that its swarm has removed");
 }
 
 /// Removes the resources with these labels that exist, or appear: the answer to a create was lost.
@@ -78,7 +101,10 @@ pub(crate) fn remove_as_it_appears(
         match connection.here(deadline, || backend.find(resource, filter, deadline)) {
             // An engine that lost the answer may not answer for a while.
             Err(error) => (absent, last) = (0, Some(error)),
-            Ok(ids) if ids.is_empty() => absent += 1,
+            Ok(ids) if ids.is_empty() => match connection.check_view(resource, deadline) {
+                Ok(()) => absent += 1,
+                Err(error) => (absent, last) = (0, Some(error)),
+            },
             Ok(ids) => {
                 absent = 0;
                 ids.iter()
@@ -171,7 +197,10 @@ fn find_all(
     let deadline = connection.engine().look_deadline();
     connection.here(deadline, || {
         let containers = find(Resource::Container, deadline)?;
-        Ok(Removed { containers, networks: find(Resource::Network, deadline)? })
+        let mut networks = find(Resource::Network, deadline)?;
+        networks.retain(|id| connection.can_remove(id));
+        connection.check_view(Resource::Network, deadline)?;
+        Ok(Removed { containers, networks })
     })
 }
 
@@ -199,7 +228,7 @@ fn remove_all(
             let deadline = engine.look_deadline();
             let found = find(resource, deadline).map_err(|error| failed(resource, error))?;
             let mut failures = Vec::new();
-            for id in found {
+            for id in found.into_iter().filter(|id| connection.can_remove(id)) {
                 match remove_by_id(connection, resource, &of(slug), &id, deadline) {
                     // An engine may list for a moment what has gone.
                     Ok(()) if ids.contains(&id) => {}
@@ -214,7 +243,10 @@ fn remove_all(
         match done {
             // That there is no more counts on the same engine only.
             Ok(()) => {
-                let same = connection.check(engine.look_deadline());
+                let deadline = engine.look_deadline();
+                let same = connection
+                    .check(deadline)
+                    .and_then(|()| connection.check_view(Resource::Network, deadline));
                 return same.map(|()| removed).map_err(asked);
             }
             // Podman removes no container before the guests in its network namespace.

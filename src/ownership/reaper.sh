@@ -83,7 +83,7 @@ read_lease() {
             end) ended=yes ;;
         esac
     done <"$path"
-    [ -n "$ended" ] && are_ids "$network$nl$container" || return
+    [ -n "$ended" ] && are_ids "$container" && are_network_ids "$network" || return
     if [ "$owner" = "$1" ] && [ "$kept" = false ]; then
         adopted_container=$container adopted_network=$network
     else
@@ -98,6 +98,17 @@ are_ids() {
             *[!0123456789abcdefABCDEF]*) return 1 ;;
         esac
         [ "${#line}" -eq 64 ] || return
+    done
+}
+
+# The same for networks: that of a swarm has 25 lower-case letters and digits.
+are_network_ids() {
+    for line in $1; do
+        case ${#line}:$line in
+            25:*[!0123456789abcdefghijklmnopqrstuvwxyz]*) return 1 ;;
+            25:*) ;;
+            *) are_ids "$line" || return ;;
+        esac
     done
 }
 
@@ -132,7 +143,12 @@ remove() {
 # Returns true if the engine that answers is the one that the owners had.
 is_same_engine() {
     # shellcheck disable=SC2086 # A list of words.
-    [ -z "$identify" ] || [ "$(engine $identify)" = "$identity" ]
+    [ -z "$identify" ] || { answer=$(engine $identify); [ "${answer%%"$nl"*}" = "$identity" ]; }
+}
+
+# Returns true if it also sees all networks. A manager of a swarm without a leader does not, and its answer goes on.
+sees_all() {
+    is_same_engine && { [ -z "$identify" ] || [ "$answer" = "$identity" ]; }
 }
 
 # Removes what the owner $1 left, until it has seen nothing three times, or more often and for fifteen seconds if the
@@ -145,12 +161,13 @@ reap_owner() {
         [ "$before" = "$exempt$adopted_container$adopted_network" ] &&
         { [ "$absent" -gt 0 ] || is_same_engine; } &&
         containers=$(present "$containers_list" "$adopted_container") &&
-        networks=$(present "$networks_list" "$adopted_network") && are_ids "$containers$nl$networks"; then
+        networks=$(present "$networks_list" "$adopted_network") && are_ids "$containers" &&
+        are_network_ids "$networks"; then
         absent=$((absent + 1))
         remove "$containers" "$container_remove"
         remove "$networks" "$network_remove"
         # An absence counts between two checks: the one after it is the one before the next.
-        [ "$absent" -eq 0 ] || is_same_engine || absent=0
+        [ "$absent" -eq 0 ] || sees_all || absent=0
     else
         absent=0
     fi

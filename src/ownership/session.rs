@@ -83,9 +83,14 @@ impl Session {
     }
 
     /// The session of a bundle that exists, and expires when its network does.
-    pub(crate) fn with_expiry_of(mut self, network: &LabelMap) -> Self {
-        self.expires = labels::expires_in(network);
+    pub(crate) fn expiring(mut self, expires: Option<SystemTime>) -> Self {
+        self.expires = expires;
         self
+    }
+
+    /// The end of the lifetime of all that it makes.
+    pub(crate) fn expires(&self) -> Option<SystemTime> {
+        self.expires
     }
 
     /// Returns true if a reaper runs, which removes what this process leaves.

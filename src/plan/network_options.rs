@@ -31,11 +31,14 @@ use crate::invalid::InvalidInput;
 /// | `Routed` | from 27.0 | no |
 /// | `NatUnprotected` and `Isolated` | from 28.0 | no |
 /// | [`trusted_host_interface`](Self::trusted_host_interface) | from 28.2 | no |
+/// | [`overlay`](Self::overlay), [`encrypted`](Self::encrypted) | a swarm's manager, without IPv6 | no |
 ///
 /// A label of the network holds the options. So a network that was kept is taken over only with the options that it
 /// was planned with, and the plan of an attached bundle has them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct NetworkOptions {
+    driver: Driver,
+    pub(crate) encrypted: bool,
     pub(crate) internal: bool,
     pub(crate) isolated: bool,
     pub(crate) mtu: Option<u32>,
@@ -45,6 +48,14 @@ pub struct NetworkOptions {
     pub(crate) trusted_host_interfaces: Vec<String>,
     pub(crate) labels: Vec<(String, String)>,
     pub(crate) driver_options: Vec<(String, String)>,
+}
+
+/// The engine's driver of the network.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Driver {
+    #[default]
+    Bridge,
+    Overlay,
 }
 
 /// The way of packets into and out of a bundle's network, for IPv4 and, if there is any, IPv6.
@@ -94,6 +105,40 @@ impl NetworkOptions {
         Self::default()
     }
 
+    /// Sets whether the network is an attachable overlay network of Docker Swarm, which spans the hosts of a swarm. By
+    /// default it is a bridge of one host.
+    ///
+    /// A manager of the swarm creates and removes it. [`guest_on`](crate::BundleRunning::guest_on) starts guests on any
+    /// node. No host is on an overlay network, not that of the bundle either: only containers reach the bundle's address.
+    /// Packets travel between hosts in the clear, unless they are [encrypted](Self::encrypted). It has no IPv6, since
+    /// Docker does not keep a planned address there, and none of the options of a bridge.
+    ///
+    /// ```no_run
+    /// use sidecar_bundle::{BundleSpec, Engine, NetworkOptions, NetworkPlanned, Slug};
+    ///
+    /// let (manager, worker) = (Engine::docker(), Engine::docker().with_host("ssh://me@worker"));
+    /// let plan = NetworkPlanned::new(Slug::new("demo")?);
+    /// let plan = plan.with_options(NetworkOptions::new().overlay(true).internal(true));
+    /// let bundle = plan.launch(&manager, BundleSpec::new())?;
+    /// let agent = bundle.guest_on(&worker, "agent", BundleSpec::new().image("acme/agent:7"))?;
+    /// println!("{} may talk to {}", agent.ip(), bundle.ip());
+    /// agent.close()?;
+    /// bundle.close()?;
+    /// # Ok::<(), sidecar_bundle::Error>(())
+    /// ```
+    #[must_use]
+    pub fn overlay(self, overlay: bool) -> Self {
+        let driver = if overlay { Driver::Overlay } else { Driver::Bridge };
+        Self { driver, ..self }
+    }
+
+    /// Sets whether the packets of an [overlay](Self::overlay) network are encrypted between hosts. The kernels of all of
+    /// them need ESP: Docker does not look, and where it is missing, no packet arrives.
+    #[must_use]
+    pub fn encrypted(self, encrypted: bool) -> Self {
+        Self { encrypted, ..self }
+    }
+
     /// Sets whether the network has no way out of the host. Its containers still reach each other, and the host at the
     /// network's gateway, with whatever listens there; on Docker from 28 on, [`GatewayMode::Isolated`] ends the latter.
     /// A port can only be published through a [second network](crate::BundleSpec::also_on).
@@ -110,7 +155,7 @@ impl NetworkOptions {
     }
 
     /// The largest packet that the network's interfaces take, in bytes: 68 to 65535, and at least 1280 with
-    /// IPv6.
+    /// IPv6. The containers' interfaces on an [overlay](Self::overlay) network take 50 bytes less.
     #[must_use]
     pub fn mtu(self, bytes: impl Into<Option<u32>>) -> Self {
         Self { mtu: bytes.into(), ..self }
@@ -160,8 +205,13 @@ impl NetworkOptions {
         self
     }
 
+    pub(crate) fn is_overlay(&self) -> bool {
+        self.driver == Driver::Overlay
+    }
+
     /// Checks all that can be checked without an engine.
     pub(crate) fn check(&self, ipv6: bool) -> Result<(), InvalidInput> {
+        self.check_overlay(ipv6)?;
         if let Some(bytes) = self.mtu.filter(|bytes| !(68..=65_535).contains(bytes)) {
             return Err(InvalidInput::new(format_args!(
                 "an MTU of {bytes} bytes is not between 68 and 65535"
@@ -204,10 +254,41 @@ impl NetworkOptions {
         Ok(())
     }
 
+    fn check_overlay(&self, ipv6: bool) -> Result<(), InvalidInput> {
+        if self.encrypted && !self.is_overlay() {
+            return Err(InvalidInput::new(
+                "encryption is for an overlay network, and this is not one",
+            ));
+        }
+        if !self.is_overlay() {
+            return Ok(());
+        }
+        let of_a_bridge = [
+            ("a bridge's name", self.bridge_name.is_some()),
+            ("masquerading", self.masquerade.is_some()),
+            ("a gateway mode", self.gateway_mode != GatewayMode::Nat),
+            ("a trusted host interface", !self.trusted_host_interfaces.is_empty()),
+        ];
+        if let Some((what, _)) = of_a_bridge.iter().find(|(_, is_set)| *is_set) {
+            return Err(InvalidInput::new(format_args!(
+                "{what} is for a bridge, and the network is an overlay"
+            )));
+        }
+        if ipv6 {
+            // Docker 20.10 gives the container another address than the pinned one, and 28 does not attach it.
+            return Err(InvalidInput::new(
+                "an overlay network does not keep an address of IPv6; plan without it",
+            ));
+        }
+        Ok(())
+    }
+
     /// The options that are not the defaults, in JSON, for a label; `None` if all are.
     pub(crate) fn to_label(&self) -> Option<String> {
-        let Self { internal, isolated, mtu, bridge_name, masquerade, .. } = self;
+        let Self { encrypted, internal, isolated, mtu, bridge_name, masquerade, .. } = self;
         let all = json!({
+            "overlay": self.is_overlay().then_some(true),
+            "encrypted": encrypted.then_some(true),
             "internal": internal.then_some(true),
             "isolated": isolated.then_some(true),
             "mtu": mtu,
@@ -232,6 +313,8 @@ impl NetworkOptions {
         let all: Map<String, Value> = serde_json::from_str(label).ok()?;
         for (key, value) in all {
             match key.as_str() {
+                "overlay" => options = options.overlay(value.as_bool()?),
+                "encrypted" => options.encrypted = value.as_bool()?,
                 "internal" => options.internal = value.as_bool()?,
                 "isolated" => options.isolated = value.as_bool()?,
                 "mtu" => options.mtu = Some(value.as_u64()?.try_into().ok()?),
@@ -260,13 +343,14 @@ fn some<T>(list: &[T]) -> Option<&[T]> {
 }
 
 /// Driver options that have a method here, and would contradict it.
-const OURS: [&str; 8] = [
+const OURS: [&str; 9] = [
     "com.docker.network.bridge.name",
     "com.docker.network.bridge.enable_ip_masquerade",
     "com.docker.network.bridge.gateway_mode_ipv4",
     "com.docker.network.bridge.gateway_mode_ipv6",
     "com.docker.network.bridge.trusted_host_interfaces",
     "com.docker.network.driver.mtu",
+    "encrypted",
     "isolate",
     "mtu",
 ];
@@ -328,6 +412,30 @@ mod tests {
         );
         assert_eq!(NetworkOptions::from_label(Some(&label)), Some(options));
         assert_eq!(NetworkOptions::from_label(Some("{\"new\":1}")), None);
+    }
+
+    #[test]
+    fn an_overlay_has_no_options_of_a_bridge_and_no_ipv6() {
+        let overlay = NetworkOptions::new().overlay(true);
+        let all = overlay.clone().encrypted(true).internal(true).isolated(true).mtu(1400);
+        all.check(false).unwrap();
+        let label = all.to_label().unwrap();
+        assert_eq!(
+            label,
+            r#"{"encrypted":true,"internal":true,"isolated":true,"mtu":1400,"overlay":true}"#
+        );
+        assert_eq!(NetworkOptions::from_label(Some(&label)), Some(all));
+        for refused in [
+            NetworkOptions::new().encrypted(true),
+            overlay.clone().bridge_name("sb0"),
+            overlay.clone().masquerade(true),
+            overlay.clone().gateway_mode(GatewayMode::Routed),
+            overlay.clone().trusted_host_interface("tap0"),
+            overlay.clone().driver_option("encrypted", ""),
+        ] {
+            assert!(refused.check(false).is_err(), "{refused:?}");
+        }
+        assert!(overlay.check(true).is_err());
     }
 
     #[test]

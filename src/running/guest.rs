@@ -6,6 +6,7 @@ use std::ops::Deref;
 use std::sync::Arc;
 
 use super::{BundleRunning, Container};
+use crate::created::Network;
 use crate::engine::backend::Id;
 use crate::error::Error;
 use crate::ownership::guard::Guard;
@@ -70,8 +71,8 @@ impl<B: Deref<Target = BundleRunning>> Hosted<B> {
         name: String,
         ip: Ipv4Addr,
         guard: Guard,
+        network: Arc<Network>,
     ) -> Self {
-        let network = Arc::clone(place.bundle.created().network());
         let container = Container::new(id, name, ip, Vec::new(), guard, network);
         Self { container, place }
     }

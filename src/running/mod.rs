@@ -182,7 +182,8 @@ impl BundleRunning {
         &self.running().network
     }
 
-    /// The network's id: 64 hexadecimal digits.
+    /// The network's id: 64 hexadecimal digits, or 25 letters and digits of an
+    /// [overlay](crate::NetworkOptions::overlay).
     #[must_use]
     pub fn network_id(&self) -> &str {
         self.created().network_id()

@@ -291,7 +291,7 @@ fn adopted(
     let container = restarted(&found, &session, network, container)?;
     verify_address(&found, network, &container)?;
 
-    let session = Arc::new(session.with_kept()?.with_expiry_of(&network.labels));
+    let session = Arc::new(session.with_kept()?.expiring(labels::expires_in(&network.labels)));
     let guard = |resource, name| Guard::new(Arc::clone(&session), resource, name);
     let mut network_guard = guard(Resource::Network, found.network_name());
     let mut container_guard = guard(Resource::Container, found.container_name());

@@ -44,7 +44,9 @@ impl NetworkPlanned {
     ///   a closer route or one that a rule of policy routing puts first; [`Error::BridgeExists`] when the host has an interface of the bridge's name,
     /// - [`Error::UnknownOwner`] when a network of this slug is under a lease that is not here, and
     ///   [`Error::NetworkDiffers`] when another network has the name; it has been left alone,
-    /// - [`Error::CreateNetwork`] when the engine did not create it for another reason,
+    /// - [`Error::CreateNetwork`] when the engine did not create it for another reason: for an
+    ///   [overlay](crate::NetworkOptions::overlay), before anything else, with [`Cause::SwarmMissing`],
+    ///   [`Cause::NotSwarmManager`] or [`Cause::SwarmUnreachable`],
     /// - [`Error::NotRemoved`] alone when an orphan cannot be removed.
     pub fn create_network(self, engine: &Engine) -> Result<NetworkCreated, StepError<Self>> {
         self.create_for(engine, None).map(|(network, _)| network)
@@ -83,6 +85,7 @@ fn create(
     if let Some(spec) = spec {
         connection.supports(spec)?;
     }
+    check_swarm(plan, &connection)?;
     let session = Session::on(connection, plan)?;
     let kept = session.lease().kept();
     if matches!(kept, Kept::Bundle { .. }) {
@@ -127,7 +130,7 @@ fn create(
         let deadline = connection.engine().start_deadline();
         let create =
             |notice: &Notice<'_>| connection.backend().create_network(&request, notice, deadline);
-        let (created, early) = match (early.take(), connection.backend().stepwise()) {
+        let (created, mut early) = match (early.take(), connection.backend().stepwise()) {
             (Some(spec), Some(stepwise)) => {
                 match Early::create(plan, spec, stepwise, &mut guard, create) {
                     Ok(made) => made,
@@ -135,6 +138,21 @@ fn create(
                 }
             }
             _ => (guard.create(create)?, None),
+        };
+        let created = match created {
+            Ok(id) if plan.options().is_overlay() => {
+                match check_subnet(session.connection(), &id) {
+                    Ok(()) => Ok(id),
+                    Err(error) => {
+                        let closed = early.take().map_or(Ok(()), Early::close);
+                        if let Err(left) = closed.and_then(|()| guard.undo()) {
+                            return Err(not_given(plan, &session, error).and(Err(left)));
+                        }
+                        Err(error)
+                    }
+                }
+            }
+            created => created,
         };
         match created {
             Ok(id) => return Ok((id, guard, early)),
@@ -153,10 +171,53 @@ fn create(
     }
 }
 
+/// Checks that the engine can create the network that is planned, as far as a swarm decides that.
+fn check_swarm(plan: &NetworkPlanned, connection: &Connection) -> Result<(), Error> {
+    if !plan.options().is_overlay() {
+        return Ok(());
+    }
+    let part = connection.backend().swarm(connection.engine().look_deadline());
+    let part = part.map_err(|source| Error::Look { what: "its part in a swarm", source })?;
+    let failed = |source| Error::CreateNetwork { network: plan.network_name(), source };
+    EngineError::of_swarm(part).map_err(failed)
+}
+
+/// Checks that a swarm has given an overlay network its subnet. It creates the network and answers before that, and a
+/// network whose subnet overlaps another one's is left without.
+fn check_subnet(connection: &Connection, id: &Id) -> Result<(), EngineError> {
+    let engine = connection.engine();
+    let deadline = engine.look_deadline();
+    let patience = engine.now() + ALLOCATION;
+    loop {
+        let network = connection.network(id.as_str(), deadline)?;
+        if network.is_some_and(|it| !it.subnets.is_empty()) {
+            return Ok(());
+        }
+        if engine.now() >= patience {
+            let why = "the swarm has given the network no subnet".to_owned();
+            return Err(EngineError::withheld(why, Cause::SubnetOverlap));
+        }
+        engine.pause(PAUSE);
+    }
+}
+
+/// The time that a swarm has for a subnet. It takes it a few milliseconds.
+const ALLOCATION: Duration = Duration::from_secs(3);
+const PAUSE: Duration = Duration::from_millis(50);
+
 /// The part of the engine's host that is in the way, which the engine does not see.
 fn taken_on_host(plan: &NetworkPlanned, connection: &Connection) -> Option<Error> {
     if let Some((subnet, holder)) = survey::in_the_way(connection, plan) {
         return Some(Error::SubnetTaken { subnet, holder: Some(holder), source: None });
+    }
+    if plan.options().is_overlay() {
+        return match survey::network_in_the_way(connection, plan) {
+            Ok(None) => None,
+            Ok(Some((subnet, holder))) => {
+                Some(Error::SubnetTaken { subnet, holder: Some(holder), source: None })
+            }
+            Err(error) => Some(error),
+        };
     }
     let name = plan.options().bridge_name.clone()?;
     match survey::is_foreign_bridge(connection, &name) {
@@ -203,16 +264,18 @@ fn check_in_the_way(
             None => waited(error),
         },
         Cause::SubnetOverlap if session.may_have_orphans() && is_patient() => Ok(()),
-        Cause::SubnetOverlap => {
-            let holder = survey::holder(session.connection(), &plan.ranges());
-            let held = |range: &IpNet| holder.as_ref().is_some_and(|it| it.overlaps(*range));
-            let subnet = plan.ranges().into_iter().find(held);
-            let subnet = subnet.unwrap_or(plan.subnet().into());
-            let error = Error::SubnetTaken { subnet, holder, source: Some(error) };
-            Err(settled(plan, session, error))
-        }
+        Cause::SubnetOverlap => Err(settled(plan, session, not_given(plan, session, error))),
         _ => Err(failed(error)),
     }
+}
+
+/// The error of a subnet that the engine did not give.
+fn not_given(plan: &NetworkPlanned, session: &Session, error: EngineError) -> Error {
+    let holder = survey::holder(session.connection(), &plan.ranges());
+    let held = |range: &IpNet| holder.as_ref().is_some_and(|it| it.overlaps(*range));
+    let subnet = plan.ranges().into_iter().find(held);
+    let subnet = subnet.unwrap_or(plan.subnet().into());
+    Error::SubnetTaken { subnet, holder, source: Some(error) }
 }
 
 /// The error of a subnet that is taken, with its holder once the engine tells that: the network of the slug under a lease

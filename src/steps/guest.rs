@@ -1,15 +1,24 @@
 //! The step from a running bundle to a guest in its network.
 
 use std::ops::Deref;
+use std::sync::Arc;
 
 use super::start::{Start, check_fit};
+use super::survey;
 use crate::container::{BundleSpec, CheckedSpec};
+use crate::created::Network;
+use crate::engine::Engine;
 use crate::engine::backend::Attachment;
 use crate::engine::cause::Cause;
+use crate::engine::connection::Connection;
 use crate::engine::error::EngineError;
+use crate::engine::identity::Swarm;
 use crate::error::Error;
 use crate::invalid::InvalidInput;
+use crate::ownership::lease::Kept;
+use crate::ownership::session::Session;
 use crate::ownership::{calls, labels, teardown};
+use crate::plan::NetworkPlanned;
 use crate::running::{BundleRunning, Guest, GuestPlace, Hosted};
 
 impl BundleRunning {
@@ -51,6 +60,54 @@ impl BundleRunning {
         start_guest(self, name, spec).map(Guest)
     }
 
+    /// Starts a guest on another engine of the bundle's swarm, and looks at it once.
+    ///
+    /// The bundle's network must be an [overlay](crate::NetworkOptions::overlay). The engine is any node of the swarm;
+    /// with the bundle's own, this is a [`guest`](Self::guest). Its containers and files are its own: it needs the image,
+    /// and mounts are of its host.
+    ///
+    /// From the first guest on an engine to the end of the bundle, this process holds the slug there too, by a lease and
+    /// a reaper of that engine. So when the process is killed, the guests on each engine are removed by the reaper that
+    /// knows it, and the network when the last of them is gone. A [`sweep`](crate::sweep) has to be run for each engine,
+    /// with the same state directory.
+    ///
+    /// ```no_run
+    /// use sidecar_bundle::{BundleSpec, Engine, NetworkOptions, NetworkPlanned, Slug};
+    ///
+    /// let plan = NetworkPlanned::new(Slug::new("demo")?);
+    /// let plan = plan.with_options(NetworkOptions::new().overlay(true));
+    /// let bundle = plan.launch(&Engine::docker(), BundleSpec::new())?;
+    /// for host in ["ssh://me@builder-1", "ssh://me@builder-2"] {
+    ///     let name = host.trim_start_matches("ssh://me@builder-");
+    ///     let spec = BundleSpec::new().image("acme/agent:7").hardened();
+    ///     let agent = bundle.guest_on(&Engine::docker().with_host(host), name, spec)?;
+    ///     println!("{} on {host}", agent.ip());
+    /// }
+    /// # bundle.close()?;
+    /// # Ok::<(), sidecar_bundle::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As for [`guest`](Self::guest), and nothing of this step was seen on either engine afterwards:
+    ///
+    /// - [`Error::Invalid`] also for a network that is not an overlay,
+    /// - [`Error::Look`] when the other engine cannot be asked, and [`Error::Unsupported`] when it is podman,
+    /// - [`Error::Taken`] when a bundle or guest of this slug on that engine is another owner's, and [`Error::Kept`] when
+    ///   a kept one is,
+    /// - [`Error::SubnetTaken`] when a network of that engine has the bundle's range,
+    /// - [`Error::Start`] with [`Cause::SwarmMissing`] when it is in no swarm, [`Cause::NetworkMissing`] when it is in
+    ///   another one, [`Cause::SwarmUnreachable`] when it does not reach a manager, and [`Cause::NotAttached`] when the
+    ///   swarm did not attach the container.
+    pub fn guest_on(
+        &self,
+        engine: &Engine,
+        name: &str,
+        spec: BundleSpec,
+    ) -> Result<Guest<'_>, Error> {
+        start_guest_on(self, engine, name, spec).map(Guest)
+    }
+
     /// Starts another container in the network namespace of the bundle's container, and looks at it once.
     ///
     /// It has the bundle's addresses. The guest and the bundle's daemons reach each other at `127.0.0.1`. The rest is
@@ -72,10 +129,25 @@ pub(crate) fn start_guest<B: Deref<Target = BundleRunning>>(
     name: &str,
     spec: BundleSpec,
 ) -> Result<Hosted<B>, Error> {
-    let mut spec = checked(name, spec)?;
-    check_fit(bundle.plan(), &spec)?;
-    spec.options.aliases.push(name.to_owned());
-    start(bundle, name, false, &spec)
+    let spec = checked_for_network(bundle.plan(), name, spec)?;
+    start(bundle, None, name, false, &spec)
+}
+
+/// The same, on an engine of the bundle's swarm.
+pub(crate) fn start_guest_on<B: Deref<Target = BundleRunning>>(
+    bundle: B,
+    engine: &Engine,
+    name: &str,
+    spec: BundleSpec,
+) -> Result<Hosted<B>, Error> {
+    let spec = checked_for_network(bundle.plan(), name, spec)?;
+    if !bundle.plan().options().is_overlay() {
+        return Err(InvalidInput::new(
+            "the bundle's network is a bridge of one host; plan with NetworkOptions::overlay",
+        )
+        .into());
+    }
+    start(bundle, Some(engine), name, false, &spec)
 }
 
 /// The same, in the network namespace of the bundle's container.
@@ -104,11 +176,12 @@ pub(crate) fn start_guest_in_namespace<B: Deref<Target = BundleRunning>>(
     if let Some(exit) = bundle.exit(deadline)? {
         return Err(bundle.died(exit, deadline));
     }
-    start(bundle, name, true, &spec)
+    start(bundle, None, name, true, &spec)
 }
 
 fn start<B: Deref<Target = BundleRunning>>(
     bundle: B,
+    on: Option<&Engine>,
     guest: &str,
     in_namespace: bool,
     spec: &CheckedSpec,
@@ -117,7 +190,11 @@ fn start<B: Deref<Target = BundleRunning>>(
     let _entered = span.enter();
     let place = take_place(bundle, guest)?;
     let bundle = place.bundle();
-    let (network, plan, ip) = (bundle.network(), bundle.plan(), bundle.ip());
+    let (plan, ip) = (bundle.plan(), bundle.ip());
+    let network = match on {
+        Some(engine) => network_on(bundle, engine, guest, spec)?,
+        None => Arc::clone(bundle.created().network()),
+    };
     let attachment = if in_namespace {
         Attachment::Namespace { container: bundle.id() }
     } else {
@@ -125,16 +202,16 @@ fn start<B: Deref<Target = BundleRunning>>(
     };
     let name = plan.guest_name(guest);
     let labels = labels::with_guest(network.session().labels(plan), guest);
-    let start = Start { network, name: &name, attachment, labels, spec };
+    let start = Start { network: &network, name: &name, attachment, labels, spec };
     let (id, guard, mut status) = start.run(None)?;
     if in_namespace {
-        return Ok(Hosted::new(place, id, name, ip, guard));
+        return Ok(Hosted::new(place, id, name, ip, guard, network));
     }
     let engine = network.session().connection().engine();
     let patience = engine.patience();
-    loop {
+    let ip = loop {
         if let Some(ip) = status.address {
-            return Ok(Hosted::new(place, id, name, ip, guard));
+            break ip;
         }
         // One that restarts again and again has an address only now and then.
         if !engine.is_patient(patience) {
@@ -145,7 +222,53 @@ fn start<B: Deref<Target = BundleRunning>>(
             Ok(looked) => status = looked,
             Err(error) => return Err(error.and(guard.close())),
         }
+    };
+    Ok(Hosted::new(place, id, name, ip, guard, network))
+}
+
+/// The bundle's network as an engine of its swarm has it.
+fn network_on(
+    bundle: &BundleRunning,
+    engine: &Engine,
+    guest: &str,
+    spec: &CheckedSpec,
+) -> Result<Arc<Network>, Error> {
+    let asked = |source| Error::Look { what: "its identity", source };
+    let connection = Connection::open_for(engine, Some(spec)).map_err(asked)?;
+    let digest = connection.info().identity.digest();
+    if digest == bundle.session().engine() {
+        return Ok(Arc::clone(bundle.created().network()));
     }
+    let session =
+        || Ok(open(connection, bundle.plan(), guest, spec)?.expiring(bundle.session().expires()));
+    bundle.network().on(digest, session)
+}
+
+/// The session of the guests of a bundle on another engine of its swarm.
+fn open(
+    connection: Connection,
+    plan: &NetworkPlanned,
+    guest: &str,
+    spec: &CheckedSpec,
+) -> Result<Session, Error> {
+    connection.info().supports(plan.options(), false)?;
+    connection.supports(spec)?;
+    let part = connection.backend().swarm(connection.engine().look_deadline());
+    let part = part.map_err(|source| Error::Look { what: "its part in a swarm", source })?;
+    if let (Swarm::None, Err(source)) = (part, EngineError::of_swarm(part)) {
+        let (container, image) = (plan.guest_name(guest), spec.image.clone());
+        return Err(Error::Start { container, image, source });
+    }
+    if let Some((subnet, holder)) = survey::network_in_the_way(&connection, plan)? {
+        return Err(Error::SubnetTaken { subnet, holder: Some(holder), source: None });
+    }
+    let session = Session::on(connection, plan)?;
+    if session.lease().kept() != Kept::Nothing {
+        return Err(Error::Kept { slug: plan.slug().clone() });
+    }
+    let session = session.with_reaper();
+    session.remove_orphans(plan.slug())?;
+    Ok(session)
 }
 
 /// Takes the name among the guests, after the end of one that is being removed in the background.
@@ -159,9 +282,22 @@ fn take_place<B: Deref<Target = BundleRunning>>(
         Ok(place) => return Ok(place),
         Err(bundle) => bundle,
     };
-    teardown::join(&taken.session().engine(), |plan| plan == taken.plan());
+    for engine in taken.network().engines() {
+        teardown::join(&engine, |plan| plan == taken.plan());
+    }
     GuestPlace::take(taken, guest)
         .map_err(|_| InvalidInput::new(format_args!("a guest {guest} of this bundle lives")).into())
+}
+
+fn checked_for_network(
+    plan: &NetworkPlanned,
+    name: &str,
+    spec: BundleSpec,
+) -> Result<CheckedSpec, Error> {
+    let mut spec = checked(name, spec)?;
+    check_fit(plan, &spec)?;
+    spec.options.aliases.push(name.to_owned());
+    Ok(spec)
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "a specification is built for one start")]

@@ -201,6 +201,21 @@ pub(crate) fn in_the_way(
     plan.ranges().into_iter().find_map(in_range).or_else(diverted)
 }
 
+/// A network of the engine in the range of a plan, but for one of the plan's own name. A swarm does not look at the
+/// networks of its nodes.
+pub(crate) fn network_in_the_way(
+    connection: &Connection,
+    plan: &NetworkPlanned,
+) -> Result<Option<(IpNet, Holder)>, Error> {
+    let networks = networks(connection)?;
+    let others = networks.iter().filter(|it| it.name != plan.network_name());
+    let mut held = others.flat_map(held_by);
+    Ok(held.find_map(|holder| {
+        let range = plan.ranges().into_iter().find(|range| holder.overlaps(*range))?;
+        Some((range, holder))
+    }))
+}
+
 fn in_range(connection: &Connection, range: IpNet) -> Option<Holder> {
     // An interface with a wider range and its own address elsewhere counts no more than a wider route.
     let mut in_the_way = host::interfaces_in(range);

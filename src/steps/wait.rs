@@ -245,6 +245,7 @@ impl Container {
     /// The error of a bundle that nothing here connects to.
     fn unreachable(&self) -> Error {
         let reachability = match self.session().connection().engine().reachability() {
+            _ if self.plan_of_bundle().options().is_overlay() => Reachability::Overlay,
             Ok(elsewhere) if !elsewhere.may_be_here() => elsewhere,
             // Beforehand all seemed well.
             _ => match self.network().bridge() {

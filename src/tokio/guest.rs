@@ -8,11 +8,12 @@ use super::call;
 use super::container::Container;
 use super::held::{Held, Loan, State};
 use crate::container::BundleSpec;
+use crate::engine::Engine;
 use crate::error::Error;
 use crate::ownership::session::Session;
 use crate::plan::NetworkPlanned;
 use crate::running::Hosted;
-use crate::steps::guest::{start_guest, start_guest_in_namespace};
+use crate::steps::guest::{start_guest, start_guest_in_namespace, start_guest_on};
 
 /// A container in a bundle's network, or in its network namespace, in async code; see [`BundleRunning::guest`]. It
 /// dereferences to its [`Container`].
@@ -95,6 +96,22 @@ impl BundleRunning {
     pub async fn guest(&self, name: &str, spec: BundleSpec) -> Result<Guest<'_>, Error> {
         let (bundle, name) = (self.held.lend(), name.to_owned());
         let start = move || start_guest(bundle, &name, spec).map(Held::new);
+        call::call(Some(self.held.used()), start).await.map(|held| Guest::of(held, self))
+    }
+
+    /// Starts a guest on another engine of the bundle's swarm, as [`guest_on`](crate::BundleRunning::guest_on) does.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`guest_on`](crate::BundleRunning::guest_on), and as much is left.
+    pub async fn guest_on(
+        &self,
+        engine: &Engine,
+        name: &str,
+        spec: BundleSpec,
+    ) -> Result<Guest<'_>, Error> {
+        let (bundle, engine, name) = (self.held.lend(), engine.clone(), name.to_owned());
+        let start = move || start_guest_on(bundle, &engine, &name, spec).map(Held::new);
         call::call(Some(self.held.used()), start).await.map(|held| Guest::of(held, self))
     }
 

@@ -20,6 +20,7 @@
 //! | `reachable`, of the bundle | `reachable true` |
 //! | `wait-tcp PORT` waits for a port of the bundle | `ready` |
 //! | `guest NAME`, `guest-ns NAME` starts a guest of the last bundle, which is then held by the guest for ever | `guest CONTAINER` |
+//! | `guest-on ADDRESS NAME` does so on another engine of its swarm | `guest CONTAINER` |
 //! | `keep` | `kept` |
 //! | `close` | `closed` |
 //! | `close-background` | `closing` |
@@ -41,6 +42,7 @@
 //! | `inherit` | the name of a variable |
 //! | `file` | the path of a file that is copied in |
 //! | `also-on` | the name of a second network; the bundle's own is internal then |
+//! | `overlay` | `true` for a network of a swarm |
 //!
 //! At the end of standard input it removes its bundles and ends. After a minute without a command it ends
 //! and leaves them, as it does when it dies.
@@ -193,7 +195,7 @@ impl Owner {
                 }
                 Held::Network(_) | Held::Guest(_) => panic!("it is no bundle"),
             },
-            "guest" | "guest-ns" => guest(command, rest)?,
+            "guest" | "guest-ns" | "guest-on" => guest(command, engine, rest)?,
             "keep" => {
                 let last = held().pop().unwrap();
                 match last {
@@ -258,7 +260,7 @@ fn launched<'a>(
 }
 
 /// Starts a guest of the bundle that is held last, which stays for as long as the process does.
-fn guest(command: &str, name: &str) -> Result<String, Error> {
+fn guest(command: &str, engine: &Engine, name: &str) -> Result<String, Error> {
     let last = held().pop().unwrap();
     let bundle = match last {
         Held::Bundle(bundle) => Box::leak(Box::new(bundle)),
@@ -272,6 +274,10 @@ fn guest(command: &str, name: &str) -> Result<String, Error> {
     let spec = BundleSpec::new().image("claude-bottle-sidecars:latest");
     let guest = match command {
         "guest" => bundle.guest(name, spec)?,
+        "guest-on" => {
+            let (address, name) = name.split_once(' ').unwrap();
+            bundle.guest_on(&engine.clone().with_host(address), name, spec)?
+        }
         _ => bundle.guest_in_namespace(name, spec)?,
     };
     let answer = format!("guest {}", guest.container_id());
@@ -340,6 +346,9 @@ fn planned<'a>(mut words: impl Iterator<Item = &'a str>) -> (NetworkPlanned, Bun
             }
             ("inherit", name) => spec = spec.inherit(name),
             ("file", path) => spec = spec.file(ContainerFile::new(path, "contents")),
+            ("overlay", "true") => {
+                plan = plan.with_options(NetworkOptions::new().overlay(true));
+            }
             ("also-on", name) => {
                 plan = plan.with_options(NetworkOptions::new().internal(true));
                 spec = spec.also_on(name);

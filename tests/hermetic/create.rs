@@ -12,7 +12,7 @@ use sidecar_bundle::{
 use crate::fake::{ELSEWHERE, Fake, NETWORK, plan};
 use crate::faults::for_each_fault;
 use crate::owner::Owner;
-use crate::scripted::{Act, Scripted};
+use crate::scripted::{Act, Scripted, described, manager, worker};
 use crate::texts::{OVERLAP, PERMISSION, UNKNOWN, UNREACHABLE, refuse};
 
 #[test]
@@ -485,4 +485,71 @@ fn a_network_of_a_previous_owner_that_appears_is_no_obstacle() {
         plan().create_network(&fake.engine()).unwrap().close().unwrap();
         fake.assert_nothing_left();
     }
+}
+
+fn overlay() -> NetworkPlanned {
+    plan().with_options(NetworkOptions::new().overlay(true))
+}
+
+#[test]
+fn only_a_manager_of_a_swarm_is_asked_for_an_overlay() {
+    let no_leader = "rpc error: code = Unknown desc = The swarm does not have a leader.";
+    for (swarm, cause) in [
+        (json!({"LocalNodeState": "inactive", "ControlAvailable": false}), Cause::SwarmMissing),
+        (worker(), Cause::NotSwarmManager),
+        (manager(no_leader), Cause::SwarmUnreachable),
+    ] {
+        let engine = Scripted::new(move |request, _| match request {
+            "GET /info" => described("/", &swarm),
+            _ => Act::Obey,
+        });
+        let failed = overlay().launch(&engine.engine(), BundleSpec::new()).unwrap_err();
+        assert_eq!(failed.error().cause(), Some(cause), "{failed}");
+        assert!(matches!(failed.error(), Error::CreateNetwork { .. }), "{failed:?}");
+        assert!(!engine.requests().iter().any(|it| it.starts_with("POST")), "{cause:?}");
+    }
+    let podman = Scripted::new(|_, _| Act::Obey);
+    let failed = overlay().create_network(&podman.podman()).unwrap_err();
+    assert!(matches!(failed.error(), Error::Unsupported(_)), "{failed:?}");
+}
+
+/// Docker answers before its swarm looks for a subnet, and leaves the network without one if it is taken.
+#[test]
+fn an_overlay_without_a_subnet_is_removed() {
+    let engine = Scripted::new(|request, _| match request {
+        "GET /info" => described("/", &manager("")),
+        request if request.starts_with("GET /networks/00") => {
+            let id = format!("{:064x}", 1);
+            let network =
+                json!({"Id": id, "Name": NETWORK, "Driver": "", "IPAM": {"Config": null}});
+            Act::Answer(200, network.to_string())
+        }
+        _ => Act::Obey,
+    });
+    let failed = overlay().launch(&engine.engine(), BundleSpec::new()).unwrap_err();
+    assert_eq!(failed.error().cause(), Some(Cause::SubnetOverlap), "{failed}");
+    assert!(matches!(failed.error(), Error::SubnetTaken { .. }), "{failed:?}");
+    assert_eq!(engine.resources(), 0, "{:?}", engine.requests());
+}
+
+#[test]
+fn an_overlay_is_attachable_and_has_the_planned_addresses() {
+    let bodies = std::sync::Arc::new(Mutex::new(Vec::new()));
+    let seen = std::sync::Arc::clone(&bodies);
+    let engine = Scripted::new(move |request, body| match request {
+        "GET /info" => described("/", &manager("")),
+        "POST /networks/create" => {
+            seen.lock().unwrap().push(body.to_owned());
+            Act::Obey
+        }
+        _ => Act::Obey,
+    });
+    let options = NetworkOptions::new().overlay(true).encrypted(true);
+    let plan = plan().with_options(options);
+    plan.clone().create_network(&engine.engine()).unwrap().close().unwrap();
+    let body: Value = serde_json::from_str(&bodies.lock().unwrap()[0]).unwrap();
+    assert_eq!((&body["Driver"], &body["Attachable"]), (&json!("overlay"), &json!(true)));
+    assert_eq!(body["Options"], json!({"encrypted": ""}));
+    assert_eq!(body["IPAM"]["Config"][0]["Subnet"], plan.subnet().to_string());
+    assert_eq!(engine.resources(), 0);
 }

@@ -4,10 +4,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use serde_json::json;
-use sidecar_bundle::{BundleSpec, Error};
+use sidecar_bundle::{BundleSpec, Cause, Error, NetworkOptions, NetworkPlanned};
 
 use crate::fake::plan;
-use crate::scripted::{Act, Scripted};
+use crate::scripted::{Act, Scripted, described, manager, worker};
 
 #[test]
 fn the_address_of_a_guest_is_waited_for() {
@@ -75,4 +75,128 @@ fn a_name_that_is_none_of_a_guest_is_refused_before_the_engine_is_asked() {
     let longest = "a".repeat(16);
     drop(bundle.guest_in_namespace(&longest, BundleSpec::new().image("agent")).unwrap());
     bundle.close().unwrap();
+}
+
+fn overlay() -> NetworkPlanned {
+    plan().with_options(NetworkOptions::new().overlay(true))
+}
+
+/// A node of a swarm, with an address for each guest.
+fn node(root: &'static str, swarm: &'static str) -> Scripted {
+    let swarm = match swarm {
+        "manager" => manager(""),
+        "worker" => worker(),
+        _ => json!(null),
+    };
+    Scripted::new(move |request, _| match request {
+        "GET /info" => described(root, &swarm),
+        _ => Act::Obey,
+    })
+}
+
+#[test]
+fn a_guest_on_another_engine_has_an_owner_of_its_own() {
+    let (here, there) = (node("/here", "manager"), node("/there", "worker"));
+    let state = here.path("leases");
+    let [manager, worker] = [&here, &there].map(|it| it.engine().with_state_dir(&state));
+    let hourly = overlay().with_lifetime(Duration::from_secs(3600));
+    let bundle = hourly.launch(&manager, BundleSpec::new()).unwrap();
+    let network = bundle.network_id().to_owned();
+    let expires = sidecar_bundle::bundles(&manager).unwrap()[0].expires.unwrap();
+    // An expiry is in whole seconds.
+    std::thread::sleep(Duration::from_millis(1100));
+    let bodies = std::sync::Arc::new(std::sync::Mutex::new(Vec::new()));
+    let seen = std::sync::Arc::clone(&bodies);
+    there.script(move |request, body| match request {
+        "GET /info" => described("/there", &crate::scripted::worker()),
+        request if request.starts_with("POST /containers/create") => {
+            seen.lock().unwrap().push(body.to_owned());
+            Act::Obey
+        }
+        request => crate::scripted::guest_on(&network, request).unwrap_or(Act::Obey),
+    });
+    let spec = || BundleSpec::new().image("agent");
+    let one = bundle.guest_on(&worker, "one", spec()).unwrap();
+    let two = bundle.guest_on(&worker, "two", spec()).unwrap();
+    assert_eq!((here.resources(), there.resources()), (2, 2));
+    assert_eq!(one.bundle().network_id(), bundle.network_id());
+    let labels = |at: usize| -> serde_json::Value {
+        let body: serde_json::Value = serde_json::from_str(&bodies.lock().unwrap()[at]).unwrap();
+        assert_eq!(body["HostConfig"]["NetworkMode"], bundle.network_id());
+        body["Labels"].clone()
+    };
+    let owner = "sidecar-bundle.owner";
+    assert_eq!(labels(0)[owner], labels(1)[owner]);
+    assert_eq!(labels(0)["sidecar-bundle.guest"], "one");
+    assert_eq!(sidecar_bundle::bundles(&worker).unwrap()[0].expires, Some(expires));
+    assert!(
+        matches!(plan().launch(&worker, BundleSpec::new()), Err(it) if matches!(it.error(), Error::Taken { .. }))
+    );
+    two.close().unwrap();
+    drop(one);
+    assert_eq!(there.resources(), 0);
+    bundle.close().unwrap();
+    assert_eq!(here.resources(), 0);
+    assert_eq!(sidecar_bundle::sweep(&worker).unwrap().len(), 0);
+    assert!(!there.requests().iter().any(|it| it.starts_with("DELETE /networks")));
+}
+
+#[test]
+fn a_guest_is_only_on_an_engine_of_the_bundles_swarm() {
+    let (here, there) = (node("/here", "manager"), node("/there", "none"));
+    let spec = || BundleSpec::new().image("agent");
+    let bridge = plan().launch(&here.engine(), BundleSpec::new()).unwrap();
+    let error = bridge.guest_on(&there.engine(), "one", spec()).unwrap_err();
+    assert!(matches!(error, Error::Invalid(_)), "{error:?}");
+    bridge.close().unwrap();
+    let bundle = overlay().launch(&here.engine(), BundleSpec::new()).unwrap();
+    let error = bundle.guest_on(&there.engine(), "one", spec()).unwrap_err();
+    assert_eq!(error.cause(), Some(Cause::SwarmMissing), "{error:?}");
+    assert!(matches!(error, Error::Start { .. }), "{error:?}");
+    let error = bundle.guest_on(&there.podman(), "one", spec()).unwrap_err();
+    assert!(matches!(error, Error::Look { .. } | Error::Unsupported(_)), "{error:?}");
+    assert_eq!(there.resources(), 0);
+    bundle.close().unwrap();
+}
+
+/// Without a leader, a manager lists those networks alone that it has joined.
+#[test]
+fn the_absence_of_an_overlay_counts_only_while_its_swarm_has_a_leader() {
+    const ID: &str = "abcdefghijklmnopqrstuvwx1";
+    let is_away = std::sync::Arc::new(AtomicBool::new(false));
+    let away = std::sync::Arc::clone(&is_away);
+    let engine = Scripted::new(move |request, _| {
+        let is_away = away.load(Ordering::SeqCst);
+        let no_leader = "rpc error: code = Unknown desc = The swarm does not have a leader. It's possible that too few managers are online.";
+        match request {
+            "GET /info" => described("/", &manager(if is_away { no_leader } else { "" })),
+            "POST /networks/create" => Act::Answer(201, json!({"Id": ID}).to_string()),
+            request if request.starts_with("GET /networks/abc") => {
+                let network = json!({
+                    "Id": ID, "Name": "n", "Driver": "overlay",
+                    "IPAM": {"Config": [{"Subnet": "10.56.132.0/24", "Gateway": "10.56.132.1"}]},
+                });
+                Act::Answer(200, network.to_string())
+            }
+            request if request.starts_with("DELETE /networks") && is_away => {
+                Act::Answer(500, json!({"message": no_leader}).to_string())
+            }
+            request if request.starts_with("DELETE /networks") => Act::Answer(204, String::new()),
+            _ => Act::Obey,
+        }
+    });
+    let create = || overlay().create_network(&engine.engine()).unwrap();
+    let network = create();
+    is_away.store(true, Ordering::SeqCst);
+    let error = network.close().unwrap_err();
+    assert!(matches!(error, Error::NotRemoved { .. }), "{error:?}");
+    assert_eq!(error.cause(), Some(Cause::SwarmUnreachable), "{error:?}");
+    assert!(error.to_string().contains(ID), "{error}");
+    // A sweep does not call it clean.
+    let swept = sidecar_bundle::sweep(&engine.engine()).unwrap();
+    let outcome = &swept[0].outcome;
+    assert!(matches!(outcome, sidecar_bundle::SweptOutcome::Failed(_)), "{outcome:?}");
+    is_away.store(false, Ordering::SeqCst);
+    create().close().unwrap();
+    assert_eq!(sidecar_bundle::sweep(&engine.engine()).unwrap().len(), 0);
 }

@@ -12,12 +12,13 @@ use futures_core::Stream;
 use serde_json::json;
 use sidecar_bundle::tokio::{BundleRunning, LogFollower, create_network, launch};
 use sidecar_bundle::{
-    BundleSpec, Engine, Error, NetworkPlanned, Ready, Slug, StepError, wait_for_teardowns,
+    BundleSpec, Engine, Error, NetworkOptions, NetworkPlanned, Ready, Slug, StepError,
+    wait_for_teardowns,
 };
 use tokio::runtime::{Builder, Runtime};
 use tokio::time::{sleep, timeout};
 
-use crate::scripted::{Act, Scripted};
+use crate::scripted::{Act, Scripted, described, guest_on, manager, worker};
 use crate::surroundings::wait_for;
 
 const LONG: Duration = Duration::from_secs(60);
@@ -273,6 +274,35 @@ fn a_guest_that_was_dropped_or_cancelled_has_its_name_for_a_moment_only() {
             bundle.close().await.unwrap();
         });
         assert_eq!(engine.resources(), 0);
+    }
+}
+
+#[test]
+fn a_guest_on_another_engine_that_was_dropped_has_its_name_for_a_moment_only() {
+    for runtime in runtimes() {
+        let (here, there, gate) =
+            (Scripted::new(|_, _| Act::Obey), Scripted::new(|_, _| Act::Obey), Gate::default());
+        here.script(|request, _| match request {
+            "GET /info" => described("/here", &manager("")),
+            _ => Act::Obey,
+        });
+        runtime.block_on(async {
+            let options = NetworkOptions::new().overlay(true);
+            let docker = here.engine();
+            let bundle = launch(plan().with_options(options), &docker, spec()).await.unwrap();
+            let (its, network) = (gate.clone(), bundle.network_id().to_owned());
+            there.script(move |request, _| match request {
+                "GET /info" => described("/there", &worker()),
+                _ if request.starts_with("DELETE /containers") => its.hold(),
+                _ => guest_on(&network, request).unwrap_or(Act::Obey),
+            });
+            let worker = there.engine();
+            drop(bundle.guest_on(&worker, "agent", spec()).await.unwrap());
+            gate.open_soon();
+            bundle.guest_on(&worker, "agent", spec()).await.unwrap().close().await.unwrap();
+            bundle.close().await.unwrap();
+        });
+        assert_eq!(here.resources() + there.resources(), 0);
     }
 }
 

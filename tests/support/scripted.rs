@@ -50,6 +50,36 @@ pub(crate) enum Entry {
     Link(&'static str),
 }
 
+/// The description of an engine whose data is in `root`, and which has this part in a swarm.
+pub(crate) fn described(root: &str, swarm: &Value) -> Act {
+    let info = json!({
+        "ID": "ID", "Name": "one", "DockerRootDir": root, "ServerVersion": "20.10.24",
+        "OperatingSystem": "Docker Desktop", "Swarm": swarm,
+    });
+    Act::Answer(200, info.to_string())
+}
+
+/// A manager's part in a swarm; the error is empty while the swarm has a leader.
+pub(crate) fn manager(error: &str) -> Value {
+    json!({"LocalNodeState": "active", "ControlAvailable": true, "Error": error})
+}
+
+/// A worker's part in a swarm.
+pub(crate) fn worker() -> Value {
+    json!({"LocalNodeState": "active", "ControlAvailable": false, "Error": ""})
+}
+
+/// The answer to a look at a guest on this network. The engine gives no address to a container that asks for none.
+pub(crate) fn guest_on(network: &str, request: &str) -> Option<Act> {
+    let id = request.strip_prefix("GET /containers/00")?;
+    let container = json!({
+        "Id": format!("00{}", &id[..62]), "Name": "/n", "Config": {"Labels": {}},
+        "State": {"Status": "running", "FinishedAt": "0001-01-01T00:00:00Z"},
+        "NetworkSettings": {"Networks": {"n": {"NetworkID": network, "IPAddress": "10.56.132.130"}}},
+    });
+    Some(Act::Answer(200, container.to_string()))
+}
+
 /// The engine. It ends with the process; its socket is removed when this is dropped.
 pub(crate) struct Scripted {
     dir: tempfile::TempDir,

@@ -36,17 +36,22 @@ pub(super) fn network(request: &NetworkRequest<'_>) -> Value {
     let own = request.labels.clone().into_iter();
     let labels: BTreeMap<_, _> = request.options.labels.iter().cloned().chain(own).collect();
     let driver = Dialect::Docker.driver_options(request.options, request.ipv6.is_some());
-    json!({
+    let mut body = json!({
         "Name": request.name,
         // Docker before 25 makes a second network of the name otherwise.
         "CheckDuplicate": true,
-        "Driver": "bridge",
+        "Driver": if request.options.is_overlay() { "overlay" } else { "bridge" },
         "Internal": request.options.internal,
         "EnableIPv6": request.ipv6.is_some(),
         "IPAM": {"Driver": "default", "Config": configs},
         "Options": driver.into_iter().collect::<BTreeMap<_, _>>(),
         "Labels": labels,
-    })
+    });
+    if request.options.is_overlay() {
+        // Else only the tasks of services may be on it.
+        body["Attachable"] = json!(true);
+    }
+    body
 }
 
 /// `POST /containers/create`.

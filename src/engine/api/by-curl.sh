@@ -12,9 +12,9 @@ ask() {
         "http://engine$path"
 }
 
-# Prints the ids of a list. A quote in a label has a backslash before it.
+# Prints the ids of a list, that of a swarm's network too. A quote in a label has a backslash before it.
 ids() {
-    tr ',' '\n' | sed -n 's/^[[{]*"Id":"\([0-9a-f]\{64\}\)".*$/\1/p'
+    tr ',' '\n' | sed -n 's/^[[{]*"Id":"\([0-9a-z]\{25\}\|[0-9a-f]\{64\}\)".*$/\1/p'
 }
 
 # Prints a field of the description of an engine.
@@ -37,6 +37,11 @@ case "$1 $2" in
         # Registries have names, too; that of the host comes behind the directory.
         answer=${answer#*'"DockerRootDir":'}
         echo "$id|$(field Name)|$root"
+        # A manager of a swarm without a leader says so.
+        case ${answer#*'"Swarm":'} in
+            *'"Error":""'*) ;;
+            *'"Error":"'*) echo 'no leader' ;;
+        esac
         ;;
     "ps "*)
         answer=$(ask GET /containers/json --get --data all=1 --data-urlencode "filters=$filters") || exit

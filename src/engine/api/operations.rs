@@ -24,7 +24,7 @@ use crate::engine::cli::Place;
 use crate::engine::clock::{has_passed, whole_seconds};
 use crate::engine::dialect::Dialect;
 use crate::engine::error::{End, EngineError};
-use crate::engine::identity::{EngineInfo, EngineKind};
+use crate::engine::identity::{EngineInfo, EngineKind, Swarm};
 use crate::engine::inspect::{
     attached_names, container_info, image_digests, listed, network_info, variables,
 };
@@ -84,6 +84,13 @@ impl Backend for Api {
         }
     }
 
+    fn swarm(&self, deadline: Instant) -> Result<Swarm, EngineError> {
+        let request = Request::get("/info");
+        let answer = self.ask(&request, deadline).map_err(Failure::into_error)?.json();
+        let info = EngineInfo::read(&answer);
+        info.map(|it| it.swarm).ok_or_else(|| self.unexpected(&request, "its description"))
+    }
+
     fn create_network(
         &self,
         request: &NetworkRequest<'_>,
@@ -131,9 +138,7 @@ impl Backend for Api {
             let Some(all) = answer.as_array() else {
                 return Err(self.unexpected(&request, "networks"));
             };
-            // A swarm's own have other ids, and are no bridges of this host.
-            let all = all.iter().filter(|it| it["Scope"] != "swarm");
-            let all = all.map(|it| network_info(self.dialect, it)).collect::<Option<_>>();
+            let all = all.iter().map(|it| network_info(self.dialect, it)).collect::<Option<_>>();
             return all.ok_or_else(|| self.unexpected(&request, "networks"));
         }
         let mut found = Vec::new();
@@ -154,7 +159,7 @@ impl Backend for Api {
         let request = requests::inspect(self.dialect, Resource::Network, network.as_str());
         let Some(network) = self.look(&request, deadline)? else { return Ok(Vec::new()) };
         // An answer that is not the engine's does not mean "nobody".
-        if !network["Containers"].is_object() {
+        if !network["Containers"].is_object() && network["Scope"] != "swarm" {
             return Err(self.unexpected(&request, "the containers of a network"));
         }
         Ok(attached_names(&network))
@@ -247,7 +252,8 @@ impl Backend for Api {
         let request = requests::list(self.dialect, resource).query("filters", filters);
         let answer = self.ask(&request, deadline).map_err(Failure::into_error)?.json();
         let all = answer.as_array();
-        let ids = all.and_then(|all| all.iter().map(requests::id).collect::<Option<_>>());
+        let ids = all
+            .and_then(|all| all.iter().map(|it| requests::id(resource, it)).collect::<Option<_>>());
         ids.ok_or_else(|| self.unexpected(&request, "a list of ids"))
     }
 
@@ -564,7 +570,7 @@ impl Api {
         let request = requests::create(self.dialect, resource, name, body);
         match self.ask(&request, deadline) {
             Ok(answer) => {
-                let id = requests::id(&answer.json());
+                let id = requests::id(resource, &answer.json());
                 id.ok_or_else(|| CreateError {
                     error: self.unexpected(&request, "an id"),
                     made: Made::Perhaps,

@@ -144,6 +144,6 @@ pub(super) fn events(dialect: Dialect, id: &Id) -> Value {
 }
 
 /// The id of what was made, or is listed.
-pub(super) fn id(answer: &Value) -> Option<Id> {
-    Id::parse(answer["Id"].as_str().or(answer["id"].as_str())?)
+pub(super) fn id(resource: Resource, answer: &Value) -> Option<Id> {
+    Id::of(resource, answer["Id"].as_str().or(answer["id"].as_str())?)
 }

@@ -37,6 +37,9 @@ pub(super) fn create_network(program: Command, request: &NetworkRequest<'_>) -> 
 fn arguments(options: &NetworkOptions, ipv6: bool) -> Vec<String> {
     let driver = Dialect::Docker.driver_options(options, ipv6).into_iter();
     let mut arguments: Vec<_> = driver.map(|(key, value)| format!("--opt={key}={value}")).collect();
+    if options.is_overlay() {
+        arguments.extend(["--driver=overlay".into(), "--attachable".into()]);
+    }
     if options.internal {
         arguments.push("--internal".into());
     }
@@ -64,6 +67,15 @@ mod tests {
                 "--internal",
                 "--label=acme.role=x",
             ]
+        );
+    }
+
+    #[test]
+    fn an_overlay_is_attachable() {
+        let options = NetworkOptions::new().overlay(true).encrypted(true).internal(true);
+        assert_eq!(
+            arguments(&options, false),
+            ["--opt=encrypted=", "--driver=overlay", "--attachable", "--internal"]
         );
     }
 

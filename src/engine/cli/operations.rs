@@ -97,8 +97,8 @@ impl Backend for Cli {
     ) -> Result<Id, CreateError> {
         let command = create_network(self.command(), request);
         match command.clone().run_noticed(notice, deadline) {
-            Ok(stdout) => made(command, &stdout),
-            Err(failure) => match id_in(&failure.stdout) {
+            Ok(stdout) => made(Resource::Network, command, &stdout),
+            Err(failure) => match id_in(Resource::Network, &failure.stdout) {
                 Some(id) if failure.status_lost => Ok(id),
                 Some(id) => Err(CreateError { error: failure.error, made: Made::Id(id) }),
                 None => Err(failure.not_made()),
@@ -114,9 +114,9 @@ impl Backend for Cli {
     ) -> Result<Id, CreateError> {
         let command = run(self.command(), request);
         let id = match command.clone().run_noticed(notice, deadline) {
-            Ok(stdout) => made(command, &stdout)?,
+            Ok(stdout) => made(Resource::Container, command, &stdout)?,
             // It prints the id of a container whose start then fails, too.
-            Err(failure) => match id_in(&failure.stdout) {
+            Err(failure) => match id_in(Resource::Container, &failure.stdout) {
                 Some(id) => match self.check_start(&id, failure, deadline) {
                     Ok(()) => id,
                     Err(error) => return Err(CreateError { error, made: Made::Id(id) }),
@@ -303,7 +303,7 @@ impl Backend for Cli {
             // Nothing but its own `storage.conf` leads it elsewhere, and asking is dear.
             (Dialect::Podman, _) if !info.remote => ("", String::new()),
             (Dialect::Docker, EngineKind::Docker) => (
-                "{{.ID}}|{{.Name}}|{{.DockerRootDir}}",
+                "{{.ID}}|{{.Name}}|{{.DockerRootDir}}{{with .Swarm.Error}}{{\"\\n\"}}{{.}}{{end}}",
                 format!("{}|{}|{}", info.identity.id, info.identity.host, info.identity.root),
             ),
             (Dialect::Docker, EngineKind::Podman) => (
@@ -397,7 +397,7 @@ impl Cli {
         command.answer("a list of ids", deadline, |stdout| {
             let mut lines = stdout.lines().map(str::trim).filter(|line| !line.is_empty());
             lines.next().filter(|header| header.ends_with(" ID"))?;
-            lines.map(Id::parse).collect()
+            lines.map(|line| Id::of(resource, line)).collect()
         })
     }
 
@@ -440,10 +440,10 @@ fn is_pulled(stdout: &str) -> bool {
 }
 
 /// The id that a command which made a resource has printed.
-fn made(command: Command, stdout: &str) -> Result<Id, CreateError> {
+fn made(resource: Resource, command: Command, stdout: &str) -> Result<Id, CreateError> {
     let unexpected =
         || CreateError { error: command.unexpected("an id", stdout), made: Made::Perhaps };
-    id_in(stdout).ok_or_else(unexpected)
+    id_in(resource, stdout).ok_or_else(unexpected)
 }
 
 impl Failure {
@@ -480,8 +480,8 @@ fn filters(filter: &Filter) -> Vec<String> {
     }
 }
 
-fn id_in(stdout: &str) -> Option<Id> {
-    stdout.lines().map(str::trim).find_map(Id::parse)
+fn id_in(resource: Resource, stdout: &str) -> Option<Id> {
+    stdout.lines().map(str::trim).find_map(|line| Id::of(resource, line))
 }
 
 /// A word as a shell reads it back.

@@ -9,7 +9,7 @@ use nix::errno::Errno;
 use nix::sys::signal::kill;
 use nix::unistd::Pid;
 
-use crate::engine::backend::Id;
+use crate::engine::backend::{Id, Resource};
 use crate::plan::Slug;
 
 /// The first line, with the version of the format. The reaper reads the file, too.
@@ -131,9 +131,9 @@ impl Record {
         let (text, _) = text.split_once("\nend\n")?;
         let field =
             |key: &str| text.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix('='));
-        let optional = |key: &str| match field(key)? {
+        let optional = |key: &str, resource| match field(key)? {
             "" => Some(None),
-            id => Id::parse(id).map(Some),
+            id => Id::of(resource, id).map(Some),
         };
         let since = Duration::from_secs(field("since")?.parse().ok()?);
         Some(Self {
@@ -144,8 +144,8 @@ impl Record {
             pid: field("pid")?.parse().ok()?,
             // A later date cannot be printed.
             since: UNIX_EPOCH.checked_add(since.min(Duration::from_secs(253_402_300_799)))?,
-            network: optional("network")?,
-            container: optional("container")?,
+            network: optional("network", Resource::Network)?,
+            container: optional("container", Resource::Container)?,
             kept: field("kept")? == "true",
             making: match field("making")? {
                 "" => None,
