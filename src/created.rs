@@ -47,6 +47,8 @@ pub(crate) struct Network {
     guests: Mutex<BTreeSet<String>>,
     /// The same network on other engines of its swarm, each with the session of the guests there, by engine.
     elsewhere: Mutex<BTreeMap<String, Arc<Network>>>,
+    /// Held while the session on an engine is opened.
+    opening: Mutex<BTreeMap<String, Arc<Mutex<()>>>>,
     session: Arc<Session>,
 }
 
@@ -150,7 +152,8 @@ impl NetworkCreated {
 
 impl Network {
     fn new(plan: NetworkPlanned, id: Id, session: Arc<Session>) -> Self {
-        Self { plan, id, guests: Mutex::default(), elsewhere: Mutex::default(), session }
+        let (elsewhere, opening) = (Mutex::default(), Mutex::default());
+        Self { plan, id, guests: Mutex::default(), elsewhere, opening, session }
     }
 
     /// This network on another engine of its swarm. The session there lasts as long as the bundle, since one that ends
@@ -160,20 +163,21 @@ impl Network {
         engine: String,
         open: impl FnOnce() -> Result<Session, Error>,
     ) -> Result<Arc<Self>, Error> {
-        let mut elsewhere = self.elsewhere.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(known) = elsewhere.get(&engine) {
+        let turn = Arc::clone(lock(&self.opening).entry(engine.clone()).or_default());
+        let _turn = lock(&turn);
+        if let Some(known) = lock(&self.elsewhere).get(&engine) {
             return Ok(Arc::clone(known));
         }
         let session = Arc::new(open()?);
         let there = Arc::new(Self::new(self.plan.clone(), self.id.clone(), session));
-        elsewhere.insert(engine, Arc::clone(&there));
+        lock(&self.elsewhere).insert(engine, Arc::clone(&there));
         Ok(there)
     }
 
-    /// The engines on which this process holds the slug.
+    /// The engines on which this process holds the slug, from the bundle's own on.
     pub(crate) fn engines(&self) -> Vec<String> {
-        let elsewhere = self.elsewhere.lock().unwrap_or_else(PoisonError::into_inner);
-        elsewhere.keys().cloned().chain([self.session.engine()]).collect()
+        let own = [self.session.engine()];
+        own.into_iter().chain(lock(&self.elsewhere).keys().cloned()).collect()
     }
 
     pub(crate) fn is_proven_reachable(&self) -> Result<bool, Error> {
@@ -204,12 +208,16 @@ impl Network {
     }
 
     pub(crate) fn guests(&self) -> MutexGuard<'_, BTreeSet<String>> {
-        self.guests.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.guests)
     }
 
     pub(crate) fn session(&self) -> &Arc<Session> {
         &self.session
     }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Prints slug, addresses and id.

@@ -28,7 +28,7 @@ pub(crate) trait Backend: fmt::Debug + Send + Sync {
     /// Checks that the container can be made with these options.
     fn supports(&self, spec: &CheckedSpec, info: &EngineInfo) -> Result<(), Refused>;
 
-    /// Asks the engine for its part in a swarm, anew.
+    /// Asks the engine for its role in a swarm again.
     fn swarm(&self, deadline: Instant) -> Result<Swarm, EngineError> {
         Ok(self.info(deadline)?.swarm)
     }

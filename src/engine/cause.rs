@@ -75,10 +75,11 @@ pub enum Cause {
     SwarmMissing,
     /// The engine is no manager of a swarm, which creates and removes overlay networks.
     NotSwarmManager,
-    /// The managers of the swarm are not reached, or too few of them are online.
+    /// The managers of the swarm are not reached, too few of them are online, or the engine is locked.
     SwarmUnreachable,
-    /// The swarm has not attached the container to its network within 20 seconds. The address belongs to another
-    /// container, on whatever node, or is not in the subnet; or the subnet overlaps a network of the node.
+    /// The swarm has not attached the container to its network within 20 seconds. Mostly the address belongs to another
+    /// container, on whatever node. It may also be that the subnet has no address left, or overlaps a network of the node,
+    /// or that the swarm has lost its leader meanwhile.
     NotAttached,
     /// The engine that answers at the address is not the one that was asked before.
     AnotherEngine,

@@ -84,11 +84,6 @@ impl Connection {
         }
     }
 
-    /// Returns false for a network of a swarm that its worker has joined: only a manager removes it.
-    pub(crate) fn can_remove(&self, id: &Id) -> bool {
-        !id.is_of_swarm() || self.info.swarm != Swarm::Worker
-    }
-
     /// Removes by id, and never a network that is in use. An error does not say whether the resource still exists.
     pub(crate) fn remove(
         &self,
@@ -113,28 +108,27 @@ impl Connection {
         deadline: Instant,
     ) -> Result<bool, EngineError> {
         let filter = Filter::Id(id.clone());
-        let found = self.here(deadline, || self.backend.find(resource, &filter, deadline))?;
         // A network of a swarm is absent where the engine does not see it.
-        if found.is_empty() && id.is_of_swarm() {
-            EngineError::of_swarm(self.backend.swarm(deadline)?)?;
+        let check = || if id.is_of_swarm() { self.check_manager(deadline) } else { Ok(()) };
+        let before = check();
+        let found = self.here(deadline, || self.backend.find(resource, &filter, deadline))?;
+        if found.is_empty() {
+            before.and_then(|()| check())?;
         }
         Ok(found.is_empty())
     }
 
-    /// Checks that a manager of a swarm sees all networks, so that those it does not list do not exist.
-    pub(crate) fn check_view(
-        &self,
-        resource: Resource,
-        deadline: Instant,
-    ) -> Result<(), EngineError> {
+    /// Checks that the networks which the engine does not list do not exist, before and after a look for them: a manager of
+    /// a swarm without a leader lists those alone that it has joined.
+    pub(crate) fn check_view(&self, deadline: Instant) -> Result<(), EngineError> {
         match self.info.swarm {
-            _ if resource == Resource::Container => Ok(()),
             Swarm::None | Swarm::Worker => Ok(()),
-            Swarm::Manager | Swarm::WithoutLeader => match self.backend.swarm(deadline)? {
-                part @ Swarm::WithoutLeader => EngineError::of_swarm(part),
-                _ => Ok(()),
-            },
+            Swarm::Manager | Swarm::WithoutLeader => self.check_manager(deadline),
         }
+    }
+
+    fn check_manager(&self, deadline: Instant) -> Result<(), EngineError> {
+        EngineError::of_swarm(self.backend.swarm(deadline)?)
     }
 
     /// Returns the network of this name or id, if there is one.
@@ -145,27 +139,33 @@ impl Connection {
     ) -> Result<Option<NetworkInfo>, EngineError> {
         // An engine takes the beginning of an id for a name, too.
         let is_it = |it: &NetworkInfo| it.name == name || it.id.as_str() == name;
-        self.one(deadline, || {
+        let look = || {
             let found = self.backend.networks(&[name], deadline)?;
             Ok(found.into_iter().find(is_it))
-        })
+        };
+        let is_of_swarm = Id::of(Resource::Network, name).is_some_and(|id| id.is_of_swarm());
+        let check = || {
+            if is_of_swarm { self.check_manager(deadline) } else { self.check_view(deadline) }
+        };
+        if let Some(found) = look()? {
+            return Ok(Some(found));
+        }
+        let before = check();
+        let found = self.here(deadline, look)?;
+        if found.is_none() {
+            before.and_then(|()| check())?;
+        }
+        Ok(found)
     }
 
-    /// Returns the container of this name or id, if there is one.
+    /// Returns the container of this name or id, if there is one. An absence is looked at again, and counts
+    /// [here](Self::here) only.
     pub(crate) fn container(
         &self,
         name: &str,
         deadline: Instant,
     ) -> Result<Option<ContainerInfo>, EngineError> {
-        self.one(deadline, || self.backend.container(name, deadline))
-    }
-
-    /// Looks for one resource. An absence is looked at again, and counts [here](Self::here) only.
-    fn one<T>(
-        &self,
-        deadline: Instant,
-        look: impl Fn() -> Result<Option<T>, EngineError>,
-    ) -> Result<Option<T>, EngineError> {
+        let look = || self.backend.container(name, deadline);
         match look()? {
             None => self.here(deadline, look),
             found => Ok(found),

@@ -86,16 +86,14 @@ impl EngineError {
         Self::withheld(why, Cause::NetworkInUse)
     }
 
-    /// The error of a request that only another part in a swarm can do; none for a manager.
-    pub(crate) fn of_swarm(part: Swarm) -> Result<(), Self> {
-        let (why, cause) = match part {
+    /// The error of a request that only a manager of a swarm can do; none for one.
+    pub(crate) fn of_swarm(role: Swarm) -> Result<(), Self> {
+        let (why, cause) = match role {
             Swarm::Manager => return Ok(()),
             Swarm::None => ("the engine is in no swarm", Cause::SwarmMissing),
-            Swarm::Worker => {
-                ("the engine is a worker of its swarm, and no manager", Cause::NotSwarmManager)
-            }
+            Swarm::Worker => ("the engine is no manager of its swarm", Cause::NotSwarmManager),
             Swarm::WithoutLeader => (
-                "the swarm has no leader: too few of its managers are online",
+                "the swarm has no leader, or is locked: too few of its managers are online",
                 Cause::SwarmUnreachable,
             ),
         };

@@ -31,14 +31,15 @@ pub(crate) struct EngineInfo {
     pub(crate) swarm: Swarm,
 }
 
-/// The part of an engine in a swarm.
+/// The role of an engine in a swarm.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Swarm {
-    /// It is in none, or not yet.
+    /// It is in none.
     None,
+    /// It is no manager, or not yet.
     Worker,
     Manager,
-    /// It is a manager, and too few of the others are there. It lists those networks alone that it has joined.
+    /// It is a manager that is locked, or too few of the others are there. It lists those networks alone that it has joined.
     WithoutLeader,
 }
 
@@ -47,9 +48,11 @@ impl Swarm {
         let swarm = &info["Swarm"];
         let error = swarm["Error"].as_str().unwrap_or_default();
         match swarm["LocalNodeState"].as_str() {
-            None | Some("" | "inactive" | "pending") => Self::None,
+            None | Some("" | "inactive") => Self::None,
+            // Only managers are locked.
+            Some("locked") => Self::WithoutLeader,
             Some(_) if swarm["ControlAvailable"] != true => Self::Worker,
-            Some(_) if error.is_empty() => Self::Manager,
+            Some("active") if error.is_empty() => Self::Manager,
             Some(_) => Self::WithoutLeader,
         }
     }
@@ -195,13 +198,18 @@ mod tests {
     }
 
     #[test]
-    fn an_engine_tells_its_part_in_a_swarm() {
+    fn an_engine_tells_its_role_in_a_swarm() {
         for (swarm, is) in [
             (json!(null), Swarm::None),
             (json!({"LocalNodeState": "inactive", "ControlAvailable": false}), Swarm::None),
-            (json!({"LocalNodeState": "pending", "ControlAvailable": false}), Swarm::None),
+            (json!({"LocalNodeState": "pending", "ControlAvailable": false}), Swarm::Worker),
+            (json!({"LocalNodeState": "error", "ControlAvailable": false}), Swarm::Worker),
             (json!({"LocalNodeState": "active", "ControlAvailable": false}), Swarm::Worker),
-            (json!({"LocalNodeState": "locked", "ControlAvailable": false}), Swarm::Worker),
+            (json!({"LocalNodeState": "locked", "ControlAvailable": false}), Swarm::WithoutLeader),
+            (
+                json!({"LocalNodeState": "pending", "ControlAvailable": true, "Error": ""}),
+                Swarm::WithoutLeader,
+            ),
             (
                 json!({"LocalNodeState": "active", "ControlAvailable": true, "Error": ""}),
                 Swarm::Manager,

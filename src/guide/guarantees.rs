@@ -22,8 +22,10 @@
 //! - It composes no services: a slug has one bundle, which is one container and its guests.
 //! - It writes no firewall rules. It connects to a bundle only while the bundle's bridge is an interface of this host,
 //!   or to ports that are published on loopback.
-//! - On an [overlay](crate::NetworkOptions::overlay), the node that created the network has to be a manager when it is
-//!   removed. A node that was demoted sees no network that it has not joined, and its sweep finds none.
+//! - The network of an [overlay](crate::NetworkOptions::overlay) is removed by the engine that created it, which has to be
+//!   a manager then. A node that was demoted meanwhile sees no network that it has not joined, and its sweep finds none.
+//!   If the engine has gone for good, `docker network rm` on another manager removes the network. While a swarm has no
+//!   leader, its managers list only the overlay networks that they have joined; a sweep says then that it failed.
 //! - Two slugs may be derived to the same one of the default pool's 4096 subnets: among 76 slugs, two collide with
 //!   probability 1/2. The second launch is [`Error::SubnetTaken`](crate::Error::SubnetTaken).
 //! - A user of the engine's socket can read every secret and forge every label, and is root on its host unless the

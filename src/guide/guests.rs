@@ -72,7 +72,10 @@
 //!   [`Cause::NotAttached`]: mostly because another container has the address.
 //! - When the launcher is killed, a reaper for each engine removes what is there. A node that is cut off from the managers
 //!   loses its guests all the same, and the network goes when the managers hear of that. A reaper tries for ten minutes;
-//!   after that, a [`sweep`](crate::sweep) of the manager removes the network.
+//!   after that, a [`sweep`](crate::sweep) of the manager removes the network. Sweep the engines of the guests first: a
+//!   network that has containers is waited for, and left.
+//! - A swarm takes an address of the network for each node that has a container on it. A subnet of less than `/28` has few
+//!   left for guests, and a `/30` is [`Error::Invalid`](crate::Error::Invalid).
 
 #[cfg(doc)]
 use crate::{Cause, GatewayMode, Guest, Reachability};

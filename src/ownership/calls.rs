@@ -58,14 +58,15 @@ pub(crate) struct Work(Arc<Call>);
 
 #[cfg(feature = "tokio")]
 impl Work {
-    /// The work of a call that uses what was made for a plan on an engine, if it uses anything.
-    pub(crate) fn new(used: Option<(String, NetworkPlanned)>) -> (Arc<Call>, Self) {
+    /// The work of a call that uses what was made for a plan on engines, if it uses anything.
+    pub(crate) fn new(used: Option<(Vec<String>, NetworkPlanned)>) -> (Arc<Call>, Self) {
         let call = Arc::new(Call::default());
-        let its = |(engine, plan)| {
-            let key = (process::id(), engine);
-            Claim { key, plan, call: Arc::clone(&call) }
-        };
-        claims().extend(used.map(its));
+        if let Some((engines, plan)) = used {
+            claims().extend(engines.into_iter().map(|engine| {
+                let key = (process::id(), engine);
+                Claim { key, plan: plan.clone(), call: Arc::clone(&call) }
+            }));
+        }
         (Arc::clone(&call), Self(call))
     }
 

@@ -113,6 +113,16 @@ pub(crate) fn of_lease(lease: &str) -> Filter {
     Filter::Labels(vec![(LEASE.to_owned(), lease.to_owned())])
 }
 
+/// All resources that were made on an engine.
+pub(crate) fn of_engine(digest: &str) -> Filter {
+    Filter::Labels(vec![(ENGINE.to_owned(), digest.to_owned())])
+}
+
+/// Returns true if a resource was made on an engine.
+pub(crate) fn are_of_engine(digest: &str, labels: &LabelMap) -> bool {
+    value(labels, ENGINE) == Some(digest)
+}
+
 /// All resources of a slug, whoever made them.
 pub(crate) fn of_slug(naming: &Naming, slug: &Slug) -> Filter {
     let labels = [(PREFIX, naming.prefix()), (SLUG, slug.as_str())];

@@ -98,10 +98,15 @@ pub(crate) fn remove_as_it_appears(
     let deadline = engine.look_deadline().max(engine.now() + SETTLING);
     let (mut absent, mut last) = (0, None);
     loop {
+        let check = || match resource {
+            Resource::Container => Ok(()),
+            Resource::Network => connection.check_view(deadline),
+        };
+        let before = check();
         match connection.here(deadline, || backend.find(resource, filter, deadline)) {
             // An engine that lost the answer may not answer for a while.
             Err(error) => (absent, last) = (0, Some(error)),
-            Ok(ids) if ids.is_empty() => match connection.check_view(resource, deadline) {
+            Ok(ids) if ids.is_empty() => match before.and_then(|()| check()) {
                 Ok(()) => absent += 1,
                 Err(error) => (absent, last) = (0, Some(error)),
             },
@@ -157,7 +162,7 @@ pub(crate) fn remove_labelled(
     remove_all(
         connection,
         slug,
-        |resource, deadline| connection.backend().find(resource, filter, deadline),
+        |resource, deadline| find_of_engine(connection, filter, resource, deadline),
         |resource, error| {
             let deadline = connection.engine().look_deadline();
             not_removed(connection, resource, &of(slug), filter, Some(error), deadline)
@@ -167,9 +172,26 @@ pub(crate) fn remove_labelled(
 
 /// Finds what [`remove_labelled`] would remove.
 pub(crate) fn find_labelled(connection: &Connection, filter: &Filter) -> Result<Removed, Error> {
-    let find = |resource, deadline| connection.backend().find(resource, filter, deadline);
-    find_all(connection, find)
-        .map_err(|source| Error::Look { what: "the slug's resources", source })
+    find_all(connection, |resource, deadline| {
+        find_of_engine(connection, filter, resource, deadline)
+    })
+    .map_err(|source| Error::Look { what: "the slug's resources", source })
+}
+
+/// Finds what has these labels, but for networks that another engine of the same swarm has made. Their owners are there.
+fn find_of_engine(
+    connection: &Connection,
+    filter: &Filter,
+    resource: Resource,
+    deadline: Instant,
+) -> Result<Vec<Id>, EngineError> {
+    let find = |filter: &Filter| connection.backend().find(resource, filter, deadline);
+    let mut found = find(filter)?;
+    if found.iter().any(Id::is_of_swarm) {
+        let own = find(&labels::of_engine(&connection.info().identity.digest()))?;
+        found.retain(|id| !id.is_of_swarm() || own.contains(id));
+    }
+    Ok(found)
 }
 
 fn find_orphans(
@@ -197,9 +219,9 @@ fn find_all(
     let deadline = connection.engine().look_deadline();
     connection.here(deadline, || {
         let containers = find(Resource::Container, deadline)?;
-        let mut networks = find(Resource::Network, deadline)?;
-        networks.retain(|id| connection.can_remove(id));
-        connection.check_view(Resource::Network, deadline)?;
+        connection.check_view(deadline)?;
+        let networks = find(Resource::Network, deadline)?;
+        connection.check_view(deadline)?;
         Ok(Removed { containers, networks })
     })
 }
@@ -228,7 +250,7 @@ fn remove_all(
             let deadline = engine.look_deadline();
             let found = find(resource, deadline).map_err(|error| failed(resource, error))?;
             let mut failures = Vec::new();
-            for id in found.into_iter().filter(|id| connection.can_remove(id)) {
+            for id in found {
                 match remove_by_id(connection, resource, &of(slug), &id, deadline) {
                     // An engine may list for a moment what has gone.
                     Ok(()) if ids.contains(&id) => {}
@@ -238,16 +260,16 @@ fn remove_all(
             }
             Error::all(failures)
         };
+        let view = connection.check_view(engine.look_deadline());
         let done = remove(Resource::Container, &mut removed.containers)
             .and_then(|()| remove(Resource::Network, &mut removed.networks));
         match done {
             // That there is no more counts on the same engine only.
             Ok(()) => {
                 let deadline = engine.look_deadline();
-                let same = connection
-                    .check(deadline)
-                    .and_then(|()| connection.check_view(Resource::Network, deadline));
-                return same.map(|()| removed).map_err(asked);
+                connection.check(deadline).map_err(asked)?;
+                let view = view.and_then(|()| connection.check_view(deadline));
+                return view.map(|()| removed).map_err(|error| failed(Resource::Network, error));
             }
             // Podman removes no container before the guests in its network namespace.
             Err(_) if removed.containers.len() > before => {}

@@ -34,6 +34,8 @@ type End = thread::Result<Result<(), Error>>;
 #[derive(Debug)]
 pub(crate) struct Teardown {
     plan: NetworkPlanned,
+    /// The engines on which the slug is held until then.
+    engines: Vec<String>,
     /// Set at its end; empty when it was taken.
     end: OnceLock<Mutex<Option<End>>>,
 }
@@ -41,17 +43,17 @@ pub(crate) struct Teardown {
 impl Teardown {
     /// One that is over.
     pub(crate) fn over(plan: NetworkPlanned, result: Result<(), Error>) -> Arc<Self> {
-        Arc::new(Self { plan, end: Mutex::new(Some(Ok(result))).into() })
+        Arc::new(Self { plan, engines: Vec::new(), end: Mutex::new(Some(Ok(result))).into() })
     }
 
-    /// Begins one on an engine, after those that came before it.
+    /// Begins one, after those that came before it on the first of its engines.
     pub(crate) fn begin(
-        engine: &str,
+        engines: Vec<String>,
         plan: NetworkPlanned,
         work: impl FnOnce() -> Result<(), Error> + Send + 'static,
     ) -> Arc<Self> {
-        let teardown = Arc::new(Self { plan, end: OnceLock::new() });
-        let key = (process::id(), engine.to_owned());
+        let key = (process::id(), engines.first().cloned().unwrap_or_default());
+        let teardown = Arc::new(Self { plan, engines, end: OnceLock::new() });
         let mut pools = pools();
         let pool = pools.entry(key.clone()).or_default();
         pool.waiting.push_back((Arc::clone(&teardown), Box::new(work)));
@@ -180,10 +182,14 @@ pub(crate) fn join(engine: &str, collides: impl Fn(&NetworkPlanned) -> bool) {
 fn wait(is_meant: impl Fn(&(u32, String), &NetworkPlanned) -> bool) {
     // They have torn their resources down by then, or have handed them to the teardowns below.
     calls::join(&is_meant);
-    let of_pool = |(key, pool): (_, &Pool)| {
+    let of_pool = |(key, pool): (&(u32, String), &Pool)| {
         let waiting = pool.waiting.iter().map(|(teardown, _)| teardown);
         let all = waiting.chain(&pool.under_way).map(Arc::clone);
-        all.filter(|it| is_meant(key, &it.plan)).collect::<Vec<_>>()
+        let is_meant = |it: &Arc<Teardown>| {
+            let mut engines = it.engines.iter().map(|engine| (key.0, engine.clone()));
+            engines.any(|key| is_meant(&key, &it.plan))
+        };
+        all.filter(is_meant).collect::<Vec<_>>()
     };
     let found: Vec<_> = pools().iter().flat_map(of_pool).collect();
     for teardown in found {
@@ -225,7 +231,8 @@ mod tests {
     fn the_work_of_the_only_thread_is_done_even_if_that_did_not_start() {
         let key = (process::id(), "the only thread".to_owned());
         let begun = |threads| {
-            let teardown = Teardown { plan: plan(), end: OnceLock::new() };
+            let engines = vec![key.1.clone()];
+            let teardown = Teardown { plan: plan(), engines, end: OnceLock::new() };
             let teardown = Arc::new(teardown);
             let mut pool = Pool { threads, ..Pool::default() };
             pool.waiting.push_back((Arc::clone(&teardown), Box::new(|| Ok(()))));
@@ -242,12 +249,13 @@ mod tests {
     #[test]
     fn the_end_of_one_teardown_leaves_the_others_under_way() {
         let engine = "two teardowns";
+        let engines = || vec![engine.to_owned()];
         let (go_on, wait) = std::sync::mpsc::channel();
-        let first = Teardown::begin(engine, plan(), move || {
+        let first = Teardown::begin(engines(), plan(), move || {
             let _ = wait.recv();
             Ok(())
         });
-        let second = Teardown::begin(engine, plan(), || Ok(()));
+        let second = Teardown::begin(engines(), plan(), || Ok(()));
         second.wait().unwrap();
         let key = (process::id(), engine.to_owned());
         let is_first = |it: &Arc<Teardown>| Arc::ptr_eq(it, &first);

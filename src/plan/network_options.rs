@@ -111,7 +111,9 @@ impl NetworkOptions {
     /// A manager of the swarm creates and removes it. [`guest_on`](crate::BundleRunning::guest_on) starts guests on any
     /// node. No host is on an overlay network, not that of the bundle either: only containers reach the bundle's address.
     /// Packets travel between hosts in the clear, unless they are [encrypted](Self::encrypted). It has no IPv6, since
-    /// Docker does not keep a planned address there, and none of the options of a bridge.
+    /// Docker does not keep a planned address there, and none of the options of a bridge. Its subnet has an address for
+    /// each node, too: [`create_network`](crate::NetworkPlanned::create_network) refuses one without a
+    /// [dynamic range](crate::Addressing::dynamic_range).
     ///
     /// ```no_run
     /// use sidecar_bundle::{BundleSpec, Engine, NetworkOptions, NetworkPlanned, Slug};

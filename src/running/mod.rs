@@ -223,11 +223,11 @@ impl Running {
     }
 
     fn begin(self, close: fn(Self) -> Result<(), Error>) -> Arc<Teardown> {
-        let (plan, engine) = (self.network.plan().clone(), self.container.session().engine());
+        let (plan, engines) = (self.network.plan().clone(), self.network.network().engines());
         // As if it were done here.
         let (log, span) = (get_default(Clone::clone), tracing::Span::current());
         let work = move || with_default(&log, || span.in_scope(|| close(self)));
-        Teardown::begin(&engine, plan, work)
+        Teardown::begin(engines, plan, work)
     }
 }
 

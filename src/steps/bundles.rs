@@ -278,12 +278,16 @@ pub(super) fn expiry<'a>(
     all?.into_iter().max()
 }
 
-/// All labelled resources of one engine. A launch between the two requests shows as a network without a container.
+/// All labelled resources of one engine, without the networks that others of its swarm have made. A launch between the two
+/// requests shows as a network without a container.
 pub(super) fn list(connection: &Connection) -> Result<Vec<(Resource, Listed)>, Error> {
     let deadline = connection.engine().look_deadline();
+    let digest = connection.info().identity.digest();
+    let is_its_own =
+        |it: &Listed| !it.id.is_of_swarm() || labels::are_of_engine(&digest, &it.labels);
     let list = |resource| {
         let listed = connection.backend().list(resource, labels::SLUG, deadline)?;
-        Ok(listed.into_iter().map(move |it| (resource, it)))
+        Ok(listed.into_iter().filter(is_its_own).map(move |it| (resource, it)))
     };
     let both = || {
         let containers = list(Resource::Container)?;

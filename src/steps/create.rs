@@ -15,8 +15,10 @@ use crate::engine::backend::{Id, NetworkInfo, NetworkRequest, Notice, Resource};
 use crate::engine::cause::Cause;
 use crate::engine::connection::Connection;
 use crate::engine::error::EngineError;
+use crate::engine::identity::Swarm;
 use crate::error::{Error, StepError};
 use crate::host::Holder;
+use crate::invalid::InvalidInput;
 use crate::ownership::guard::Guard;
 use crate::ownership::labels;
 use crate::ownership::lease::Kept;
@@ -77,6 +79,13 @@ fn create(
     let asked = |what| move |source| Error::Look { what, source };
     let ipv6 = plan.ipv6().is_some();
     plan.options().check(ipv6)?;
+    if plan.options().is_overlay() && plan.addressing().dynamic_range().is_none() {
+        return Err(InvalidInput::new(format_args!(
+            "{} has no address for the nodes of a swarm; an overlay network needs a larger subnet",
+            plan.subnet()
+        ))
+        .into());
+    }
     if let Some(spec) = spec {
         check_fit(plan, spec)?;
     }
@@ -176,10 +185,14 @@ fn check_swarm(plan: &NetworkPlanned, connection: &Connection) -> Result<(), Err
     if !plan.options().is_overlay() {
         return Ok(());
     }
-    let part = connection.backend().swarm(connection.engine().look_deadline());
-    let part = part.map_err(|source| Error::Look { what: "its part in a swarm", source })?;
     let failed = |source| Error::CreateNetwork { network: plan.network_name(), source };
-    EngineError::of_swarm(part).map_err(failed)
+    EngineError::of_swarm(swarm_of(connection)?).map_err(failed)
+}
+
+/// Asks the engine for its role in a swarm.
+pub(super) fn swarm_of(connection: &Connection) -> Result<Swarm, Error> {
+    let swarm = connection.backend().swarm(connection.engine().look_deadline());
+    swarm.map_err(|source| Error::Look { what: "its role in a swarm", source })
 }
 
 /// Checks that a swarm has given an overlay network its subnet. It creates the network and answers before that, and a
@@ -189,13 +202,13 @@ fn check_subnet(connection: &Connection, id: &Id) -> Result<(), EngineError> {
     let deadline = engine.look_deadline();
     let patience = engine.now() + ALLOCATION;
     loop {
-        let network = connection.network(id.as_str(), deadline)?;
-        if network.is_some_and(|it| !it.subnets.is_empty()) {
-            return Ok(());
-        }
+        let (why, cause) = match connection.network(id.as_str(), deadline)? {
+            Some(network) if !network.subnets.is_empty() => return Ok(()),
+            Some(_) => ("the swarm has given the network no subnet", Cause::SubnetOverlap),
+            None => ("the network has gone since it was created", Cause::NetworkMissing),
+        };
         if engine.now() >= patience {
-            let why = "the swarm has given the network no subnet".to_owned();
-            return Err(EngineError::withheld(why, Cause::SubnetOverlap));
+            return Err(EngineError::withheld(why.to_owned(), cause));
         }
         engine.pause(PAUSE);
     }
@@ -211,7 +224,9 @@ fn taken_on_host(plan: &NetworkPlanned, connection: &Connection) -> Option<Error
         return Some(Error::SubnetTaken { subnet, holder: Some(holder), source: None });
     }
     if plan.options().is_overlay() {
-        return match survey::network_in_the_way(connection, plan) {
+        return match survey::network_in_the_way(connection, plan, |it| {
+            it.name == plan.network_name()
+        }) {
             Ok(None) => None,
             Ok(Some((subnet, holder))) => {
                 Some(Error::SubnetTaken { subnet, holder: Some(holder), source: None })

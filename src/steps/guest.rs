@@ -3,12 +3,13 @@
 use std::ops::Deref;
 use std::sync::Arc;
 
+use super::create::swarm_of;
 use super::start::{Start, check_fit};
 use super::survey;
 use crate::container::{BundleSpec, CheckedSpec};
 use crate::created::Network;
 use crate::engine::Engine;
-use crate::engine::backend::Attachment;
+use crate::engine::backend::{Attachment, Id, NetworkInfo};
 use crate::engine::cause::Cause;
 use crate::engine::connection::Connection;
 use crate::engine::error::EngineError;
@@ -66,10 +67,10 @@ impl BundleRunning {
     /// with the bundle's own, this is a [`guest`](Self::guest). Its containers and files are its own: it needs the image,
     /// and mounts are of its host.
     ///
-    /// From the first guest on an engine to the end of the bundle, this process holds the slug there too, by a lease and
+    /// From the first call for an engine to the end of the bundle, this process holds the slug there too, by a lease and
     /// a reaper of that engine. So when the process is killed, the guests on each engine are removed by the reaper that
     /// knows it, and the network when the last of them is gone. A [`sweep`](crate::sweep) has to be run for each engine,
-    /// with the same state directory.
+    /// with the same state directory, and for the bundle's own engine last. The guests expire with the bundle.
     ///
     /// ```no_run
     /// use sidecar_bundle::{BundleSpec, Engine, NetworkOptions, NetworkPlanned, Slug};
@@ -239,8 +240,10 @@ fn network_on(
     if digest == bundle.session().engine() {
         return Ok(Arc::clone(bundle.created().network()));
     }
-    let session =
-        || Ok(open(connection, bundle.plan(), guest, spec)?.expiring(bundle.session().expires()));
+    let session = || {
+        Ok(open(connection, bundle.plan(), bundle.network().id(), guest, spec)?
+            .expiring(bundle.session().expires()))
+    };
     bundle.network().on(digest, session)
 }
 
@@ -248,19 +251,16 @@ fn network_on(
 fn open(
     connection: Connection,
     plan: &NetworkPlanned,
+    network: &Id,
     guest: &str,
     spec: &CheckedSpec,
 ) -> Result<Session, Error> {
     connection.info().supports(plan.options(), false)?;
     connection.supports(spec)?;
-    let part = connection.backend().swarm(connection.engine().look_deadline());
-    let part = part.map_err(|source| Error::Look { what: "its part in a swarm", source })?;
-    if let (Swarm::None, Err(source)) = (part, EngineError::of_swarm(part)) {
+    let role = swarm_of(&connection)?;
+    if let (Swarm::None, Err(source)) = (role, EngineError::of_swarm(role)) {
         let (container, image) = (plan.guest_name(guest), spec.image.clone());
         return Err(Error::Start { container, image, source });
-    }
-    if let Some((subnet, holder)) = survey::network_in_the_way(&connection, plan)? {
-        return Err(Error::SubnetTaken { subnet, holder: Some(holder), source: None });
     }
     let session = Session::on(connection, plan)?;
     if session.lease().kept() != Kept::Nothing {
@@ -268,7 +268,13 @@ fn open(
     }
     let session = session.with_reaper();
     session.remove_orphans(plan.slug())?;
-    Ok(session)
+    let is_own = |it: &NetworkInfo| it.id == *network;
+    match survey::network_in_the_way(session.connection(), plan, is_own)? {
+        Some((subnet, holder)) => {
+            Err(Error::SubnetTaken { subnet, holder: Some(holder), source: None })
+        }
+        None => Ok(session),
+    }
 }
 
 /// Takes the name among the guests, after the end of one that is being removed in the background.

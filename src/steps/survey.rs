@@ -201,15 +201,14 @@ pub(crate) fn in_the_way(
     plan.ranges().into_iter().find_map(in_range).or_else(diverted)
 }
 
-/// A network of the engine in the range of a plan, but for one of the plan's own name. A swarm does not look at the
-/// networks of its nodes.
+/// A network of the engine in the range of a plan, but for its own. A swarm does not look at the networks of its nodes.
 pub(crate) fn network_in_the_way(
     connection: &Connection,
     plan: &NetworkPlanned,
+    is_own: impl Fn(&NetworkInfo) -> bool,
 ) -> Result<Option<(IpNet, Holder)>, Error> {
     let networks = networks(connection)?;
-    let others = networks.iter().filter(|it| it.name != plan.network_name());
-    let mut held = others.flat_map(held_by);
+    let mut held = networks.iter().filter(|it| !is_own(it)).flat_map(held_by);
     Ok(held.find_map(|holder| {
         let range = plan.ranges().into_iter().find(|range| holder.overlaps(*range))?;
         Some((range, holder))
@@ -225,7 +224,8 @@ fn in_range(connection: &Connection, range: IpNet) -> Option<Holder> {
     }
     // A network's own bridge is the engine's business, which says it better.
     let networks = networks(connection).ok()?;
-    let is_a_network = networks.iter().flat_map(held_by).any(|it| it.overlaps(range));
+    let with_bridges = networks.iter().filter(|it| !it.id.is_of_swarm());
+    let is_a_network = with_bridges.flat_map(held_by).any(|it| it.overlaps(range));
     in_the_way.into_iter().next().filter(|_| !is_a_network)
 }
 

@@ -191,8 +191,7 @@ fn is_away(connection: &Connection, last: &Swept) -> bool {
 fn remove_expired(connection: &Connection, dry_run: bool) -> Result<Vec<Swept>, Error> {
     let now = SystemTime::now();
     let mut bundles: BTreeMap<_, Vec<_>> = BTreeMap::new();
-    let removable = list(connection)?.into_iter().filter(|(_, it)| connection.can_remove(&it.id));
-    for (resource, it) in removable {
+    for (resource, it) in list(connection)? {
         if let (Some(bundle), Some(lease)) =
             (labels::bundle_in(&it.labels), labels::lease_in(&it.labels))
         {

@@ -7,7 +7,6 @@ use super::call;
 use super::container::Container;
 use super::held::{Held, State};
 use crate::error::Error;
-use crate::ownership::session::Session;
 use crate::plan::NetworkPlanned;
 use crate::running::BundleRunning as Blocking;
 
@@ -40,8 +39,8 @@ pub struct BundleRunning {
 }
 
 impl State for Blocking {
-    fn place(&self) -> (&NetworkPlanned, &Session) {
-        (self.plan(), self.session())
+    fn place(&self) -> (&NetworkPlanned, Vec<String>) {
+        (self.plan(), self.network().engines())
     }
 
     fn close(self) -> Result<(), Error> {
@@ -93,7 +92,7 @@ impl BundleRunning {
         self.held.plan()
     }
 
-    /// The network's id: 64 hexadecimal digits.
+    /// The network's id; see [`network_id`](crate::BundleRunning::network_id).
     #[must_use]
     pub fn network_id(&self) -> &str {
         self.held.network_id()

@@ -12,8 +12,8 @@ use crate::error::{Error, StepError};
 use crate::ownership::calls::{self, Call, Work};
 use crate::plan::NetworkPlanned;
 
-/// The engine and the plan of what a call uses, if that exists already.
-pub(super) type Used = Option<(String, NetworkPlanned)>;
+/// The engines and the plan of what a call uses, if that exists already.
+pub(super) type Used = Option<(Vec<String>, NetworkPlanned)>;
 
 thread_local! {
     static DROPS: Cell<bool> = const { Cell::new(false) };

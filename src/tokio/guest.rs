@@ -10,7 +10,6 @@ use super::held::{Held, Loan, State};
 use crate::container::BundleSpec;
 use crate::engine::Engine;
 use crate::error::Error;
-use crate::ownership::session::Session;
 use crate::plan::NetworkPlanned;
 use crate::running::Hosted;
 use crate::steps::guest::{start_guest, start_guest_in_namespace, start_guest_on};
@@ -52,8 +51,8 @@ impl Drop for Borrow<'_> {
 }
 
 impl State for Hosted<Loan<crate::BundleRunning>> {
-    fn place(&self) -> (&NetworkPlanned, &Session) {
-        (self.plan_of_bundle(), self.session())
+    fn place(&self) -> (&NetworkPlanned, Vec<String>) {
+        (self.plan_of_bundle(), vec![self.session().engine()])
     }
 
     fn close(self) -> Result<(), Error> {

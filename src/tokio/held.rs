@@ -8,13 +8,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 use super::call;
 use crate::error::Error;
 use crate::ownership::guard::without_a_second_panic;
-use crate::ownership::session::Session;
 use crate::ownership::teardown::Teardown;
 use crate::plan::NetworkPlanned;
 
 /// A state that is closed.
 pub(super) trait State: Send + Sync + 'static {
-    fn place(&self) -> (&NetworkPlanned, &Session);
+    /// Its plan, and the engines on which this process holds the slug for it.
+    fn place(&self) -> (&NetworkPlanned, Vec<String>);
 
     fn close(self) -> Result<(), Error>;
 }
@@ -65,10 +65,10 @@ impl<T: State> Held<T> {
         call::call(Some(self.used()), move || close(self.into_inner())).await
     }
 
-    /// The engine and the plan for which a call that may change this state is at work.
-    pub(super) fn used(&self) -> (String, NetworkPlanned) {
-        let (plan, session) = self.place();
-        (session.engine(), plan.clone())
+    /// The engines and the plan for which a call that may change this state is at work.
+    pub(super) fn used(&self) -> (Vec<String>, NetworkPlanned) {
+        let (plan, engines) = self.place();
+        (engines, plan.clone())
     }
 }
 
@@ -94,14 +94,14 @@ impl<T: State> Drop for Held<T> {
     fn drop(&mut self) {
         let Some(lender) = self.0.take() else { return };
         without_a_second_panic(|| {
-            let (plan, session) = lender.loan.place();
-            let (plan, engine) = (plan.clone(), session.engine());
+            let (plan, engines) = lender.loan.place();
+            let plan = plan.clone();
             let work = move || lender.end().map_or(Ok(()), close);
             if call::drops() {
                 // It is logged.
                 let _ = work();
             } else {
-                drop(Teardown::begin(&engine, plan, work));
+                drop(Teardown::begin(engines, plan, work));
             }
         });
     }

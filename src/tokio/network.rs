@@ -6,7 +6,6 @@ use super::held::{Held, State};
 use crate::container::BundleSpec;
 use crate::created::NetworkCreated as Blocking;
 use crate::error::{Error, StepError};
-use crate::ownership::session::Session;
 use crate::plan::NetworkPlanned;
 
 /// A bundle whose network exists, in async code; see [`create_network`](super::create_network).
@@ -28,8 +27,8 @@ use crate::plan::NetworkPlanned;
 pub struct NetworkCreated(Held<Blocking>);
 
 impl State for Blocking {
-    fn place(&self) -> (&NetworkPlanned, &Session) {
-        (self.plan(), self.network().session())
+    fn place(&self) -> (&NetworkPlanned, Vec<String>) {
+        (self.plan(), self.network().engines())
     }
 
     fn close(self) -> Result<(), Error> {
@@ -55,7 +54,7 @@ impl NetworkCreated {
         self.0.plan()
     }
 
-    /// The network's id: 64 hexadecimal digits.
+    /// The network's id; see [`network_id`](crate::NetworkCreated::network_id).
     #[must_use]
     pub fn network_id(&self) -> &str {
         self.0.network_id()

@@ -519,7 +519,7 @@ fn an_overlay_without_a_subnet_is_removed() {
     let engine = Scripted::new(|request, _| match request {
         "GET /info" => described("/", &manager("")),
         request if request.starts_with("GET /networks/00") => {
-            let id = format!("{:064x}", 1);
+            let id = &request["GET /networks/".len()..][..25];
             let network =
                 json!({"Id": id, "Name": NETWORK, "Driver": "", "IPAM": {"Config": null}});
             Act::Answer(200, network.to_string())
@@ -530,6 +530,35 @@ fn an_overlay_without_a_subnet_is_removed() {
     assert_eq!(failed.error().cause(), Some(Cause::SubnetOverlap), "{failed}");
     assert!(matches!(failed.error(), Error::SubnetTaken { .. }), "{failed:?}");
     assert_eq!(engine.resources(), 0, "{:?}", engine.requests());
+}
+
+/// It says nothing of its subnet.
+#[test]
+fn an_overlay_that_has_gone_since_it_was_created_is_no_subnet_that_is_taken() {
+    let engine = Scripted::new(|request, _| match request {
+        "GET /info" => described("/", &manager("")),
+        request if request.starts_with("GET /networks/00") => {
+            Act::Answer(404, json!({"message": "network not found"}).to_string())
+        }
+        _ => Act::Obey,
+    });
+    let failed = overlay().create_network(&engine.engine()).unwrap_err();
+    assert_eq!(failed.error().cause(), Some(Cause::NetworkMissing), "{failed:?}");
+    assert!(matches!(failed.error(), Error::CreateNetwork { .. }), "{failed:?}");
+    assert_eq!(engine.resources(), 0, "{:?}", engine.requests());
+}
+
+#[test]
+fn an_overlay_has_addresses_for_nodes() {
+    let engine = Scripted::new(|request, _| match request {
+        "GET /info" => described("/", &manager("")),
+        _ => Act::Obey,
+    });
+    let ip = |last| std::net::Ipv4Addr::new(10, 0, 0, last);
+    let smallest = Addressing::new("10.0.0.0/30".parse().unwrap(), ip(1), ip(2)).unwrap();
+    let failed = overlay().with_addressing(smallest).create_network(&engine.engine()).unwrap_err();
+    assert!(matches!(failed.error(), Error::Invalid(_)), "{failed:?}");
+    assert_eq!(engine.requests().len(), 0);
 }
 
 #[test]

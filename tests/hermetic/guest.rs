@@ -138,7 +138,104 @@ fn a_guest_on_another_engine_has_an_owner_of_its_own() {
     bundle.close().unwrap();
     assert_eq!(here.resources(), 0);
     assert_eq!(sidecar_bundle::sweep(&worker).unwrap().len(), 0);
-    assert!(!there.requests().iter().any(|it| it.starts_with("DELETE /networks")));
+}
+
+/// All of them list it, and one of them has its lease.
+#[test]
+fn the_network_of_another_engine_of_the_swarm_is_left_alone() {
+    let engine = Scripted::new(|request, _| match request {
+        "GET /info" => described("/here", &manager("")),
+        _ => Act::Obey,
+    });
+    let plan = overlay().with_lifetime(Duration::ZERO);
+    let network = plan.create_network(&engine.engine()).unwrap();
+    let other_state = tempfile::tempdir().unwrap();
+    for role in [manager(""), worker()] {
+        engine.script(move |request, _| match request {
+            "GET /info" => described("/there", &role),
+            _ => Act::Obey,
+        });
+        for other in [engine.engine(), engine.engine().with_state_dir(other_state.path())] {
+            std::thread::sleep(Duration::from_millis(1100));
+            assert_eq!(sidecar_bundle::bundles(&other).unwrap().len(), 0);
+            assert_eq!(sidecar_bundle::sweep_dry_run(&other).unwrap().len(), 0);
+            assert_eq!(sidecar_bundle::sweep(&other).unwrap().len(), 0);
+            let discarded = overlay().discard(&other).unwrap();
+            assert_eq!((discarded.containers.len(), discarded.networks.len()), (0, 0));
+            assert_eq!(engine.resources(), 1);
+        }
+    }
+    engine.script(|request, _| match request {
+        "GET /info" => described("/here", &manager("")),
+        _ => Act::Obey,
+    });
+    assert_eq!(sidecar_bundle::bundles(&engine.engine()).unwrap().len(), 1);
+    network.close().unwrap();
+    assert_eq!(engine.resources(), 0);
+}
+
+#[test]
+fn an_engine_that_falls_silent_holds_up_no_guest_on_another_one() {
+    let (here, silent, there) =
+        (node("/here", "manager"), node("/silent", "worker"), node("/there", "worker"));
+    let bundle = overlay().launch(&here.engine(), BundleSpec::new()).unwrap();
+    let gate = std::sync::Arc::new(AtomicBool::new(false));
+    let (its, asked) = (std::sync::Arc::clone(&gate), std::sync::Arc::new(AtomicBool::new(false)));
+    let seen = std::sync::Arc::clone(&asked);
+    silent.script(move |request, _| match request {
+        "GET /info" => described("/silent", &worker()),
+        "GET /networks" => {
+            seen.store(true, Ordering::SeqCst);
+            Act::ObeyAfter(std::sync::Arc::clone(&its))
+        }
+        _ => Act::Obey,
+    });
+    let network = bundle.network_id().to_owned();
+    there.script(move |request, _| match request {
+        "GET /info" => described("/there", &worker()),
+        _ => crate::scripted::guest_on(&network, request).unwrap_or(Act::Obey),
+    });
+    let spec = || BundleSpec::new().image("agent");
+    std::thread::scope(|scope| {
+        let held = scope.spawn(|| bundle.guest_on(&silent.engine(), "silent", spec()).map(drop));
+        crate::surroundings::wait_for("the look", || asked.load(Ordering::SeqCst));
+        bundle.guest_on(&there.engine(), "there", spec()).unwrap().close().unwrap();
+        assert!(!held.is_finished());
+        gate.store(true, Ordering::SeqCst);
+        // The engine gives the guest no address.
+        assert!(matches!(held.join().unwrap(), Err(Error::Look { .. })));
+    });
+    bundle.close().unwrap();
+    assert_eq!(here.resources() + silent.resources() + there.resources(), 0);
+}
+
+#[test]
+fn a_kept_overlay_that_a_manager_does_not_see_is_not_replaced() {
+    let engine = node("/here", "manager");
+    let kept = overlay().launch(&engine.engine(), BundleSpec::new()).unwrap().keep().unwrap();
+    let no_leader = "rpc error: code = Unknown desc = The swarm does not have a leader.";
+    for role in [manager(no_leader), worker()] {
+        engine.script(move |request, _| match request {
+            "GET /info" => described("/here", &role),
+            request if request.starts_with("GET /networks/00") => {
+                Act::Answer(404, json!({"message": "network not found"}).to_string())
+            }
+            request if request.starts_with("GET /networks?") => Act::Answer(200, "[]".into()),
+            _ => Act::Obey,
+        });
+        let docker = engine.engine();
+        let error = kept.clone().attach(&docker).unwrap_err();
+        assert!(matches!(error.error(), Error::Look { .. }), "{error:?}");
+        let failed = kept.clone().attach_or_launch(&docker, BundleSpec::new()).unwrap_err();
+        assert!(matches!(failed.error(), Error::Look { .. }), "{failed:?}");
+        assert_eq!(engine.resources(), 2);
+    }
+    engine.script(|request, _| match request {
+        "GET /info" => described("/here", &manager("")),
+        _ => Act::Obey,
+    });
+    kept.attach(&engine.engine()).unwrap().close().unwrap();
+    assert_eq!(engine.resources(), 0);
 }
 
 #[test]
@@ -153,9 +250,10 @@ fn a_guest_is_only_on_an_engine_of_the_bundles_swarm() {
     let error = bundle.guest_on(&there.engine(), "one", spec()).unwrap_err();
     assert_eq!(error.cause(), Some(Cause::SwarmMissing), "{error:?}");
     assert!(matches!(error, Error::Start { .. }), "{error:?}");
-    let error = bundle.guest_on(&there.podman(), "one", spec()).unwrap_err();
-    assert!(matches!(error, Error::Look { .. } | Error::Unsupported(_)), "{error:?}");
-    assert_eq!(there.resources(), 0);
+    let podman = Scripted::new(|_, _| Act::Obey);
+    let error = bundle.guest_on(&podman.podman(), "one", spec()).unwrap_err();
+    assert!(matches!(error, Error::Unsupported(_)), "{error:?}");
+    assert_eq!(there.resources() + podman.resources(), 0);
     bundle.close().unwrap();
 }
 

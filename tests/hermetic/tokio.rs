@@ -27,6 +27,10 @@ fn plan() -> NetworkPlanned {
     NetworkPlanned::new(Slug::new("demo").unwrap())
 }
 
+fn overlay() -> NetworkPlanned {
+    plan().with_options(NetworkOptions::new().overlay(true))
+}
+
 fn spec() -> BundleSpec {
     BundleSpec::new().image("nginx:1")
 }
@@ -277,32 +281,69 @@ fn a_guest_that_was_dropped_or_cancelled_has_its_name_for_a_moment_only() {
     }
 }
 
+/// A node of a swarm whose removals are held, and which has guests on this network.
+fn node(root: &'static str, part: serde_json::Value, network: &str, gate: &Gate) -> Scripted {
+    let (its, network) = (gate.clone(), network.to_owned());
+    Scripted::new(move |request, _| match request {
+        "GET /info" => described(root, &part),
+        _ if request.starts_with("DELETE") => its.hold(),
+        _ => guest_on(&network, request).unwrap_or(Act::Obey),
+    })
+}
+
 #[test]
 fn a_guest_on_another_engine_that_was_dropped_has_its_name_for_a_moment_only() {
     for runtime in runtimes() {
-        let (here, there, gate) =
-            (Scripted::new(|_, _| Act::Obey), Scripted::new(|_, _| Act::Obey), Gate::default());
-        here.script(|request, _| match request {
-            "GET /info" => described("/here", &manager("")),
-            _ => Act::Obey,
-        });
-        runtime.block_on(async {
-            let options = NetworkOptions::new().overlay(true);
-            let docker = here.engine();
-            let bundle = launch(plan().with_options(options), &docker, spec()).await.unwrap();
-            let (its, network) = (gate.clone(), bundle.network_id().to_owned());
-            there.script(move |request, _| match request {
-                "GET /info" => described("/there", &worker()),
-                _ if request.starts_with("DELETE /containers") => its.hold(),
-                _ => guest_on(&network, request).unwrap_or(Act::Obey),
-            });
-            let worker = there.engine();
-            drop(bundle.guest_on(&worker, "agent", spec()).await.unwrap());
+        let (open, gate) = (Gate::default(), Gate::default());
+        open.open();
+        let here = node("/here", manager(""), "", &open);
+        let there = runtime.block_on(async {
+            let bundle = launch(overlay(), &here.engine(), spec()).await.unwrap();
+            let there = node("/there", worker(), bundle.network_id(), &gate);
+            let engine = there.engine();
+            drop(bundle.guest_on(&engine, "agent", spec()).await.unwrap());
             gate.open_soon();
-            bundle.guest_on(&worker, "agent", spec()).await.unwrap().close().await.unwrap();
+            bundle.guest_on(&engine, "agent", spec()).await.unwrap().close().await.unwrap();
             bundle.close().await.unwrap();
+            there
         });
         assert_eq!(here.resources() + there.resources(), 0);
+    }
+}
+
+/// The process holds the slug on the engine of the guest, too, until the bundle has gone.
+#[test]
+fn a_launch_on_the_engine_of_a_guest_waits_for_the_end_of_the_bundle() {
+    for is_cancelled in [false, true] {
+        for runtime in runtimes() {
+            let (gate, open) = (Gate::default(), Gate::default());
+            open.open();
+            let here = node("/here", manager(""), "", &gate);
+            let there = runtime.block_on(async {
+                let bundle = launch(overlay(), &here.engine(), spec()).await.unwrap();
+                let there = node("/there", worker(), bundle.network_id(), &open);
+                let engine = there.engine();
+                let guest = bundle.guest_on(&engine, "agent", spec()).await.unwrap();
+                guest.close().await.unwrap();
+                there.script(|request, _| match request {
+                    "GET /info" => described("/there", &worker()),
+                    _ => Act::Obey,
+                });
+                if is_cancelled {
+                    tokio::select! {
+                        _ = bundle.close() => panic!("it is held"),
+                        () = gate.reached() => {}
+                    }
+                } else {
+                    drop(bundle);
+                }
+                gate.open_soon();
+                let bridge = launch(plan(), &engine, spec()).await.unwrap();
+                bridge.close().await.unwrap();
+                there
+            });
+            assert_eq!(here.resources() + there.resources(), 0);
+        }
     }
 }
 

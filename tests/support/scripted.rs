@@ -69,9 +69,9 @@ pub(crate) fn worker() -> Value {
     json!({"LocalNodeState": "active", "ControlAvailable": false, "Error": ""})
 }
 
-/// The answer to a look at a guest on this network. The engine gives no address to a container that asks for none.
+/// The answer to a look at a guest on this network, if there is one. The engine gives no address to a container that asks for none.
 pub(crate) fn guest_on(network: &str, request: &str) -> Option<Act> {
-    let id = request.strip_prefix("GET /containers/00")?;
+    let id = request.strip_prefix("GET /containers/00").filter(|_| !network.is_empty())?;
     let container = json!({
         "Id": format!("00{}", &id[..62]), "Name": "/n", "Config": {"Labels": {}},
         "State": {"Status": "running", "FinishedAt": "0001-01-01T00:00:00Z"},
@@ -343,8 +343,11 @@ impl State {
             ("GET", ["version"]) => json(200, json!({"ApiVersion": "1.41"})),
             ("POST", ["networks", "create"]) => {
                 self.ids += 1;
-                let id = format!("{:064x}", self.ids);
                 let mut network = body;
+                let is_of_swarm = network["Driver"] == "overlay";
+                let digits = if is_of_swarm { 25 } else { 64 };
+                let id = format!("{:0digits$x}", self.ids);
+                network["Scope"] = if is_of_swarm { "swarm" } else { "local" }.into();
                 // Podman has names of its own for everything.
                 for (name, podmans) in [("Name", "name"), ("Labels", "labels")] {
                     let value = [&network[name], &network[podmans]].map(Value::clone);

@@ -48,7 +48,7 @@ pub(super) fn network(request: &NetworkRequest<'_>) -> Value {
         "Labels": labels,
     });
     if request.options.is_overlay() {
-        // Else only the tasks of services may be on it.
+        // Without it, only the tasks of services may join.
         body["Attachable"] = json!(true);
     }
     body

@@ -12,9 +12,26 @@ ask() {
         "http://engine$path"
 }
 
-# Prints the ids of a list, that of a swarm's network too. A quote in a label has a backslash before it.
+# ids PATTERN: prints the ids of a list. A quote in a label has a backslash before it.
 ids() {
-    tr ',' '\n' | sed -n 's/^[[{]*"Id":"\([0-9a-z]\{25\}\|[0-9a-f]\{64\}\)".*$/\1/p'
+    printf '%s\n' "$answer" | tr ',' '\n' | sed -n "s/^[[{]*\"Id\":\"\\($1\\)\".*\$/\\1/p"
+}
+number='[0-9a-f]\{64\}'
+
+# is_unsure SWARM: returns true for a manager that is locked, or does not reach the others: it does not see all networks.
+is_unsure() {
+    case $1 in
+        *'"LocalNodeState":"locked"'*) return ;;
+        *'"ControlAvailable":true'*) ;;
+        *) return 1 ;;
+    esac
+    case $1 in
+        *'"LocalNodeState":"active"'*) ;;
+        *) return ;;
+    esac
+    case $1 in
+        *'"Error":""'*) return 1 ;;
+    esac
 }
 
 # Prints a field of the description of an engine.
@@ -37,19 +54,17 @@ case "$1 $2" in
         # Registries have names, too; that of the host comes behind the directory.
         answer=${answer#*'"DockerRootDir":'}
         echo "$id|$(field Name)|$root"
-        # A manager of a swarm without a leader says so.
-        case ${answer#*'"Swarm":'} in
-            *'"Error":""'*) ;;
-            *'"Error":"'*) echo 'no leader' ;;
-        esac
+        ! is_unsure "${answer#*'"Swarm":'}" || echo unsure
         ;;
     "ps "*)
         answer=$(ask GET /containers/json --get --data all=1 --data-urlencode "filters=$filters") || exit
-        printf '%s\n' "$answer" | ids
+        ids "$number"
         ;;
     "network ls")
         answer=$(ask GET /networks --get --data-urlencode "filters=$filters") || exit
-        printf '%s\n' "$answer" | ids
+        ids "$number"
+        # That of a swarm's network.
+        ids '[0-9a-z]\{25\}'
         ;;
     "rm "*) ask DELETE "/containers/$last?force=1&v=1" ;;
     "network rm") ask DELETE "/networks/$last" ;;

@@ -303,7 +303,8 @@ impl Backend for Cli {
             // Nothing but its own `storage.conf` leads it elsewhere, and asking is dear.
             (Dialect::Podman, _) if !info.remote => ("", String::new()),
             (Dialect::Docker, EngineKind::Docker) => (
-                "{{.ID}}|{{.Name}}|{{.DockerRootDir}}{{with .Swarm.Error}}{{\"\\n\"}}{{.}}{{end}}",
+                // A second line is that of a manager which does not see all networks of its swarm.
+                "{{.ID}}|{{.Name}}|{{.DockerRootDir}}{{with .Swarm}}{{if or (eq .LocalNodeState \"locked\") (and .ControlAvailable (or .Error (ne .LocalNodeState \"active\")))}}{{\"\\n\"}}unsure{{end}}{{end}}",
                 format!("{}|{}|{}", info.identity.id, info.identity.host, info.identity.root),
             ),
             (Dialect::Docker, EngineKind::Podman) => (
