@@ -447,6 +447,7 @@ fn changes(catalogue: &mut Catalogue) {
     let label = |found| Problem::Label { key: "k".into(), planned: "a".into(), found };
     for problem in [
         Problem::OnlyNetwork,
+        Problem::Expired,
         Problem::Missing(Resource::Container),
         Problem::Unreadable("addresses"),
         label(None),

@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 
 use sidecar_bundle::{
     BundleSpec, Cause, Container, Engine, Error, NetworkOptions, NetworkPlanned, Reachability,
-    Ready, sweep,
+    Ready, bundles, sweep,
 };
 
 use engine::{LONG, World, cli, is_api, plan_apart, shout, wait_for, world};
@@ -193,6 +193,59 @@ fn guests_on_both_hosts_reach_the_planned_address() {
     swarm.assert_nothing_left();
     assert_eq!(sweep(&swarm.manager()).unwrap().len(), 0);
     assert_eq!(sweep(&swarm.worker()).unwrap().len(), 0);
+}
+
+/// Makes the worker a manager, too, until this is dropped.
+struct Promoted(String);
+
+impl Promoted {
+    #[track_caller]
+    fn new(swarm: &Swarm) -> Self {
+        let node = swarm.on_worker(&["info", "--format", "{{.Swarm.NodeID}}"]);
+        cli(&["node", "promote", node.trim()]);
+        let is_manager = || {
+            let info = ["info", "--format", "{{.Swarm.ControlAvailable}} {{.Swarm.Error}}"];
+            swarm.on_worker(&info).trim() == "true"
+        };
+        wait_for("the second manager", is_manager);
+        Self(node.trim().to_owned())
+    }
+}
+
+impl Drop for Promoted {
+    fn drop(&mut self) {
+        let demoted = Command::new("docker").args(["node", "demote", &self.0]).status();
+        if !thread::panicking() {
+            assert!(demoted.unwrap().success());
+            wait_for("one manager", || {
+                cli(&["info", "--format", "{{.Swarm.Managers}}"]).trim() == "1"
+            });
+        }
+    }
+}
+
+#[test]
+fn a_bundle_is_launched_on_either_manager_and_is_that_ones() {
+    let Some(swarm) = swarm("swarm-either") else { return };
+    let promoted = Promoted::new(&swarm);
+    let plan = swarm.plan();
+    let (first, second) = (swarm.manager(), swarm.worker());
+    let bundle = plan.clone().launch(&second, BundleSpec::new()).unwrap();
+    // The other one lists the network, and leaves it alone.
+    assert!(bundles(&first).unwrap().is_empty());
+    let discarded = plan.discard(&first).unwrap();
+    assert_eq!((discarded.containers.len(), discarded.networks.len()), (0, 0));
+    let failed = plan.clone().launch(&first, BundleSpec::new()).unwrap_err();
+    assert!(matches!(failed.error(), Error::UnknownOwner { .. }), "{failed:?}");
+
+    let guest = bundle.guest_on(&first, "there", guest_spec()).unwrap();
+    if is_api() {
+        asks(&guest, &plan);
+    }
+    guest.close().unwrap();
+    bundle.close().unwrap();
+    swarm.assert_nothing_left();
+    drop(promoted);
 }
 
 #[test]

@@ -201,9 +201,14 @@ pub(crate) trait Observer {
     /// Returns true if the container has a file or directory at this path.
     fn has_file(&self, id: &Id, path: &str, deadline: Instant) -> Result<bool, EngineError>;
 
-    /// Runs a command in the container.
-    fn exec(&self, id: &Id, words: &[String], deadline: Instant)
-    -> Result<ExecOutput, EngineError>;
+    /// Runs a command in the container, and gives up on it as soon as the caller wants it to stop.
+    fn exec(
+        &self,
+        id: &Id,
+        words: &[String],
+        deadline: Instant,
+        stop: &dyn Fn() -> bool,
+    ) -> Result<ExecOutput, EngineError>;
 }
 
 /// The two kinds of resources.

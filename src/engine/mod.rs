@@ -295,7 +295,8 @@ impl Engine {
 
     /// Replaces the directory that holds the leases of slugs.
     ///
-    /// The default is `$XDG_STATE_HOME/sidecar-bundle` or `~/.local/state/sidecar-bundle`. It must outlive
+    /// The default is `$XDG_STATE_HOME/sidecar-bundle` or `~/.local/state/sidecar-bundle`. It is made when it is
+    /// first needed, with those above it, for this user alone. It must outlive
     /// the processes that use it, and must be this user's own: neither a symbolic link nor writable by
     /// others.
     ///

@@ -1,4 +1,4 @@
-//! With the feature `tokio`, launches, waits, logs and teardowns are futures, which may be dropped at any time. Its module
+//! With the feature `tokio`, launches, waits, followed logs and teardowns are futures, which may be dropped at any time. Its module
 //! is `sidecar_bundle::tokio`:
 //!
 //! ```toml
@@ -24,6 +24,15 @@
 //! The feature adds no other client of the engine: each future is a call of the blocking library on one of the runtime's
 //! threads for blocking work. A bundle that is dropped is removed in the background. A launch that follows one whose future
 //! was dropped waits for its end.
+//!
+//! Futures are [`launch`](crate::NetworkPlanned::launch), `create_network` and `start`, the waits, both kinds of guests,
+//! `follow_logs`, and `close`. What else a container does, such as `exec` or `logs`, its `spawn_blocking` calls.
+//! Everything else blocks: [`attach`](crate::NetworkPlanned::attach), [`attach_or_launch`](crate::NetworkPlanned::attach_or_launch),
+//! [`keep`](crate::BundleRunning::keep), [`discard`](crate::NetworkPlanned::discard),
+//! [`in_free_subnet`](crate::NetworkPlanned::in_free_subnet), [`bundles`](crate::bundles), [`sweep`](crate::sweep),
+//! [`launch_all`](crate::launch_all) and [`Engines::each`](crate::Engines::each). Call these by tokio's own
+//! `spawn_blocking`, and change a bundle between both kinds with `from_std` and `into_std`. Launches that are
+//! awaited together all begin at once; [`launch_all`](crate::launch_all) has four at a time.
 //!
 //! # Other runtimes
 //!

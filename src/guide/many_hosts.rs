@@ -36,8 +36,9 @@
 //!
 //! # A host that is away
 //!
-//! Its answer in `each` is its error, within the deadline of a look; the other engines do not wait for it. A launch on it
-//! fails. Going on with the second of the [ranking](Engines::ranked) is up to the caller: the host may be cut off while
+//! Its answer in `each` is its error, within the deadline of a look; the other engines do not wait for it. The
+//! [cause](crate::Error::cause) is [`Cause::EngineUnreachable`] where nothing answers, and [`Cause::TimedOut`] where
+//! an answer does not come. A launch on it fails. Going on with the second of the [ranking](Engines::ranked) is up to the caller: the host may be cut off while
 //! its bundles run on, so that the slug then runs on two hosts. When the host is back, its bundles are listed, and the
 //! place of each slug is what it was.
 //!
@@ -138,4 +139,4 @@
 //! ```
 
 #[cfg(doc)]
-use crate::{Engine, Engines};
+use crate::{Cause, Engine, Engines};

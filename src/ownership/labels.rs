@@ -182,6 +182,11 @@ pub(crate) fn expires_in(labels: &LabelMap) -> Option<SystemTime> {
     humantime::parse_rfc3339(value(labels, EXPIRES)?).ok()
 }
 
+/// Returns true if the end of a lifetime has come.
+pub(crate) fn have_expired(labels: &LabelMap) -> bool {
+    expires_in(labels).is_some_and(|end| end <= SystemTime::now())
+}
+
 /// All resources that were made under the lease of these labels and expire when these do.
 pub(crate) fn of_expiry(labels: &LabelMap) -> Filter {
     let keys = [LEASE, EXPIRES].into_iter();

@@ -166,14 +166,16 @@ impl NetworkPlanned {
     /// Gives the bundle a lifetime, from the start of [`create_network`](Self::create_network) or
     /// [`launch`](Self::launch) on.
     ///
-    /// Nothing ends by itself: the labels of everything that is made have the end of the lifetime, in whole seconds of
+    /// Nothing ends by itself: the labels of everything that is made have the end of the lifetime, rounded up to a second of
     /// the clock of this host, and a [`sweep`](crate::sweep) from any host removes what has expired by the clock of that
     /// host, whoever owns it. This is for an engine that several hosts use: if a host is lost, no other knows that its
     /// owners are dead. Without a lifetime, a sweep from elsewhere removes nothing of a bundle.
     ///
-    /// Labels cannot be changed, so a lifetime cannot be extended. A bundle that is kept and attached to keeps its own, and
-    /// its plan tells none. A kept network without a lifetime is not taken over by a plan with one, nor the reverse, and one
-    /// that has expired is replaced. A sweep gives the container no grace period and saves no log. A lifetime beyond the year 9998 is none.
+    /// Labels cannot be changed, so a lifetime cannot be extended: a bundle that is attached to ends when it would have ended.
+    /// [`bundles`](crate::bundles) tells when that is; its plan has no lifetime. What was kept without a lifetime is not taken
+    /// over by a plan with one, nor the reverse, and what has expired is replaced. A sweep gives the container no grace period
+    /// and saves no log. A lifetime of 0 is [`Error::Invalid`](crate::Error::Invalid) before anything is touched, and one that
+    /// ends after the year 9998 does not end.
     ///
     /// ```no_run
     /// use std::time::Duration;

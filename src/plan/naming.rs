@@ -11,6 +11,7 @@ use crate::invalid::InvalidInput;
 /// |---|---|---|
 /// | network | `<prefix>-bundle-<slug>` | `claude-bottle-bundle-<slug>` |
 /// | container | `<prefix>-sidecars-<slug>` | `claude-bottle-sidecars-<slug>` |
+/// | a guest's container | `<prefix>-guest-<slug>-<guest>` | `claude-bottle-guest-<slug>-<guest>` |
 /// | image, where a specification names none | `<prefix>-sidecars:latest` | `claude-bottle-sidecars:latest` |
 /// | variable that lists the daemons | `<PREFIX>_SIDECAR_DAEMONS` | `CLAUDE_BOTTLE_SIDECAR_DAEMONS` |
 ///

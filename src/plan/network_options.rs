@@ -31,7 +31,11 @@ use crate::invalid::InvalidInput;
 /// | `Routed` | from 27.0 | no |
 /// | `NatUnprotected` and `Isolated` | from 28.0 | no |
 /// | [`trusted_host_interface`](Self::trusted_host_interface) | from 28.2 | no |
-/// | [`overlay`](Self::overlay), [`encrypted`](Self::encrypted) | a swarm's manager, without IPv6 | no |
+/// | [`overlay`](Self::overlay), [`encrypted`](Self::encrypted) | yes | no |
+///
+/// Only a swarm's manager creates an overlay. Another engine is
+/// [`Error::CreateNetwork`](crate::Error::CreateNetwork) with a [`Cause`](crate::Cause), and an overlay with IPv6 is
+/// [`Error::Invalid`](crate::Error::Invalid), both before anything is created.
 ///
 /// A label of the network holds the options. So a network that was kept is taken over only with the options that it
 /// was planned with, and the plan of an attached bundle has them.

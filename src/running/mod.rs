@@ -138,8 +138,9 @@ impl BundleRunning {
 
     /// Leaves container and network where they are and releases the slug.
     ///
-    /// [`NetworkPlanned::attach`] takes them back. Until then no launch of the slug and no sweep touches
-    /// them.
+    /// [`NetworkPlanned::attach`] takes them back. Until then no launch of the slug and no sweep touches them, unless their
+    /// [lifetime](NetworkPlanned::with_lifetime) has ended. The engine is not asked: what somebody else has removed is missed
+    /// by the attach.
     ///
     /// # Errors
     ///

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use ipnet::Ipv4Net;
 
-use super::start::check_fit;
+use super::start::check_plan;
 use crate::container::{BundleSpec, CheckedFile, CheckedSpec, CheckedVariable};
 use crate::created::NetworkCreated;
 use crate::engine::Engine;
@@ -63,8 +63,8 @@ impl NetworkPlanned {
     /// - [`Error::Taken`] before the engine is asked for anything else, or [`Error::Lease`],
     /// - [`Error::NotKept`] when no bundle of the slug was kept, or nothing of it exists any more, and
     ///   [`Error::UnknownOwner`] when one exists under a lease that is not here,
-    /// - [`Error::Changed`] when labels, subnet or address are not as they were, with
-    ///   [`discard`](Self::discard) as the way out,
+    /// - [`Error::Changed`] when labels, subnet or address are not as they were, or its
+    ///   [lifetime](Self::with_lifetime) has ended, with [`discard`](Self::discard) as the way out,
     /// - [`Error::Restart`] when the container had stopped and cannot be started again,
     /// - [`Error::NotRemoved`] when an orphan cannot be removed.
     pub fn attach(self, engine: &Engine) -> Result<BundleRunning, StepError<Self>> {
@@ -81,6 +81,9 @@ impl NetworkPlanned {
     /// [`attach`](Self::attach), it is removed unless it is [kept](BundleRunning::keep) again.
     ///
     /// If this process dies meanwhile, the kept bundle is either still kept or removed by the reaper.
+    ///
+    /// A bundle that has a [lifetime](Self::with_lifetime) differs from a plan without one, and the reverse; the length does
+    /// not matter. One that has expired differs from every plan.
     ///
     /// A bundle at another attempt differs. [`in_free_subnet`](Self::in_free_subnet) finds the subnet of the slug's own
     /// kept bundle again.
@@ -131,12 +134,10 @@ fn attached_as(
     spec: &BundleSpec,
 ) -> Result<Option<BundleRunning>, Error> {
     let spec = spec.check(plan.naming())?;
-    check_fit(plan, &spec)?;
-    let ipv6 = plan.ipv6().is_some();
-    plan.options().check(ipv6)?;
+    check_plan(plan, Some(&spec))?;
     let asked = |source| Error::Look { what: "its identity", source };
     let connection = Connection::open_for(engine, Some(&spec)).map_err(asked)?;
-    connection.info().supports(plan.options(), ipv6)?;
+    connection.info().supports(plan.options(), plan.ipv6().is_some())?;
     connection.supports(&spec)?;
     let session = Session::on(connection, plan)?;
     let Kept::Bundle { network, container } = session.lease().kept() else { return Ok(None) };
@@ -168,6 +169,9 @@ fn found_as(
     container: &ContainerInfo,
     spec: &CheckedSpec,
 ) -> Result<Option<NetworkPlanned>, Error> {
+    if labels::lifetime_difference(plan, &network.labels).is_some() {
+        return Ok(None);
+    }
     let found = match verify_labels(plan, session, network, container) {
         Ok(found) => found,
         Err(Error::Changed { .. }) => return Ok(None),
@@ -312,6 +316,8 @@ pub(crate) enum Problem {
     Unreadable(&'static str),
     #[error("its label {key} is {}, not {planned}", found.as_deref().unwrap_or("not set"))]
     Label { key: String, planned: String, found: Option<String> },
+    #[error("its lifetime has ended")]
+    Expired,
     #[error("its network is not {0} any more")]
     Subnet(Ipv4Net),
     #[error("its container is {}", word(*.0))]
@@ -350,6 +356,15 @@ fn not_kept(plan: &NetworkPlanned, session: &Session) -> Error {
     }
 }
 
+/// Returns true if nothing of a kept bundle exists any more, or its lifetime has ended.
+pub(super) fn is_over(session: &Session, network: &Id, container: &Id) -> Result<bool, Error> {
+    Ok(match look(session, network, container)? {
+        (None, None) => true,
+        (Some(network), _) => labels::have_expired(&network.labels),
+        (None, Some(container)) => labels::have_expired(&container.labels),
+    })
+}
+
 type Looked = (Option<NetworkInfo>, Option<ContainerInfo>);
 
 fn look(session: &Session, network: &Id, container: &Id) -> Result<Looked, Error> {
@@ -370,6 +385,9 @@ fn verify_labels(
     network: &NetworkInfo,
     container: &ContainerInfo,
 ) -> Result<NetworkPlanned, Error> {
+    if labels::have_expired(&network.labels) {
+        return Err(changed(plan, &Problem::Expired));
+    }
     let unreadable = |what| changed(plan, &Problem::Unreadable(what));
     let addressing =
         labels::addressing_in(&network.labels).ok_or_else(|| unreadable("addresses"))?;

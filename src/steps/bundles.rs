@@ -122,11 +122,12 @@ pub struct BundleInfo {
     pub ipv6: Option<Ipv6Addressing>,
     /// The id of its network, if that exists.
     pub network_id: Option<String>,
-    /// The id of its container, if that exists.
+    /// The id of its container, if that exists on this engine. On a node of a swarm that has only
+    /// [guests](crate::BundleRunning::guest_on) of a bundle, neither network nor container are listed.
     pub container_id: Option<String>,
     /// The state of its container, if that exists.
     pub state: Option<State>,
-    /// The names of its guests: the further containers of the slug.
+    /// The names of its guests on this engine: the further containers of the slug.
     pub guests: Vec<String>,
     /// Its owner.
     pub owner: BundleOwner,

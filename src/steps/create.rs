@@ -2,11 +2,12 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use ipnet::IpNet;
 
-use super::start::{Early, check_fit};
+use super::attach::is_over;
+use super::start::{Early, check_plan};
 use super::survey;
 use crate::container::{CheckedSpec, PullPolicy};
 use crate::created::NetworkCreated;
@@ -18,7 +19,6 @@ use crate::engine::error::EngineError;
 use crate::engine::identity::Swarm;
 use crate::error::{Error, StepError};
 use crate::host::Holder;
-use crate::invalid::InvalidInput;
 use crate::ownership::guard::Guard;
 use crate::ownership::labels;
 use crate::ownership::lease::Kept;
@@ -41,14 +41,14 @@ impl NetworkPlanned {
     /// - [`Error::Look`] when the engine cannot be asked, and [`Error::Unsupported`] when it does not have
     ///   an option,
     /// - [`Error::Taken`] before the engine is asked for anything else, or [`Error::Lease`],
-    /// - [`Error::Kept`] when a whole bundle of the slug was kept; it has been left alone,
+    /// - [`Error::Kept`] when a whole bundle of the slug was kept, exists and has not expired; it has been left alone,
     /// - [`Error::SubnetTaken`] when another network has the range, or, on the engine's host, an interface,
     ///   a closer route or one that a rule of policy routing puts first; [`Error::BridgeExists`] when the host has an interface of the bridge's name,
     /// - [`Error::UnknownOwner`] when a network of this slug is under a lease that is not here, and
     ///   [`Error::NetworkDiffers`] when another network has the name; it has been left alone,
-    /// - [`Error::CreateNetwork`] when the engine did not create it for another reason: for an
-    ///   [overlay](crate::NetworkOptions::overlay), before anything else, with [`Cause::SwarmMissing`],
-    ///   [`Cause::NotSwarmManager`] or [`Cause::SwarmUnreachable`],
+    /// - [`Error::CreateNetwork`] when the engine did not create it for another reason. For an
+    ///   [overlay](crate::NetworkOptions::overlay), its cause is [`Cause::SwarmMissing`], [`Cause::NotSwarmManager`] or
+    ///   [`Cause::SwarmUnreachable`], and nothing has been touched,
     /// - [`Error::NotRemoved`] alone when an orphan cannot be removed.
     pub fn create_network(self, engine: &Engine) -> Result<NetworkCreated, StepError<Self>> {
         self.create_for(engine, None).map(|(network, _)| network)
@@ -78,17 +78,7 @@ fn create(
 ) -> Result<(Id, Guard, Option<Early>), Error> {
     let asked = |what| move |source| Error::Look { what, source };
     let ipv6 = plan.ipv6().is_some();
-    plan.options().check(ipv6)?;
-    if plan.options().is_overlay() && plan.addressing().dynamic_range().is_none() {
-        return Err(InvalidInput::new(format_args!(
-            "{} has no address for the nodes of a swarm; an overlay network needs a larger subnet",
-            plan.subnet()
-        ))
-        .into());
-    }
-    if let Some(spec) = spec {
-        check_fit(plan, spec)?;
-    }
+    check_plan(plan, spec)?;
     let connection = Connection::open_for(engine, spec).map_err(asked("its identity"))?;
     connection.info().supports(plan.options(), ipv6)?;
     if let Some(spec) = spec {
@@ -97,15 +87,19 @@ fn create(
     check_swarm(plan, &connection)?;
     let session = Session::on(connection, plan)?;
     let kept = session.lease().kept();
-    if matches!(kept, Kept::Bundle { .. }) {
+    if let Kept::Bundle { network, container } = &kept
+        && !is_over(&session, network, container)?
+    {
         return Err(Error::Kept { slug: plan.slug().clone() });
     }
     let session = Arc::new(session.with_reaper());
     let connection = session.connection();
     let name = plan.network_name();
     let mut guard = Guard::new(Arc::clone(&session), Resource::Network, name.clone());
-    if let Kept::Network(id) = kept {
-        if let Some(network) = kept_network(plan, &session, id.as_str())? {
+    if kept != Kept::Nothing {
+        if let Kept::Network(id) = kept
+            && let Some(network) = kept_network(plan, &session, id.as_str())?
+        {
             session.remove_orphans(plan.slug())?;
             session.adopt_kept()?;
             guard.adopt(network.id.clone());
@@ -249,7 +243,7 @@ fn kept_network(
     id: &str,
 ) -> Result<Option<NetworkInfo>, Error> {
     let Some(found) = network(session, id)? else { return Ok(None) };
-    if labels::expires_in(&found.labels).is_some_and(|end| end <= SystemTime::now()) {
+    if labels::have_expired(&found.labels) {
         return Ok(None);
     }
     match difference(plan, session, &found) {

@@ -13,6 +13,7 @@ use crate::engine::clock::deadline;
 use crate::engine::error::{EngineError, last_bytes};
 use crate::error::Error;
 use crate::invalid::InvalidInput;
+use crate::ownership::calls;
 use crate::ownership::session::Session;
 use crate::running::Container;
 use crate::status::{ExecOutput, LogLine, State, Status};
@@ -273,6 +274,20 @@ impl Container {
         I: IntoIterator,
         I::Item: Into<String>,
     {
+        self.exec_until(&calls::is_abandoned, words, timeout)
+    }
+
+    /// The same, until the caller wants it to stop.
+    pub(super) fn exec_until<I>(
+        &self,
+        stop: &dyn Fn() -> bool,
+        words: I,
+        timeout: Duration,
+    ) -> Result<ExecOutput, Error>
+    where
+        I: IntoIterator,
+        I::Item: Into<String>,
+    {
         let words: Vec<String> = words.into_iter().map(Into::into).collect();
         if words.is_empty() {
             return Err(
@@ -282,8 +297,11 @@ impl Container {
         let connection = self.session().connection();
         let deadline = deadline(connection.engine().now(), timeout);
         let observer = connection.observer("a command in the container")?;
-        let output = observer.exec(self.id(), &words, deadline);
+        let output = observer.exec(self.id(), &words, deadline, stop);
         output.map_err(|source| {
+            if stop() {
+                return Error::Stopped;
+            }
             if source.cause() == Cause::ContainerMissing {
                 return Error::Gone { container: self.container_name().to_owned() };
             }

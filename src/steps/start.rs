@@ -145,6 +145,25 @@ fn guarded(session: &Arc<Session>, name: &str, labels: &LabelMap, spec: &Checked
     guard
 }
 
+/// Checks all that can be checked without an engine.
+pub(super) fn check_plan(plan: &NetworkPlanned, spec: Option<&CheckedSpec>) -> Result<(), Error> {
+    plan.options().check(plan.ipv6().is_some())?;
+    if plan.lifetime().is_some_and(|it| it.is_zero()) {
+        return Err(InvalidInput::new("a lifetime of 0 ends before the bundle runs").into());
+    }
+    if plan.options().is_overlay() && plan.addressing().dynamic_range().is_none() {
+        return Err(InvalidInput::new(format_args!(
+            "{} has no address for the nodes of a swarm; an overlay network needs a larger subnet",
+            plan.subnet()
+        ))
+        .into());
+    }
+    if let Some(spec) = spec {
+        check_fit(plan, spec)?;
+    }
+    Ok(())
+}
+
 /// Checks that a specification fits the plan of its network.
 pub(super) fn check_fit(plan: &NetworkPlanned, spec: &CheckedSpec) -> Result<(), InvalidInput> {
     let options = &spec.options;

@@ -26,7 +26,8 @@ use crate::plan::Slug;
 /// its owner is dead: the resources that were made under it are removed, containers first, except for kept ones. Other
 /// resources of a living owner, and those under leases of another directory, user or host, are never touched. A
 /// launcher that meets the sweep waits for it, ten seconds at most. The file of a swept lease stays for ten minutes if
-/// a request was under way when its owner died, since the request may still have an effect.
+/// a request was under way when its owner died, since the request may still have an effect. A slug that another sweep, or
+/// a dry run, has in hand is left to that one, and is in the result of that one alone.
 ///
 /// ```no_run
 /// use sidecar_bundle::{Engine, SweptOutcome, sweep};

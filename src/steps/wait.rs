@@ -78,7 +78,8 @@ impl Container {
     ///
     /// - [`Error::Died`] as soon as the container has ended, with its exit code and last lines,
     /// - [`Error::NotReady`] at the deadline, with what was seen last,
-    /// - [`Error::Stopped`] as soon as the bundle's [`stopper`](Container::stopper) is used,
+    /// - [`Error::Stopped`] as soon as the bundle's [`stopper`](Container::stopper) is used; a command that was waited for
+    ///   may go on in the container,
     /// - [`Error::Invalid`] when the condition is invalid, as an HTTP path may be; nothing has been waited for,
     /// - [`Error::Unreachable`] when the address would have to be connected to and is not on this host; nothing was
     ///   sent. Where the engine is rootless or in a virtual machine, ports that are published on loopback are connected
@@ -330,7 +331,8 @@ impl Container {
             Condition::Exec(words) => {
                 let run = || {
                     let left = deadline.saturating_duration_since(Instant::now());
-                    let code = self.exec(words.iter().cloned(), left)?.code;
+                    let stop = || self.is_stopped();
+                    let code = self.exec_until(&stop, words.iter().cloned(), left)?.code;
                     Ok(if code == 0 { Ok(()) } else { Err(format!("exit code {code} of {ready}")) })
                 };
                 seen.ask(key, run)?

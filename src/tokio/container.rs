@@ -132,7 +132,8 @@ impl Container {
     /// Calls the blocking library on a thread for blocking work: for what has no future here, such as
     /// [`exec`](crate::Container::exec).
     ///
-    /// If the future is dropped, the waits in it end, and what they are followed by runs.
+    /// If the future is dropped, the waits and commands of the closure end with [`Error::Stopped`], and its other code runs to
+    /// its end. A close of the bundle waits for that.
     ///
     /// ```no_run
     /// # use std::time::Duration;

@@ -14,7 +14,7 @@ use crate::engine::error::EngineError;
 use crate::error::Error;
 use crate::status::LogLine;
 
-/// The lines of a log as they come, a [`Stream`]; see [`Container::follow_logs`](super::Container::follow_logs).
+/// The lines of a log as they come, a `futures_core::Stream`; see [`Container::follow_logs`](super::Container::follow_logs).
 ///
 /// It ends with the container. Lines that are not read wait, 128 at most. Dropping it ends the connection and the threads
 /// behind it.

@@ -31,8 +31,9 @@
 //!
 //! # Cancellation
 //!
-//! Dropping a future cancels it, whether by `select!`, a timeout, or the abort of its task. A wait ends within 50 ms, and a
-//! launch does not begin its next step; a request to the engine that is under way is waited for, such as a create or a pull.
+//! Dropping a future cancels it, whether by `select!`, a timeout, or the abort of its task. A wait ends within 50 ms, also one
+//! for a command, which may go on in the container. A launch does not begin its next step; a request to the engine that is
+//! under way is waited for, such as a create or a pull.
 //! Everything that was made is then removed. All of this happens on threads for blocking work. A later launch of the same slug, or
 //! in the same subnet, by this process waits for the end of that.
 //!
@@ -42,10 +43,19 @@
 //!
 //! # The end of the program
 //!
-//! The end of `main` waits neither for a bundle that was dropped nor for a launch that was cancelled. The reaper removes what
-//! is left; without one, the next launch of the slug does. To have it removed before, await [`BundleRunning::close`], or call
-//! [`wait_for_teardowns`](crate::wait_for_teardowns) after the runtime. The drop of a runtime waits for requests that are
-//! under way; `shutdown_timeout` bounds that.
+//! The drop of a runtime, which is also the end of a `#[tokio::main]`, waits for the request of a cancelled call that is under
+//! way; `shutdown_timeout` bounds that. It does not wait for the removal of a bundle that was dropped. The reaper removes what is
+//! left; without one, the next launch of the slug does. To have it removed before, await [`BundleRunning::close`], or
+//! wait after the runtime:
+//!
+//! ```no_run
+//! # async fn run() -> Result<(), sidecar_bundle::Error> { Ok(()) }
+//! fn main() -> Result<(), Box<dyn std::error::Error>> {
+//!     let ended = tokio::runtime::Runtime::new()?.block_on(run());
+//!     sidecar_bundle::wait_for_teardowns();
+//!     Ok(ended?)
+//! }
+//! ```
 
 mod bundle;
 mod call;
@@ -91,6 +101,10 @@ use crate::plan::NetworkPlanned;
 /// # Errors
 ///
 /// Those of [`NetworkPlanned::launch`], and as much is left: nothing.
+///
+/// # Panics
+///
+/// Outside a runtime of tokio, as all futures here.
 pub async fn launch(
     plan: NetworkPlanned,
     engine: &Engine,

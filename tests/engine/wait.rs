@@ -221,18 +221,22 @@ fn an_http_server_is_given_its_time_and_its_answer_is_named() {
         assert!(error.to_string().contains(text), "{error}");
         assert!(start.elapsed() < LONG, "{:?}", start.elapsed());
     }
-    let stopper = bundle.stopper();
-    let stop = thread::spawn(move || {
-        thread::sleep(Duration::from_secs(1));
-        stopper.stop();
-        Instant::now()
-    });
-    let never = Ready::http(8080, "/cgi-bin/never", 200);
-    let error = bundle.wait_for(&never, Duration::MAX).unwrap_err();
-    let returned = Instant::now();
-    assert!(matches!(error, Error::Stopped), "{error:?}");
-    let late = returned.saturating_duration_since(stop.join().unwrap());
-    assert!(late < Duration::from_secs(2), "{late:?}");
+    let mut never = vec![Ready::http(8080, "/cgi-bin/never", 200)];
+    never.extend(is_api().then(|| Ready::exec(["sleep", "600"])));
+    for never in never {
+        let stopper = bundle.stopper();
+        stopper.resume();
+        let stop = thread::spawn(move || {
+            thread::sleep(Duration::from_secs(1));
+            stopper.stop();
+            Instant::now()
+        });
+        let error = bundle.wait_for(&never, Duration::MAX).unwrap_err();
+        let returned = Instant::now();
+        assert!(matches!(error, Error::Stopped), "{error:?}");
+        let late = returned.saturating_duration_since(stop.join().unwrap());
+        assert!(late < Duration::from_secs(2), "{late:?}");
+    }
     bundle.close().unwrap();
     world.assert_nothing_left();
 }

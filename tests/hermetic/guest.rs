@@ -147,7 +147,7 @@ fn the_network_of_another_engine_of_the_swarm_is_left_alone() {
         "GET /info" => described("/here", &manager("")),
         _ => Act::Obey,
     });
-    let plan = overlay().with_lifetime(Duration::ZERO);
+    let plan = overlay().with_lifetime(Duration::from_millis(1));
     let network = plan.create_network(&engine.engine()).unwrap();
     let other_state = tempfile::tempdir().unwrap();
     for role in [manager(""), worker()] {

@@ -86,9 +86,9 @@ fn what_has_expired_is_removed_from_anywhere_and_nothing_else_is() {
     };
     let (forever, endless) = (launch("forever", None), launch("endless", Some(Duration::MAX)));
     let living = launch("living", Some(Duration::from_secs(3600)));
-    let over = launch("over", Some(Duration::ZERO));
+    let over = launch("over", Some(Duration::from_millis(1)));
     let guest = over.guest("vm", BundleSpec::new().image("acme/vm:1")).unwrap();
-    let kept = launch("kept", Some(Duration::ZERO)).keep().unwrap();
+    let kept = launch("kept", Some(Duration::from_millis(1))).keep().unwrap();
     assert_eq!(fake.resources().len(), 11);
     // The end is in whole seconds.
     thread::sleep(Duration::from_millis(1100));
@@ -167,7 +167,7 @@ fn a_kept_network_is_taken_over_with_a_lifetime_like_its_own_that_has_not_ended(
         network.close().unwrap();
         fake.assert_nothing_left();
     }
-    let network = create(plan().with_lifetime(Duration::ZERO)).unwrap();
+    let network = create(plan().with_lifetime(Duration::from_millis(1))).unwrap();
     let id = network.network_id().to_owned();
     let _plan = network.keep().unwrap();
     thread::sleep(Duration::from_millis(1100));
@@ -175,6 +175,61 @@ fn a_kept_network_is_taken_over_with_a_lifetime_like_its_own_that_has_not_ended(
     assert_ne!(network.network_id(), id);
     network.close().unwrap();
     fake.assert_nothing_left();
+}
+
+#[test]
+fn a_kept_bundle_that_has_expired_or_gone_is_replaced() {
+    let fake = Fake::new();
+    let docker = fake.engine();
+    let launch = |plan: NetworkPlanned| plan.launch(&docker, BundleSpec::new());
+    let again = |plan: NetworkPlanned| plan.attach_or_launch(&docker, BundleSpec::new()).unwrap();
+    let short = || plan().with_lifetime(Duration::from_millis(1));
+
+    let expired = || {
+        let bundle = launch(short()).unwrap();
+        let id = bundle.container_id().to_owned();
+        let _plan = bundle.keep().unwrap();
+        thread::sleep(Duration::from_millis(1100));
+        id
+    };
+    let id = expired();
+    let failed = plan().attach(&docker).unwrap_err();
+    assert!(matches!(failed.error(), Error::Changed { .. }), "{failed:?}");
+    assert!(failed.to_string().contains("its lifetime has ended"), "{failed}");
+    let bundle = launch(plan()).unwrap();
+    assert_ne!(bundle.container_id(), id);
+    bundle.close().unwrap();
+    fake.assert_nothing_left();
+
+    let id = expired();
+    let bundle = again(short());
+    assert_ne!(bundle.container_id(), id);
+    bundle.close().unwrap();
+    fake.assert_nothing_left();
+
+    // Somebody else removed it.
+    let bundle = launch(plan()).unwrap();
+    let ids = [bundle.container_id().to_owned(), bundle.network_id().to_owned()];
+    let _plan = bundle.keep().unwrap();
+    assert!(matches!(launch(plan()).unwrap_err().error(), Error::Kept { .. }));
+    std::fs::remove_file(fake.path("container").join(&ids[0])).unwrap();
+    assert!(matches!(launch(plan()).unwrap_err().error(), Error::Kept { .. }));
+    std::fs::remove_file(fake.path("network").join(&ids[1])).unwrap();
+    launch(plan()).unwrap().close().unwrap();
+    fake.assert_nothing_left();
+
+    // A lifetime is part of the plan.
+    let day = || plan().with_lifetime(Duration::from_secs(86_400));
+    for (kept, other) in [(plan(), day()), (day(), plan())] {
+        let bundle = launch(kept.clone()).unwrap();
+        let id = bundle.container_id().to_owned();
+        let _plan = bundle.keep().unwrap();
+        let _plan = again(kept).keep().unwrap();
+        let bundle = again(other);
+        assert_ne!(bundle.container_id(), id);
+        bundle.close().unwrap();
+        fake.assert_nothing_left();
+    }
 }
 
 #[test]

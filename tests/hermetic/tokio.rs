@@ -347,6 +347,45 @@ fn a_launch_on_the_engine_of_a_guest_waits_for_the_end_of_the_bundle() {
     }
 }
 
+/// The close would wait for it.
+#[test]
+fn a_command_whose_caller_has_gone_is_given_up() {
+    for runtime in runtimes() {
+        let engine = Scripted::new(|_, _| Act::Obey);
+        let docker = engine.engine();
+        runtime.block_on(async {
+            let bundle = launch(plan(), &docker, spec()).await.unwrap();
+            let gate = Gate::default();
+            for by_wait in [true, false] {
+                let its = gate.clone();
+                its.reached.store(false, Ordering::SeqCst);
+                engine.script(move |request, _| match request {
+                    _ if request.ends_with("/exec") => Act::Answer(201, r#"{"Id": "e"}"#.into()),
+                    "POST /exec/e/start" => {
+                        its.reached.store(true, Ordering::SeqCst);
+                        Act::Begin("")
+                    }
+                    _ => Act::Obey,
+                });
+                let command = ["sleep", "3600"];
+                let condition = Ready::exec(command);
+                let wait = bundle.wait_for(&condition, Duration::MAX);
+                let run = bundle.spawn_blocking(move |it| it.exec(command, Duration::MAX));
+                tokio::select! {
+                    ended = wait, if by_wait => panic!("{ended:?}"),
+                    ended = run, if !by_wait => panic!("{ended:?}"),
+                    () = gate.reached() => {}
+                }
+            }
+            timeout(LONG, bundle.close())
+                .await
+                .expect("a close that waits for no command")
+                .unwrap();
+        });
+        assert_eq!(engine.resources(), 0);
+    }
+}
+
 #[test]
 fn a_wait_that_is_cancelled_ends_and_no_other_does() {
     for runtime in runtimes() {

@@ -391,3 +391,30 @@ fn what_a_wait_has_seen_last_is_told_and_not_that_its_deadline_cut_it() {
     engine.script(|_, _| Act::Obey);
     bundle.close().unwrap();
 }
+
+/// An engine on which no command in the container ends.
+fn endless(engine: &Scripted) {
+    engine.script(|request, _| match request {
+        _ if request.ends_with("/exec") => Act::Answer(201, r#"{"Id": "e"}"#.into()),
+        "POST /exec/e/start" => Act::Begin(""),
+        _ => Act::Obey,
+    });
+}
+
+#[test]
+fn a_command_that_is_waited_for_is_given_up_at_a_stop() {
+    let engine = Scripted::new(|_, _| Act::Obey);
+    let bundle = plan().launch(&engine.engine(), BundleSpec::new()).unwrap();
+    endless(&engine);
+    let (stopper, start) = (bundle.stopper(), Instant::now());
+    let stop = thread::spawn(move || {
+        thread::sleep(Duration::from_millis(200));
+        stopper.stop();
+    });
+    let error = bundle.wait_for(&Ready::exec(["sleep", "3600"]), Duration::MAX).unwrap_err();
+    assert!(matches!(error, Error::Stopped), "{error:?}");
+    stop.join().unwrap();
+    assert!(start.elapsed() < LONG, "{:?}", start.elapsed());
+    engine.script(|_, _| Act::Obey);
+    bundle.close().unwrap();
+}

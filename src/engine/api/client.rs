@@ -397,6 +397,11 @@ impl Client {
 }
 
 impl Line {
+    /// Ends the connection, whoever reads from it.
+    pub(super) fn shut(self) {
+        self.agent.shutdown();
+    }
+
     pub(super) fn check(&self, expected: Option<&Identity>) -> Result<(), Unanswered> {
         match expected {
             Some(expected) if self.info.identity != *expected => Err(Unanswered::another_engine()),

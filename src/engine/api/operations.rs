@@ -1,15 +1,18 @@
 //! Each operation, as requests of the Engine API.
 
 use std::collections::VecDeque;
-use std::sync::mpsc::SyncSender;
+use std::io::{self, Read};
+use std::panic::resume_unwind;
+use std::sync::mpsc::{self, RecvTimeoutError, SyncSender};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
+use ureq::BodyReader;
 
 use super::archive::First;
 use super::by_curl::ByCurl;
-use super::client::{Answer, Request, Unanswered, unanswered};
+use super::client::{Answer, Line, Request, Unanswered, unanswered};
 use super::follow::{self, log_request, tail};
 use super::frames::Piece;
 use super::log::{Lines, Tail};
@@ -404,7 +407,7 @@ impl Observer for Api {
             }
             Ok(_) | Err(Failure { status: Some(404), .. }) => {
                 let words = ["test", "-e", path].map(str::to_owned);
-                Ok(self.run(id, &words, deadline)?.code == 0)
+                Ok(self.run(id, &words, deadline, &|| false)?.code == 0)
             }
             Err(failure) => Err(failure.error),
         }
@@ -415,16 +418,23 @@ impl Observer for Api {
         id: &Id,
         words: &[String],
         deadline: Instant,
+        stop: &dyn Fn() -> bool,
     ) -> Result<ExecOutput, EngineError> {
-        let Ran { code, stdout, stderr } = self.run(id, words, deadline)?;
+        let Ran { code, stdout, stderr } = self.run(id, words, deadline, stop)?;
         let [stdout, stderr] = [stdout, stderr].map(|it| last_bytes(&it));
         Ok(ExecOutput { code, stdout, stderr })
     }
 }
 
 impl Api {
-    /// Runs a command in the container to its end.
-    fn run(&self, id: &Id, words: &[String], deadline: Instant) -> Result<Ran, EngineError> {
+    /// Runs a command in the container to its end, or until the caller wants it to stop.
+    fn run(
+        &self,
+        id: &Id,
+        words: &[String],
+        deadline: Instant,
+        stop: &dyn Fn() -> bool,
+    ) -> Result<Ran, EngineError> {
         let body = json!({"AttachStdout": true, "AttachStderr": true, "Cmd": words});
         let create = Request::post(format!("/containers/{id}/exec")).json(body);
         let answer = self.ask(&create, deadline).map_err(Failure::into_error)?.json();
@@ -434,7 +444,7 @@ impl Api {
         let start = Request::post(format!("/exec/{exec}/start"));
         let start = start.json(json!({"Detach": false, "Tty": false}));
         let (mut stdout, mut stderr) = (VecDeque::new(), VecDeque::new());
-        let streamed = self.stream(&start, deadline, |piece| match piece.stream {
+        let streamed = self.stream_until(stop, &start, deadline, |piece| match piece.stream {
             LogStream::Stdout => keep(&mut stdout, piece.data),
             LogStream::Stderr => keep(&mut stderr, piece.data),
         });
@@ -525,7 +535,7 @@ impl Api {
         // A device may have no end, and the engine ends no command.
         let run = |words: &[&str]| {
             let words: Vec<_> = words.iter().map(|word| (*word).to_owned()).collect();
-            self.run(id, &words, deadline)
+            self.run(id, &words, deadline, &|| false)
         };
         let ran = match run(&["test", "-f", path]) {
             // It does not run, and has nothing in memory any more.
@@ -676,28 +686,69 @@ impl Api {
         &self,
         request: &Request,
         deadline: Instant,
-        mut sink: impl FnMut(&Piece<'_>),
+        sink: impl FnMut(&Piece<'_>),
     ) -> Result<(), EngineError> {
         let start = Instant::now();
+        let (mut reader, _line) = self.open_stream(request, deadline)?;
+        frames_to_end(&mut reader, sink).map_err(|error| self.unread(request, start, error))
+    }
+
+    /// The same, until the caller wants it to stop. The connection is ended then.
+    fn stream_until(
+        &self,
+        stop: &dyn Fn() -> bool,
+        request: &Request,
+        deadline: Instant,
+        sink: impl FnMut(&Piece<'_>) + Send,
+    ) -> Result<(), EngineError> {
+        const TICK: Duration = Duration::from_millis(50);
+        let start = Instant::now();
+        let (mut reader, line) = self.open_stream(request, deadline)?;
+        let read = thread::scope(|scope| {
+            let (end, ended) = mpsc::channel();
+            let reading = thread::Builder::new().spawn_scoped(scope, move || {
+                let read = frames_to_end(&mut reader, sink);
+                // Nobody waits any more if the caller has stopped.
+                let _ = end.send(());
+                read
+            })?;
+            // It ends without a word if it panics.
+            let mut is_stopped = false;
+            while !is_stopped && ended.recv_timeout(TICK) == Err(RecvTimeoutError::Timeout) {
+                is_stopped = stop();
+            }
+            if is_stopped {
+                line.shut();
+            }
+            let read = reading.join().unwrap_or_else(|panic| resume_unwind(panic));
+            // The end of the connection is that of a whole answer.
+            if is_stopped { Err(io::ErrorKind::ConnectionAborted.into()) } else { read }
+        });
+        read.map_err(|error| self.unread(request, start, error))
+    }
+
+    /// Asks for an answer whose end is that of its connection, which is not kept.
+    fn open_stream(
+        &self,
+        request: &Request,
+        deadline: Instant,
+    ) -> Result<(BodyReader<'static>, Line), EngineError> {
         let sent = self.client.send(request, self.expected.get(), deadline);
-        // An answer whose end is that of its connection; the connection is not kept.
-        let (response, _line) = sent.map_err(|it| self.unanswered(request, it).error)?;
+        let (response, line) = sent.map_err(|it| self.unanswered(request, it).error)?;
         if !response.status().is_success() {
             return Err(self.refused(request, &Answer::of_refusal(response)).error);
         }
-        let mut reader = response.into_body().into_reader();
-        let read = frames::read(&mut reader, |piece| {
-            sink(&piece);
-            true
-        });
-        read.map_err(|error| {
-            if let Some(words) = frames::said(&error) {
-                let (cause, _) = diagnose(words);
-                return self.error(request, End::Unexpected("all of it"), cause, words);
-            }
-            let unanswered = Unanswered::new(unanswered(error.into(), start));
-            self.unanswered(request, unanswered).error
-        })
+        Ok((response.into_body().into_reader(), line))
+    }
+
+    /// The error of an answer of frames that was not read to its end.
+    fn unread(&self, request: &Request, start: Instant, error: io::Error) -> EngineError {
+        if let Some(words) = frames::said(&error) {
+            let (cause, _) = diagnose(words);
+            return self.error(request, End::Unexpected("all of it"), cause, words);
+        }
+        let unanswered = Unanswered::new(unanswered(error.into(), start));
+        self.unanswered(request, unanswered).error
     }
 
     /// The end of a command whose output has ended. A command that goes on has lost its connection.
@@ -719,6 +770,13 @@ impl Api {
             }
         }
     }
+}
+
+fn frames_to_end(reader: &mut impl Read, mut sink: impl FnMut(&Piece<'_>)) -> io::Result<()> {
+    frames::read(reader, |piece| {
+        sink(&piece);
+        true
+    })
 }
 
 /// A command that has ended, with the end of its output.
