@@ -164,7 +164,8 @@ fn what_has_expired_on_an_engine_that_falls_silent_is_given_up_at_once() {
     for number in 0..8 {
         let plan = NetworkPlanned::new(Slug::new(format!("s{number}")).unwrap());
         // The last ones have not expired.
-        let lifetime = if number < 4 { Duration::ZERO } else { Duration::from_secs(3600) };
+        let lifetime =
+            if number < 4 { Duration::from_millis(1) } else { Duration::from_secs(3600) };
         let plan = plan.with_lifetime(lifetime);
         plan.launch(&elsewhere, BundleSpec::new()).unwrap().keep().unwrap();
     }
