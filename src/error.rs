@@ -144,11 +144,13 @@ pub enum Error {
     /// A resource of the slug exists that was made under another lease: by another user, host or state
     /// directory, or before the lease was lost. It has been left alone.
     ///
-    /// [`NetworkPlanned::discard`] removes it, and so does the program's `sidecar-bundle remove`.
+    /// [`NetworkPlanned::discard`] removes it, and so does the program's `sidecar-bundle remove`. A network of a swarm is
+    /// removed on the engine that made it.
     #[error(
-        "{resource} {name} ({}) of slug {slug} was made{} under a lease that cannot be seen from here: by another user, host or state directory, or the lease was lost; if its owner is gone, discard removes it",
+        "{resource} {name} ({}) of slug {slug} was made{} under a lease that cannot be seen from here: by another user, host or state directory, or the lease was lost; if its owner is gone, discard{} removes it",
         short(id),
-        on_host(host.as_deref())
+        on_host(host.as_deref()),
+        on_its_engine(id)
     )]
     #[non_exhaustive]
     UnknownOwner {
@@ -648,6 +650,11 @@ impl From<StepError<NetworkPlanned>> for Error {
     fn from(failed: StepError<NetworkPlanned>) -> Self {
         failed.into_parts().0
     }
+}
+
+/// All managers of a swarm list its networks, which have shorter ids.
+fn on_its_engine(id: &str) -> &'static str {
+    if id.len() < 64 { " on the engine that made it" } else { "" }
 }
 
 /// The beginning of an id, as engines print it.

@@ -123,7 +123,11 @@ impl Connection {
     pub(crate) fn check_view(&self, deadline: Instant) -> Result<(), EngineError> {
         match self.info.swarm {
             Swarm::None | Swarm::Worker => Ok(()),
-            Swarm::Manager | Swarm::WithoutLeader => self.check_manager(deadline),
+            Swarm::Manager | Swarm::WithoutLeader => match self.backend.swarm(deadline)? {
+                // It has left the swarm, and the swarm's networks with it.
+                Swarm::None => Ok(()),
+                role => EngineError::of_swarm(role),
+            },
         }
     }
 
@@ -143,9 +147,11 @@ impl Connection {
             let found = self.backend.networks(&[name], deadline)?;
             Ok(found.into_iter().find(is_it))
         };
-        let is_of_swarm = Id::of(Resource::Network, name).is_some_and(|id| id.is_of_swarm());
-        let check = || {
-            if is_of_swarm { self.check_manager(deadline) } else { self.check_view(deadline) }
+        let id = Id::of(Resource::Network, name);
+        let check = || match &id {
+            Some(id) if id.is_of_swarm() => self.check_manager(deadline),
+            Some(_) => Ok(()),
+            None => self.check_view(deadline),
         };
         if let Some(found) = look()? {
             return Ok(Some(found));

@@ -93,7 +93,7 @@ impl EngineError {
             Swarm::None => ("the engine is in no swarm", Cause::SwarmMissing),
             Swarm::Worker => ("the engine is no manager of its swarm", Cause::NotSwarmManager),
             Swarm::WithoutLeader => (
-                "the swarm has no leader, or is locked: too few of its managers are online",
+                "the swarm has no leader, or this manager is locked or not ready",
                 Cause::SwarmUnreachable,
             ),
         };

@@ -24,7 +24,8 @@
 //!   or to ports that are published on loopback.
 //! - The network of an [overlay](crate::NetworkOptions::overlay) is removed by the engine that created it, which has to be
 //!   a manager then. A node that was demoted meanwhile sees no network that it has not joined, and its sweep finds none.
-//!   If the engine has gone for good, `docker network rm` on another manager removes the network. While a swarm has no
+//!   If the engine has gone for good, or has another name or data directory now, `docker network rm` on a manager removes
+//!   the network. While a swarm has no
 //!   leader, its managers list only the overlay networks that they have joined; a sweep says then that it failed.
 //! - Two slugs may be derived to the same one of the default pool's 4096 subnets: among 76 slugs, two collide with
 //!   probability 1/2. The second launch is [`Error::SubnetTaken`](crate::Error::SubnetTaken).

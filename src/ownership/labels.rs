@@ -182,9 +182,15 @@ pub(crate) fn expires_in(labels: &LabelMap) -> Option<SystemTime> {
     humantime::parse_rfc3339(value(labels, EXPIRES)?).ok()
 }
 
-/// Returns true if the end of a lifetime has come.
-pub(crate) fn have_expired(labels: &LabelMap) -> bool {
-    expires_in(labels).is_some_and(|end| end <= SystemTime::now())
+/// The end of the lifetime of the last of several resources; none if one of them has none.
+pub(crate) fn expiry<'a>(resources: impl IntoIterator<Item = &'a LabelMap>) -> Option<SystemTime> {
+    let all: Option<Vec<_>> = resources.into_iter().map(expires_in).collect();
+    all?.into_iter().max()
+}
+
+/// Returns true if the lifetime of all these resources has ended.
+pub(crate) fn have_expired<'a>(resources: impl IntoIterator<Item = &'a LabelMap>) -> bool {
+    expiry(resources).is_some_and(|end| end <= SystemTime::now())
 }
 
 /// All resources that were made under the lease of these labels and expire when these do.

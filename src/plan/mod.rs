@@ -169,7 +169,8 @@ impl NetworkPlanned {
     /// Nothing ends by itself: the labels of everything that is made have the end of the lifetime, rounded up to a second of
     /// the clock of this host, and a [`sweep`](crate::sweep) from any host removes what has expired by the clock of that
     /// host, whoever owns it. This is for an engine that several hosts use: if a host is lost, no other knows that its
-    /// owners are dead. Without a lifetime, a sweep from elsewhere removes nothing of a bundle.
+    /// owners are dead. Without a lifetime, a sweep from elsewhere removes nothing of a bundle. On a swarm, it is a sweep of
+    /// the engine that made the network.
     ///
     /// Labels cannot be changed, so a lifetime cannot be extended: a bundle that is attached to ends when it would have ended.
     /// [`bundles`](crate::bundles) tells when that is; its plan has no lifetime. What was kept without a lifetime is not taken

@@ -295,7 +295,8 @@ fn adopted(
     let container = restarted(&found, &session, network, container)?;
     verify_address(&found, network, &container)?;
 
-    let session = Arc::new(session.with_kept()?.expiring(labels::expires_in(&network.labels)));
+    let expires = labels::expiry([&network.labels, &container.labels]);
+    let session = Arc::new(session.with_kept()?.expiring(expires));
     let guard = |resource, name| Guard::new(Arc::clone(&session), resource, name);
     let mut network_guard = guard(Resource::Network, found.network_name());
     let mut container_guard = guard(Resource::Container, found.container_name());
@@ -358,11 +359,10 @@ fn not_kept(plan: &NetworkPlanned, session: &Session) -> Error {
 
 /// Returns true if nothing of a kept bundle exists any more, or its lifetime has ended.
 pub(super) fn is_over(session: &Session, network: &Id, container: &Id) -> Result<bool, Error> {
-    Ok(match look(session, network, container)? {
-        (None, None) => true,
-        (Some(network), _) => labels::have_expired(&network.labels),
-        (None, Some(container)) => labels::have_expired(&container.labels),
-    })
+    let (network, container) = look(session, network, container)?;
+    let all = network.map(|it| it.labels).into_iter().chain(container.map(|it| it.labels));
+    let all: Vec<_> = all.collect();
+    Ok(all.is_empty() || labels::have_expired(&all))
 }
 
 type Looked = (Option<NetworkInfo>, Option<ContainerInfo>);
@@ -385,7 +385,7 @@ fn verify_labels(
     network: &NetworkInfo,
     container: &ContainerInfo,
 ) -> Result<NetworkPlanned, Error> {
-    if labels::have_expired(&network.labels) {
+    if labels::have_expired([&network.labels, &container.labels]) {
         return Err(changed(plan, &Problem::Expired));
     }
     let unreadable = |what| changed(plan, &Problem::Unreadable(what));

@@ -265,18 +265,10 @@ impl Parts<'_> {
             guests: guests.into_iter().collect(),
             owner,
             host: of_owner().find_map(labels::host_in),
-            expires: expiry(of_owner()),
+            expires: labels::expiry(of_owner()),
             created,
         })
     }
-}
-
-/// The end of the lifetime of the last of several resources; none if one of them has none.
-pub(super) fn expiry<'a>(
-    resources: impl IntoIterator<Item = &'a labels::LabelMap>,
-) -> Option<SystemTime> {
-    let all: Option<Vec<_>> = resources.into_iter().map(labels::expires_in).collect();
-    all?.into_iter().max()
 }
 
 /// All labelled resources of one engine, without the networks that others of its swarm have made. A launch between the two

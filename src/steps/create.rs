@@ -243,7 +243,7 @@ fn kept_network(
     id: &str,
 ) -> Result<Option<NetworkInfo>, Error> {
     let Some(found) = network(session, id)? else { return Ok(None) };
-    if labels::have_expired(&found.labels) {
+    if labels::have_expired([&found.labels]) {
         return Ok(None);
     }
     match difference(plan, session, &found) {

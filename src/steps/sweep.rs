@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::SystemTime;
 
-use super::bundles::{expiry, list};
+use super::bundles::list;
 use crate::engine::Engine;
 use crate::engine::backend::{Id, Listed, Resource};
 use crate::engine::connection::Connection;
@@ -201,7 +201,8 @@ fn remove_expired(connection: &Connection, dry_run: bool) -> Result<Vec<Swept>, 
     }
     let mut swept = Vec::new();
     for (((prefix, slug), _), parts) in bundles {
-        let expired = expiry(parts.iter().map(|(_, it)| &it.labels)).filter(|it| *it <= now);
+        let expired =
+            labels::expiry(parts.iter().map(|(_, it)| &it.labels)).filter(|it| *it <= now);
         let Some(expired) = expired else { continue };
         if swept.last().is_some_and(|last| is_away(connection, last)) {
             break;

@@ -218,8 +218,22 @@ fn a_kept_bundle_that_has_expired_or_gone_is_replaced() {
     launch(plan()).unwrap().close().unwrap();
     fake.assert_nothing_left();
 
-    // A lifetime is part of the plan.
+    // The last of the two ends it.
+    let network = plan().with_lifetime(Duration::from_secs(1)).create_network(&docker).unwrap();
+    let id = network.network_id().to_owned();
+    let _plan = network.keep().unwrap();
     let day = || plan().with_lifetime(Duration::from_secs(86_400));
+    let bundle = launch(day()).unwrap();
+    assert_eq!(bundle.network_id(), id);
+    let _plan = bundle.keep().unwrap();
+    thread::sleep(Duration::from_millis(2100));
+    assert!(matches!(launch(day()).unwrap_err().error(), Error::Kept { .. }));
+    let bundle = plan().attach(&docker).unwrap();
+    assert_eq!(bundle.network_id(), id);
+    bundle.close().unwrap();
+    fake.assert_nothing_left();
+
+    // A lifetime is part of the plan.
     for (kept, other) in [(plan(), day()), (day(), plan())] {
         let bundle = launch(kept.clone()).unwrap();
         let id = bundle.container_id().to_owned();

@@ -21,13 +21,13 @@ number='[0-9a-f]\{64\}'
 # is_unsure SWARM: returns true for a manager that is locked, or does not reach the others: it does not see all networks.
 is_unsure() {
     case $1 in
-        *'"LocalNodeState":"locked"'*) return ;;
+        *'"LocalNodeState":"locked"'*) return 0 ;;
         *'"ControlAvailable":true'*) ;;
         *) return 1 ;;
     esac
     case $1 in
         *'"LocalNodeState":"active"'*) ;;
-        *) return ;;
+        *) return 0 ;;
     esac
     case $1 in
         *'"Error":""'*) return 1 ;;
