@@ -37,8 +37,8 @@ impl NetworkPlanned {
     /// is refused if its lease is in this state directory. An owner of another user, host or state directory cannot be
     /// seen, and would lose its bundle.
     ///
-    /// The network of a swarm is only removed by the engine that made it. Nothing without the labels is removed, whatever its name. If this process dies meanwhile, what was kept is either
-    /// still kept or removed by the reaper.
+    /// The network of a swarm is only removed by the engine that made it. Nothing without the labels is removed, whatever
+    /// its name. If this process dies meanwhile, what was kept is either still kept or removed by the reaper.
     ///
     /// ```no_run
     /// use sidecar_bundle::{Engine, NetworkPlanned, Slug};
