@@ -1,5 +1,5 @@
-//! With the feature `tokio`, launches, waits, followed logs and teardowns are futures, which may be dropped at any time. Its module
-//! is `sidecar_bundle::tokio`:
+//! With the feature `tokio`, launches, waits, followed logs and teardowns are futures, which may be dropped at any time.
+//! Its module is `sidecar_bundle::tokio`:
 //!
 //! ```toml
 //! sidecar-bundle = { version = "0.2", features = ["tokio"] }
@@ -27,8 +27,9 @@
 //!
 //! Futures are [`launch`](crate::NetworkPlanned::launch), `create_network` and `start`, the waits, both kinds of guests,
 //! `follow_logs`, and `close`. What else a container does, such as `exec` or `logs`, its `spawn_blocking` calls.
-//! Everything else blocks: [`attach`](crate::NetworkPlanned::attach), [`attach_or_launch`](crate::NetworkPlanned::attach_or_launch),
-//! [`keep`](crate::BundleRunning::keep), [`discard`](crate::NetworkPlanned::discard),
+//! Everything else blocks: [`attach`](crate::NetworkPlanned::attach),
+//! [`attach_or_launch`](crate::NetworkPlanned::attach_or_launch), [`keep`](crate::BundleRunning::keep),
+//! [`discard`](crate::NetworkPlanned::discard),
 //! [`in_free_subnet`](crate::NetworkPlanned::in_free_subnet), [`bundles`](crate::bundles), [`sweep`](crate::sweep),
 //! [`launch_all`](crate::launch_all) and [`Engines::each`](crate::Engines::each). Call these by tokio's own
 //! `spawn_blocking`, and change a bundle between both kinds with `from_std` and `into_std`. Launches that are

@@ -37,10 +37,10 @@
 //! # A host that is away
 //!
 //! Its answer in `each` is its error, within the deadline of a look; the other engines do not wait for it. The
-//! [cause](crate::Error::cause) is [`Cause::EngineUnreachable`] where nothing answers, and [`Cause::TimedOut`] where
-//! an answer does not come. A launch on it fails. Going on with the second of the [ranking](Engines::ranked) is up to the caller: the host may be cut off while
-//! its bundles run on, so that the slug then runs on two hosts. When the host is back, its bundles are listed, and the
-//! place of each slug is what it was.
+//! [cause](crate::Error::cause) is [`Cause::EngineUnreachable`] where nothing answers, and [`Cause::TimedOut`] where an
+//! answer does not come. A launch on it fails. Going on with the second of the [ranking](Engines::ranked) is up to the
+//! caller: the host may be cut off while its bundles run on, so that the slug then runs on two hosts. When the host is
+//! back, its bundles are listed, and the place of each slug is what it was.
 //!
 //! When a host is added, the places of some slugs move to it, and their bundles do not. A bundle that runs belongs to its
 //! guard, wherever it is. One that was kept is on the first engine of the ranking that has it; `ranked` shows how to

@@ -1,8 +1,8 @@
 # shellcheck shell=sh
 # sh -c THIS sidecar-bundle-reaper PROGRAM LABEL IDENTITY IDENTIFY LIST REMOVE LIST REMOVE LOOK
-# IDENTIFY, which may be empty, prints IDENTITY, and a second line if the engine does not see all networks. LIST and REMOVE are for containers, then for networks. Each of these five is a
-# list of arguments of PROGRAM, one a line. So is LOOK, which lists the containers of a network; it is empty if the
-# engine never removes a network that is in use.
+# IDENTIFY, which may be empty, prints IDENTITY, and a second line if the engine does not see all networks. LIST and
+# REMOVE are for containers, then for networks. Each of these five is a list of arguments of PROGRAM, one a line. So
+# is LOOK, which lists the containers of a network; it is empty if the engine never removes a network that is in use.
 # Standard input is the socket of the owners' process, with a line "+OWNER LEASE-FILE" for each owner that is
 # held, and a line "-OWNER" for each that has ended. Standard output, which is only read, ends with the process
 # and the last of its programs that make something.

@@ -43,10 +43,10 @@
 //!
 //! # The end of the program
 //!
-//! The drop of a runtime, which is also the end of a `#[tokio::main]`, waits for the request of a cancelled call that is under
-//! way; `shutdown_timeout` bounds that. It does not wait for the removal of a bundle that was dropped. The reaper removes what is
-//! left; without one, the next launch of the slug does. To have it removed before, await [`BundleRunning::close`], or
-//! wait after the runtime:
+//! The drop of a runtime, which is also the end of a `#[tokio::main]`, waits for the request of a cancelled call that
+//! is under way; `shutdown_timeout` bounds that. It does not wait for the removal of a bundle that was dropped. The
+//! reaper removes what is left; without one, the next launch of the slug does. To have it removed before, await
+//! [`BundleRunning::close`], or wait after the runtime:
 //!
 //! ```no_run
 //! # async fn run() -> Result<(), sidecar_bundle::Error> { Ok(()) }
