@@ -1,15 +1,18 @@
 //! An engine that goes away and comes back: with no other test beside it, which would need that engine.
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
+#[path = "support/daemon.rs"]
+mod daemon;
 #[path = "support/engine.rs"]
 #[expect(dead_code, reason = "other tests use the rest")]
 mod engine;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
 
 use sidecar_bundle::{BundleSpec, Cause};
 
+use daemon::end_daemon;
 use engine::{cli, inspect, is_podman, is_rootless, required, shout, wait_for, world};
 
 /// The private engine that `with-docker` has started for these tests.
@@ -17,20 +20,10 @@ struct Daemon(PathBuf);
 
 impl Daemon {
     fn stop(&self, away: bool) {
-        std::fs::write(self.0.join("restarts"), "").unwrap();
         if away {
             std::fs::write(self.0.join("away"), "").unwrap();
         }
-        let pidfile = format!("--pidfile\0{}\0", self.0.join("pid").display());
-        let pid = std::fs::read_dir("/proc").unwrap().flatten().find_map(|entry| {
-            let cmdline = std::fs::read(entry.path().join("cmdline")).ok()?;
-            let cmdline = String::from_utf8_lossy(&cmdline).into_owned();
-            let is_it = cmdline.starts_with("dockerd\0") && cmdline.contains(&pidfile);
-            is_it.then(|| entry.file_name().into_string().unwrap())
-        });
-        let pid = pid.unwrap();
-        assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
-        wait_for("the engine's end", || !Path::new("/proc").join(&pid).exists());
+        end_daemon(&self.0, "-TERM");
     }
 
     fn start(&self) {

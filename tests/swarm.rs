@@ -1,6 +1,8 @@
 //! A bundle whose guests are on two hosts of a swarm: one test after another, since some cut the hosts apart.
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
+#[path = "support/daemon.rs"]
+mod daemon;
 #[path = "support/engine.rs"]
 #[expect(dead_code, reason = "other tests use the rest")]
 mod engine;
@@ -20,7 +22,8 @@ use sidecar_bundle::{
     Ready, bundles, sweep,
 };
 
-use engine::{LONG, World, cli, is_api, plan_apart, shout, wait_for, world};
+use daemon::end_daemon;
+use engine::{LONG, World, cli, inspect, is_api, plan_apart, shout, wait_for, world};
 use owner::Owner;
 
 const IMAGE: &str = "claude-bottle-sidecars:latest";
@@ -120,17 +123,7 @@ fn link(state: &str) {
 
 /// Kills a host's daemon, which is started again at once, and waits for it.
 fn restart(room: &Path) {
-    std::fs::write(room.join("restarts"), "").unwrap();
-    let pidfile = format!("--pidfile\0{}\0", room.join("pid").display());
-    let pid = std::fs::read_dir("/proc").unwrap().flatten().find_map(|entry| {
-        let cmdline = std::fs::read(entry.path().join("cmdline")).ok()?;
-        let cmdline = String::from_utf8_lossy(&cmdline).into_owned();
-        let is_it = cmdline.starts_with("dockerd\0") && cmdline.contains(&pidfile);
-        is_it.then(|| entry.file_name().into_string().unwrap())
-    });
-    let pid = pid.unwrap();
-    assert!(Command::new("kill").args(["-KILL", &pid]).status().unwrap().success());
-    wait_for("the engine's end", || !Path::new("/proc").join(&pid).exists());
+    end_daemon(room, "-KILL");
     let address = format!("unix://{}", room.join("docker.sock").display());
     wait_for("the engine", || {
         let version = Command::new("docker").args(["--host", &address, "version"]).output();
@@ -284,6 +277,13 @@ fn what_a_node_cannot_do_is_a_cause_and_leaves_nothing() {
     let failed = swarm.plan().create_network(&swarm.manager()).unwrap_err();
     assert!(failed.to_string().contains(name), "{failed}");
     cli(&["network", "rm", name]);
+
+    let encrypted = NetworkOptions::new().overlay(true).encrypted(true);
+    let plan = swarm.world.plan().with_options(encrypted);
+    let network = plan.create_network(&swarm.manager()).unwrap();
+    let found = inspect("network", network.network_id()).unwrap();
+    assert!(found["Options"]["encrypted"].is_string(), "{found}");
+    network.close().unwrap();
 
     let bridge = swarm.world.plan().launch(&swarm.manager(), BundleSpec::new()).unwrap();
     let failed = bridge.guest_on(&swarm.worker(), "there", guest_spec()).unwrap_err();

@@ -149,7 +149,7 @@ fn create(
                     Err(error) => {
                         let closed = early.take().map_or(Ok(()), Early::close);
                         if let Err(left) = closed.and_then(|()| guard.undo()) {
-                            return Err(not_given(plan, &session, error).and(Err(left)));
+                            return Err(not_created(plan, &session, error).and(Err(left)));
                         }
                         Err(error)
                     }
@@ -259,7 +259,7 @@ fn check_in_the_way(
     error: EngineError,
     patience: Instant,
 ) -> Result<(), Error> {
-    let failed = |source| Error::CreateNetwork { network: plan.network_name(), source };
+    let failed = |error| not_created(plan, session, error);
     let is_patient = || session.connection().engine().is_patient(patience);
     let waited = |error| if is_patient() { Ok(()) } else { Err(failed(error)) };
     match error.cause() {
@@ -273,13 +273,16 @@ fn check_in_the_way(
             None => waited(error),
         },
         Cause::SubnetOverlap if session.may_have_orphans() && is_patient() => Ok(()),
-        Cause::SubnetOverlap => Err(settled(plan, session, not_given(plan, session, error))),
+        Cause::SubnetOverlap => Err(settled(plan, session, failed(error))),
         _ => Err(failed(error)),
     }
 }
 
-/// The error of a subnet that the engine did not give.
-fn not_given(plan: &NetworkPlanned, session: &Session, error: EngineError) -> Error {
+/// The error of a network that the engine did not create.
+fn not_created(plan: &NetworkPlanned, session: &Session, error: EngineError) -> Error {
+    if error.cause() != Cause::SubnetOverlap {
+        return Error::CreateNetwork { network: plan.network_name(), source: error };
+    }
     let holder = survey::holder(session.connection(), &plan.ranges());
     let held = |range: &IpNet| holder.as_ref().is_some_and(|it| it.overlaps(*range));
     let subnet = plan.ranges().into_iter().find(held);

@@ -196,3 +196,16 @@ fn a_bundle_on_an_internal_network_has_a_second_one_with_a_way_out() {
         cli(&["network", "rm", &out]);
     }
 }
+
+#[test]
+fn an_engine_without_a_swarm_makes_no_overlay() {
+    let Some(world) = world("no-swarm") else { return };
+    let plan = world.plan().with_options(NetworkOptions::new().overlay(true));
+    let failed = plan.launch(&world.engine(), BundleSpec::new()).unwrap_err();
+    if is_podman() {
+        assert!(matches!(failed.error(), Error::Unsupported(_)), "{failed:?}");
+    } else {
+        assert_eq!(failed.error().cause(), Some(Cause::SwarmMissing), "{failed:?}");
+    }
+    world.assert_nothing_left();
+}

@@ -141,11 +141,17 @@ async fn use_its_futures(slug: &'static str) {
     assert_ne!(guest.ip(), bundle.ip());
     guest.close().await.unwrap();
     let second = Duration::from_secs(1);
+    let command = Ready::exec(["sleep", "3600"]);
+    let wait = bundle.wait_for(&command, Duration::MAX);
+    assert!(tokio::time::timeout(second, wait).await.is_err());
+    let ended = bundle.spawn_blocking(|it| it.exec(["true"], LONG));
+    assert_eq!(ended.await.unwrap().code, 0);
     assert!(tokio::time::timeout(second, bundle.wait_exit(Duration::MAX)).await.is_err());
     bundle.spawn_blocking(|it| it.signal("KILL")).await.unwrap();
     assert_eq!(bundle.wait_exit(LONG).await.unwrap().unwrap().code, 137);
     while log.next_line().await.is_some() {}
-    bundle.close().await.unwrap();
+    // It does not wait for the command.
+    tokio::time::timeout(LONG, bundle.close()).await.unwrap().unwrap();
     world.assert_nothing_left();
 }
 

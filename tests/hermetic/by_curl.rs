@@ -9,26 +9,30 @@ use crate::owner::Owner;
 use crate::scripted::{Act, Scripted, described, manager};
 use crate::surroundings::wait_for;
 
-#[test]
-fn the_bundle_of_a_killed_owner_is_removed_without_the_engines_program() {
-    if !sidecar_bundle::Engine::docker()
+/// An owner whose reaper has curl and no program of the engine's; none where there is no curl.
+fn owner_on(engine: &Scripted) -> Option<Owner> {
+    let has_reaper = sidecar_bundle::Engine::docker()
         .with_program("/no/such/docker")
         .with_host("unix:///no/such/socket")
-        .has_reaper()
-    {
+        .has_reaper();
+    if !has_reaper {
         let required = std::env::var_os("SIDECAR_BUNDLE_ENGINE_TESTS");
         assert_ne!(required.unwrap_or_default(), "required", "there is no curl");
         eprintln!("SKIPPED: there is no curl");
-        return;
+        return None;
     }
-    let engine = Scripted::new(|_, _| Act::Obey);
-    let words = [
+    Some(Owner::start(&[
         "docker".to_owned(),
         "program=/no/such/docker".to_owned(),
         format!("host=unix://{}", engine.path("s").display()),
         format!("state={}", engine.path("leases").display()),
-    ];
-    let mut owner = Owner::start(&words);
+    ]))
+}
+
+#[test]
+fn the_bundle_of_a_killed_owner_is_removed_without_the_engines_program() {
+    let engine = Scripted::new(|_, _| Act::Obey);
+    let Some(mut owner) = owner_on(&engine) else { return };
     owner.expect("launch demo", "up");
     assert_eq!(engine.resources(), 2);
     owner.kill();
@@ -49,13 +53,7 @@ fn a_reaper_believes_no_absence_of_a_network_while_the_swarm_has_no_leader() {
         (request, true) if request.starts_with("GET /networks?") => Act::Answer(200, "[]".into()),
         _ => Act::Obey,
     });
-    let words = [
-        "docker".to_owned(),
-        "program=/no/such/docker".to_owned(),
-        format!("host=unix://{}", engine.path("s").display()),
-        format!("state={}", engine.path("leases").display()),
-    ];
-    let mut owner = Owner::start(&words);
+    let Some(mut owner) = owner_on(&engine) else { return };
     owner.expect("launch demo overlay=true", "up");
     is_away.store(true, Ordering::SeqCst);
     owner.kill();

@@ -546,6 +546,25 @@ fn an_overlay_that_has_gone_since_it_was_created_is_no_subnet_that_is_taken() {
     assert_eq!(failed.error().cause(), Some(Cause::NetworkMissing), "{failed:?}");
     assert!(matches!(failed.error(), Error::CreateNetwork { .. }), "{failed:?}");
     assert_eq!(engine.resources(), 0, "{:?}", engine.requests());
+
+    // Nor if it cannot be removed.
+    engine.script(|request, _| match request {
+        "GET /info" => described("/", &manager("")),
+        request if request.starts_with("GET /networks/00") => {
+            Act::Answer(404, json!({"message": "network not found"}).to_string())
+        }
+        request if request.starts_with("DELETE") => {
+            Act::Answer(500, json!({"message": "no"}).to_string())
+        }
+        _ => Act::Obey,
+    });
+    let failed = overlay().create_network(&engine.engine()).unwrap_err();
+    let Error::Several(errors) = failed.error() else { panic!("{failed:?}") };
+    assert!(
+        matches!(errors.as_slice(), [Error::CreateNetwork { .. }, Error::NotRemoved { .. }, ..]),
+        "{errors:?}"
+    );
+    assert_eq!(engine.resources(), 1);
 }
 
 #[test]
